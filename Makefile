@@ -1,0 +1,117 @@
+# Everything here sets itself up: Python 3.11 or newer and make are enough. `make` lists the targets.
+
+PYTHON ?= python3
+DEMO_DIR ?= demo
+DEMO_ARGS ?=
+PYTEST_ARGS ?= -n 2 --dist worksteal
+# Test files that run whole under torch-harmonics 0.8.0; so do all tests marked `th080`.
+TH080_TESTS ?= tests/test_native_checkpoint.py
+
+VENV := .venv
+BIN := $(VENV)/bin
+TH080 := .venv-th080
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# A stamp's name holds a checksum of what the environment was made from, so that an environment is
+# used again exactly as long as that is unchanged, whatever the files' dates; a clone that was moved
+# or copied makes its own. Stamps are written last: an interrupted set-up leaves none.
+checksum = $(shell (cat $(1); echo "$(CURDIR)") | cksum | cut -d ' ' -f 1)
+ENVIRONMENT := $(VENV)/environment-$(call checksum,requirements.lock).stamp
+PACKAGE := $(VENV)/package-$(call checksum,requirements.lock pyproject.toml).stamp
+OVERLAY := $(TH080)/overlay-$(call checksum,requirements.lock).stamp
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help venv test lint types pytest demo test-080 lock format clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1:/p' Makefile | awk -F: '{printf "  make %-10s %s\n", $$1, $$2}'
+
+venv: $(PACKAGE) ## set up .venv, or find it current
+
+test: lint types pytest ## ruff, mypy and pytest
+
+lint: $(PACKAGE)
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check . || { echo "run: make format"; exit 1; }
+
+types: $(PACKAGE)
+	$(BIN)/python -m mypy
+
+# One thread per process: on the tests' small grids more threads only wait for each other.
+pytest: $(PACKAGE)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+demo: $(PACKAGE) ## the whole tool on the bundled planet; DEMO_DIR=folder DEMO_ARGS="--years 1"
+	$(BIN)/python -m respeval demo $(DEMO_DIR) $(DEMO_ARGS)
+
+# The marked tests of other files run first, where there are any, so that the run ends on the listed
+# ones. PYTHONPATH goes before .venv's packages, in every process that a test starts too.
+test-080: $(PACKAGE) $(OVERLAY) ## the checkpoint tests under torch-harmonics 0.8.0
+	@export PYTHONPATH="$(CURDIR)/$(TH080)" OMP_NUM_THREADS=1; \
+	$(BIN)/python -c 'from importlib.metadata import version; import torch_harmonics; \
+	    assert "$(TH080)" in torch_harmonics.__file__, torch_harmonics.__file__; \
+	    assert version("torch-harmonics") == "0.8.0", version("torch-harmonics")' || exit 1; \
+	marked=$$(grep -l 'mark\.th080' tests/*.py || true); \
+	for file in $(TH080_TESTS); do \
+	    marked=$$(echo $$marked | tr ' ' '\n' | grep -vxF "$$file" || true); \
+	done; \
+	if [ -n "$$marked" ]; then \
+	    $(BIN)/python -m pytest -m th080 $$marked || exit 1; \
+	fi; \
+	$(BIN)/python -m pytest $(TH080_TESTS)
+
+lock: ## resolve pyproject.toml anew and write requirements.lock
+	$(find-python); "$$python" .ci/lock.py requirements.lock
+
+format: $(PACKAGE) ## format, and mend what ruff can mend
+	$(BIN)/python -m ruff format .
+	$(BIN)/python -m ruff check --fix .
+
+clean: ## remove the environments, the demo and all caches
+	rm -rf $(VENV) $(TH080) demo build dist .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The first of these that is new enough and can make environments.
+define find-python
+@set -e; for python in $(PYTHON) python3.13 python3.12 python3.11 ""; do \
+    [ -n "$$python" ] || { echo "respeval needs Python 3.11 or newer with venv; say which: make PYTHON=/path/to/python3.11" >&2; exit 1; }; \
+    "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
+done
+endef
+
+# Three steps, because of how torch and torch-harmonics install:
+# 1. torch alone, by name, at the locked version and with its own dependencies: a CPU build needs only
+#    what is locked, a CUDA build brings the CUDA libraries that belong to it.
+# 2. Everything else with --no-deps. torch-harmonics 0.9.3 asks for torch 2.14 (several GB of CUDA) but
+#    works beside 2.13, and `make` takes it because it is a wheel and what users get: nothing is built
+#    on a fresh machine. 0.8.0 is a source build, for test-080 only.
+# 3. respeval itself, built by the locked hatchling (below).
+$(ENVIRONMENT):
+	rm -rf $(VENV)
+	$(find-python); echo "setting up $(VENV) with $$("$$python" --version)"; "$$python" -m venv $(VENV)
+	@echo "installing torch"
+	@$(PIP) install --constraint requirements.lock torch
+	@echo "installing the packages of requirements.lock"
+	@$(PIP) install --no-deps --requirement requirements.lock
+	@touch $@
+
+$(PACKAGE): $(ENVIRONMENT)
+	@echo "installing respeval"
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@rm -f $(VENV)/package-*.stamp
+	@touch $@
+
+# torch-harmonics 0.8.0 (which ACE pins) exists as source only. It goes to a folder of its own, laid
+# over .venv by PYTHONPATH, so that all other packages are .venv's. Build isolation hides torch from its
+# set-up script, which then leaves out the C++ extensions: no compiler, seconds instead of a minute.
+# Only CUDA convolutions that respeval does not use would call them. The cache is left out because it
+# may hold a build with extensions, made against another torch.
+$(OVERLAY): | $(ENVIRONMENT)
+	rm -rf $(TH080)
+	@mkdir $(TH080)
+	@grep -v '^torch' requirements.lock > $(TH080)/build-constraints.txt
+	@echo "installing torch-harmonics 0.8.0"
+	@PIP_CONSTRAINT="$(CURDIR)/$(TH080)/build-constraints.txt" \
+	    $(PIP) install --no-cache-dir --no-deps --target $(TH080) torch-harmonics==0.8.0
+	@touch $@
