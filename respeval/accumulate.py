@@ -1,0 +1,153 @@
+"""Sums over members and steps: who is in which group, and means that are divided last.
+
+`MemberSums` takes one stacked tensor per step; at a segment's end its totals are encoded into
+`GroupSums`, which are added across processes as one packed buffer and divided by their counts once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+#: The parts of the globe whose latitude circles are averaged, in the order of every such axis.
+SURFACES = ("all", "land", "ocean")
+
+
+class Member(NamedTuple):
+    """One trajectory: which sample it belongs to, and which group (0 is the baseline)."""
+
+    sample: int
+    group: int
+
+
+def deal_members(num_samples: int, num_groups: int, num_processes: int) -> list[list[Member]]:
+    """The members of each process, as even as they go.
+
+    All groups of a sample stay together while there are at least as many samples as processes, so
+    that a pair shares its forcing and noise; with fewer samples the groups are spread too. With
+    more processes than members the last ones get none.
+    """
+    if num_samples >= num_processes:
+        blocks = [
+            [Member(sample, group) for group in range(num_groups)] for sample in range(num_samples)
+        ]
+    else:
+        blocks = [
+            [Member(sample, group)] for sample in range(num_samples) for group in range(num_groups)
+        ]
+    share, extra = divmod(len(blocks), num_processes)
+    dealt: list[list[Member]] = []
+    start = 0
+    for process in range(num_processes):
+        stop = start + share + (process < extra)
+        dealt.append([member for block in blocks[start:stop] for member in block])
+        start = stop
+    return dealt
+
+
+class MemberSums:
+    """Running float64 totals of each member of this process over the steps of a segment.
+
+    total: [member, output, lat, lon].
+    """
+
+    def __init__(self, shape: Sequence[int], device: torch.device) -> None:
+        self.total = torch.zeros(tuple(shape), dtype=torch.float64, device=device)
+        self.num_steps = 0
+
+    def add(self, outputs: torch.Tensor) -> None:
+        """Add one step's outputs, [member, output, lat, lon]."""
+        self.total += outputs
+        self.num_steps += 1
+
+    def reset(self) -> None:
+        self.total.zero_()
+        self.num_steps = 0
+
+
+@dataclass(frozen=True)
+class GroupSums:
+    """Totals over members and steps; addition merges, `means` divides.
+
+    field: [group, output, lat, lon]; field_count: [group], member-steps.
+    zonal: [group, sample, surface, output, lat], totals over steps of the mean over a surface's
+        cells of each latitude circle, zero where a circle has no such cell.
+    zonal_count: [group, sample], steps.
+    member: [group, sample, output, lat, lon], or None where members are not kept.
+    """
+
+    field: torch.Tensor
+    field_count: torch.Tensor
+    zonal: torch.Tensor
+    zonal_count: torch.Tensor
+    member: torch.Tensor | None = None
+
+    @classmethod
+    def encode(
+        cls,
+        sums: MemberSums,
+        members: Sequence[Member],
+        num_groups: int,
+        num_samples: int,
+        surface_masks: torch.Tensor,
+        keep_members: bool = False,
+    ) -> GroupSums:
+        """Totals of this process's members by group and sample.
+
+        surface_masks: [surface, lat, lon], bool.
+        """
+        total, shape = sums.total, sums.total.shape[1:]
+        field = total.new_zeros((num_groups, *shape))
+        field_count = total.new_zeros(num_groups)
+        zonal = total.new_zeros((num_groups, num_samples, len(SURFACES), *shape[:-1]))
+        zonal_count = total.new_zeros((num_groups, num_samples))
+        member = total.new_zeros((num_groups, num_samples, *shape)) if keep_members else None
+        for row, (sample, group) in enumerate(members):
+            field[group] += total[row]
+            field_count[group] += sums.num_steps
+            zonal_count[group, sample] += sums.num_steps
+            for s in range(len(SURFACES)):
+                zonal[group, sample, s] += circle_means(total[row], surface_masks[s])
+            if member is not None:
+                member[group, sample] += total[row]
+        return cls(field, field_count, zonal, zonal_count, member)
+
+    def __add__(self, other: GroupSums) -> GroupSums:
+        return self.unpack(self.pack() + other.pack())
+
+    def pack(self) -> torch.Tensor:
+        """All totals and counts as one contiguous float64 vector, for one collective."""
+        return torch.cat([part.flatten() for part in self._parts()])
+
+    def unpack(self, packed: torch.Tensor) -> GroupSums:
+        """The totals in `packed`, which has this object's layout."""
+        parts = self._parts()
+        pieces = packed.split([part.numel() for part in parts])
+        return GroupSums(*(piece.view_as(part) for piece, part in zip(pieces, parts, strict=True)))
+
+    def _parts(self) -> tuple[torch.Tensor, ...]:
+        parts = (self.field, self.field_count, self.zonal, self.zonal_count)
+        return parts if self.member is None else (*parts, self.member)
+
+    def means(self) -> GroupSums:
+        """Totals divided by their counts, which stay; NaN where nothing was counted."""
+        steps = self.zonal_count[:, :, None, None, None]
+        return GroupSums(
+            self.field / self.field_count[:, None, None, None],
+            self.field_count,
+            self.zonal / steps,
+            self.zonal_count,
+            None if self.member is None else self.member / steps,
+        )
+
+
+def circle_means(field: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean of [..., lat, lon] over the cells of each latitude circle in `mask`, [..., lat].
+
+    Zero where a circle has none: the caller knows the mask and says NaN.
+    """
+    kept = torch.where(mask, field, torch.zeros((), dtype=field.dtype, device=field.device))
+    return kept.sum(-1) / mask.sum(-1).clamp(min=1)

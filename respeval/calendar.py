@@ -1,0 +1,129 @@
+"""Simulated time as whole seconds in a CF calendar, and the durations that users write."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import cftime
+import numpy as np
+from numpy.typing import NDArray
+
+from respeval.errors import InputError
+
+UNITS = "seconds since 0001-01-01"
+DAY_S = 86_400
+Seconds = NDArray[np.int64]
+
+_ALIASES = {"gregorian": "standard", "365_day": "noleap", "366_day": "all_leap"}
+_UNIT_S = {"microsecond": 1e-6, "millisecond": 1e-3, "second": 1, "sec": 1, "s": 1, "minute": 60}
+_UNIT_S |= {"min": 60, "hour": 3600, "hr": 3600, "h": 3600, "day": DAY_S, "d": DAY_S}
+
+
+def canonical_calendar(name: str) -> str:
+    """One name per CF calendar. Raises InputError for a name that CF does not know."""
+    lowered = name.lower()
+    canonical = _ALIASES.get(lowered, lowered)
+    known = ["standard", "proleptic_gregorian", "noleap", "all_leap", "360_day", "julian"]
+    if canonical not in known:
+        raise InputError(f"unknown calendar {name!r} (CF knows: {', '.join(known)})")
+    return canonical
+
+
+def decode_seconds(values: NDArray[Any], units: str, calendar: str) -> Seconds:
+    """CF time values to whole seconds since 0001-01-01 of the same calendar, same shape.
+
+    Raises InputError where units are not `UNIT since DATE` or a value is no finite number.
+    """
+    found = re.fullmatch(r"\s*(\w+?)s?\s+since\s+(.+)", units)
+    scale = _UNIT_S.get(found.group(1).lower()) if found else None
+    if found is None or scale is None:
+        raise InputError(
+            f"time units {units!r} can't be read (expected e.g. 'hours since 2000-01-01')"
+        )
+    try:
+        start = cftime.num2date(0, f"seconds since {found.group(2)}", calendar)
+    except ValueError as error:
+        raise InputError(f"time units {units!r} can't be read ({error})") from None
+    numbers = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(numbers).all():
+        raise InputError("time has missing values")
+    return np.rint(numbers * scale).astype(np.int64) + to_seconds(start)
+
+
+def to_seconds(date: cftime.datetime) -> int:
+    """A date as seconds since 0001-01-01 of its own calendar."""
+    return int(cftime.date2num(date, UNITS, calendar=date.calendar))
+
+
+def to_date(seconds: int, calendar: str) -> cftime.datetime:
+    """The inverse of `to_seconds`."""
+    return cftime.num2date(int(seconds), UNITS, calendar=calendar)
+
+
+def parse_date(text: str, calendar: str) -> cftime.datetime:
+    """`2001-01-01`, `2001-01-01 06:00` or `2001-01-01T06:00:00`. Raises InputError otherwise."""
+    found = re.fullmatch(
+        r"\s*(\d{1,4})-(\d{1,2})-(\d{1,2})(?:[ T](\d{1,2}):(\d{2})(?::(\d{2}))?)?\s*", text
+    )
+    try:
+        if found is None:
+            raise ValueError
+        parts = [int(part or 0) for part in found.groups()]
+        return cftime.datetime(*parts, calendar=calendar)
+    except ValueError:
+        raise InputError(
+            f"{text!r} is no date of the {calendar} calendar (expected e.g. 2001-01-31 or "
+            "'2001-01-31 06:00')"
+        ) from None
+
+
+def add_months(date: cftime.datetime, months: int) -> cftime.datetime:
+    """The same day and hour `months` later; the month's last day where it is shorter."""
+    year, month = divmod(date.year * 12 + date.month - 1 + months, 12)
+    for day in range(date.day, date.day - 4, -1):
+        try:
+            return date.replace(year=year, month=month + 1, day=day)
+        except ValueError:
+            continue
+    raise AssertionError(f"no day {date.day} near the end of month {month + 1}")
+
+
+@dataclass(frozen=True)
+class Duration:
+    """A length of simulated time: `10 years`, `3 months`, `90 days` or `400 steps`."""
+
+    count: int
+    unit: str
+
+    @classmethod
+    def parse(cls, text: str) -> Duration:
+        """Raises ValueError for anything else."""
+        found = re.fullmatch(r"\s*(\d+)\s+(year|month|day|step)s?\s*", text)
+        if found is None:
+            raise ValueError(
+                f"{text!r} is no duration (expected e.g. '1 year', '3 months', '90 days', '400 steps')"
+            )
+        return cls(int(found.group(1)), found.group(2))
+
+    def __str__(self) -> str:
+        return f"{self.count} {self.unit}{'' if self.count == 1 else 's'}"
+
+    def steps_from(self, start: cftime.datetime, timestep_s: int) -> int:
+        """Whole time steps in this duration from `start` on.
+
+        Raises InputError where the time step does not divide it.
+        """
+        if self.unit == "step":
+            return self.count
+        if self.unit == "day":
+            length = self.count * DAY_S
+        else:
+            months = self.count * (12 if self.unit == "year" else 1)
+            length = to_seconds(add_months(start, months)) - to_seconds(start)
+        if length % timestep_s:
+            raise InputError(
+                f"{self} from {start} on is no whole number of {timestep_s} s time steps"
+            )
+        return length // timestep_s

@@ -1,0 +1,99 @@
+"""The only module that knows of other processes; on one process everything is the identity.
+
+Collectives are verbs that every process calls, the same number of times and in the same order.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+
+from respeval.errors import InputError, SharedInputError
+
+Result = TypeVar("Result")
+
+#: How long a collective waits for a process that is slow or gone.
+COLLECTIVE_TIMEOUT = timedelta(minutes=30)
+
+
+@dataclass(frozen=True)
+class Comm:
+    """This process's place among its peers and its device."""
+
+    rank: int = 0
+    num_processes: int = 1
+    device: torch.device = torch.device("cpu")
+
+    @property
+    def is_root(self) -> bool:
+        return self.rank == 0
+
+    def sum_to_root(self, packed: torch.Tensor) -> torch.Tensor:
+        """Element-wise sum over processes of a tensor on the compute device; valid on the root."""
+        if self.num_processes == 1:
+            return packed
+        assert packed.device.type == self.device.type and packed.is_contiguous()
+        total = packed.clone()
+        torch.distributed.reduce(total, dst=0)
+        return total
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every process's small picklable value, in the order of ranks, on every process."""
+        if self.num_processes == 1:
+            return [value]
+        values: list[Any] = [None] * self.num_processes
+        torch.distributed.all_gather_object(values, value)
+        return values
+
+    def together(self, action: Callable[[], Result]) -> Result:
+        """What `action` returns on this process, once it has succeeded on all of them.
+
+        Raises SharedInputError on every process with the first message, where it failed on any.
+        """
+        result: Result | None = None
+        message: str | None = None
+        try:
+            result = action()
+        except InputError as error:
+            message = str(error)
+        for failed in self.gather(message):
+            if failed is not None:
+                raise SharedInputError(failed)
+        return result  # type: ignore[return-value]
+
+    def close(self) -> None:
+        """Leave the group of processes, if there is one."""
+        if self.num_processes > 1 and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+def connect(device: str | None = None) -> Comm:
+    """Join the processes that torchrun started, or be alone.
+
+    One process per device: `cuda:LOCAL_RANK` with NCCL where CUDA is present, else the CPU with
+    gloo. `device` (`cpu` or `cuda`) overrides the choice.
+    """
+    kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    own = torch.device("cuda", local_rank) if kind == "cuda" else torch.device("cpu")
+    if own.type == "cuda":
+        torch.cuda.set_device(own)
+    num_processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if num_processes == 1:
+        return Comm(device=own)
+    torch.distributed.init_process_group(
+        "nccl" if own.type == "cuda" else "gloo",
+        timeout=COLLECTIVE_TIMEOUT,
+        device_id=own if own.type == "cuda" else None,
+    )
+    return Comm(torch.distributed.get_rank(), num_processes, own)
+
+
+def is_root_process() -> bool:
+    """Whether this is the root, known before the processes have met."""
+    return int(os.environ.get("RANK", "0")) == 0

@@ -1,0 +1,345 @@
+"""The case: what a run reads, perturbs and diagnoses, as validated, frozen models."""
+
+from __future__ import annotations
+
+import datetime
+import difflib
+import glob
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from respeval.calendar import Duration
+from respeval.errors import InputError
+from respeval.grid import AreaWeights
+from respeval.perturbation import Scope
+from respeval.segments import parse_segment
+
+BASELINE = "baseline"
+
+Longitude = Annotated[float, Field(ge=-360, le=720)]
+Latitude = Annotated[float, Field(ge=-90, le=90)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class UniformPerturbation(_Frozen):
+    """The same change of SST everywhere over the ocean."""
+
+    type: Literal["uniform"] = "uniform"
+    amplitude_K: float
+
+
+class PatchPerturbation(_Frozen):
+    """A cosine-squared patch of SST change; widths are full widths in degrees."""
+
+    type: Literal["patch"] = "patch"
+    amplitude_K: float
+    lat_center: Latitude
+    lon_center: Longitude
+    lat_width: Annotated[float, Field(gt=0, le=360)]
+    lon_width: Annotated[float, Field(gt=0, le=360)]
+
+
+class PatternPerturbation(_Frozen):
+    """A field of SST change from a file, times `scale`."""
+
+    type: Literal["pattern"] = "pattern"
+    file: str
+    variable: str
+    scale: float = 1.0
+
+
+Perturbation = Annotated[
+    UniformPerturbation | PatchPerturbation | PatternPerturbation, Field(discriminator="type")
+]
+
+_PERTURBATIONS: dict[str, type[_Frozen]] = {
+    "uniform": UniformPerturbation,
+    "patch": PatchPerturbation,
+    "pattern": PatternPerturbation,
+}
+
+
+class RoleNames(_Frozen):
+    """Which variable plays which part, where the checkpoint does not say so itself.
+
+    near_surface_temperature, column_temperature (top to surface), surface_level and upper_level are
+    outputs; surface_temperature, ocean_fraction and land_fraction are names in the forcing files.
+    """
+
+    near_surface_temperature: str | None = None
+    column_temperature: list[str] | None = None
+    surface_level: str | None = None
+    upper_level: str | None = None
+    surface_temperature: str | None = None
+    ocean_fraction: str | None = None
+    land_fraction: str | None = None
+
+
+def _as_text(value: object) -> object:
+    """YAML reads an unquoted 2001-01-01 as a date; the case means its text."""
+    return str(value) if isinstance(value, datetime.date) else value
+
+
+class Case(_Frozen):
+    """A case file with the command line's options applied; paths are absolute. Defaults:
+
+    - four kelvin everywhere over ocean, because +4 K is the experiment of CFMIP and AIMIP;
+    - monthly segments, so that a year gives twelve of them and a kill costs a month at most;
+    - bands and tropics as Joshi et al. (2008) and later studies of the land/ocean contrast use them.
+    """
+
+    forcing: str
+    initial_condition: str
+    start: list[Annotated[str, BeforeValidator(_as_text)]] = []
+    years: Annotated[int, Field(ge=1)] | None = None
+    days: Annotated[int, Field(ge=1)] | None = None
+    steps: Annotated[int, Field(ge=1)] | None = None
+    spinup: str | None = None
+    segment: str = "month"
+    num_realizations: Annotated[int, Field(ge=1)] = 1
+    paired_noise: bool = True
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    perturbations: Annotated[dict[str, Perturbation], Field(min_length=1)] = {
+        "p4K": UniformPerturbation(amplitude_K=4.0)
+    }
+    initial_condition_scope: Scope = "ocean"
+    area_weights: AreaWeights = "grid"
+    ocean_fraction_cutoff: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    tropical_lat_max: Annotated[float, Field(gt=0, le=90)] = 15.0
+    bands: Annotated[dict[str, tuple[float, float]], Field(min_length=1)] = {
+        "tropics": (0.0, 15.0),
+        "subtropics": (15.0, 30.0),
+        "midlatitudes": (30.0, 50.0),
+    }
+    roles: RoleNames = RoleNames()
+    repeat: Literal["none", "year"] = "none"
+    save_members: bool = False
+    reader: dict[str, Any] = {}
+    probe_data: str | None = None
+
+    @field_validator("perturbations")
+    @classmethod
+    def _check_labels(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for label in value:
+            if label == BASELINE or not label or "/" in label:
+                raise ValueError(
+                    f"{label!r} can't name a perturbation: it must not be empty, hold a slash or be "
+                    f"{BASELINE!r}"
+                )
+        return value
+
+    @field_validator("bands")
+    @classmethod
+    def _check_bands(cls, value: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+        for name, (low, high) in value.items():
+            if not name or "/" in name:
+                raise ValueError(
+                    f"{name!r} can't name a band: it must not be empty or hold a slash"
+                )
+            if not 0 <= low < high <= 90:
+                raise ValueError(
+                    f"band {name}: expected 0 <= low < high <= 90, got [{low:g}, {high:g}]"
+                )
+        return value
+
+    @field_validator("segment")
+    @classmethod
+    def _check_segment(cls, value: str) -> str:
+        parse_segment(value)
+        return value
+
+    @field_validator("spinup")
+    @classmethod
+    def _check_spinup(cls, value: str | None) -> str | None:
+        return None if value in (None, "none") else str(Duration.parse(value))
+
+    @model_validator(mode="after")
+    def _check_length(self) -> Case:
+        given = [name for name in ("years", "days", "steps") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                "the run's length is not given; set one of years, days or steps"
+                if not given
+                else f"the run's length is given twice ({' and '.join(given)}); keep one"
+            )
+        return self
+
+    @property
+    def duration(self) -> Duration:
+        """How long the run is."""
+        for unit in ("year", "day", "step"):
+            count = getattr(self, f"{unit}s")
+            if count is not None:
+                return Duration(count, unit)
+        raise AssertionError("a validated case has a length")
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Labels of the groups; group 0 is the baseline."""
+        return (BASELINE, *self.perturbations)
+
+    def digest(self) -> str:
+        """SHA-256 of the case's canonical JSON."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def to_yaml(self) -> str:
+        """The case file that gives this case again."""
+        plain = self.model_dump(mode="json", exclude_none=True)
+        return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+
+
+_LENGTHS = ("years", "days", "steps")
+
+
+def load_case(path: Path | None, overrides: Mapping[str, Any]) -> Case:
+    """The case of a file with options on top; options given as None are not given.
+
+    path: the case file, or None where the options say everything. Paths in the file are relative to
+    its folder, those in `overrides` to the working directory. Raises InputError in one line.
+    """
+    content: dict[str, Any] = {}
+    if path is not None:
+        content = _resolve_paths(_read_yaml(path), path.parent.resolve())
+    given = {key: value for key, value in overrides.items() if value is not None}
+    if any(key in given for key in _LENGTHS):
+        content = {key: value for key, value in content.items() if key not in _LENGTHS}
+    roles = {**_mapping(content.get("roles")), **given.pop("roles", {})}
+    reader = {**_mapping(content.get("reader")), **given.pop("reader", {})}
+    content |= _resolve_paths(given, Path.cwd())
+    if roles:
+        content["roles"] = roles
+    if reader:
+        content["reader"] = reader
+    source = str(path) if path is not None else "the command line"
+    try:
+        return Case.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"{source}: {_explain(error, path is None)}") from None
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return dict(value) if isinstance(value, Mapping) else {}
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such case file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} can't be read ({error})") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" in line {mark.line + 1}" if mark is not None else ""
+        raise InputError(f"{path} is no YAML{line}: {getattr(error, 'problem', error)}") from None
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise InputError(f"{path} is no case file: expected lines of 'key: value'")
+    return content
+
+
+def _resolve_paths(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A copy in which every path is absolute."""
+    resolved = dict(content)
+    for key in ("forcing", "initial_condition", "probe_data"):
+        if isinstance(resolved.get(key), str):
+            resolved[key] = _absolute(resolved[key], folder)
+    perturbations = resolved.get("perturbations")
+    if isinstance(perturbations, dict):
+        resolved["perturbations"] = {
+            label: {**entry, "file": _absolute(entry["file"], folder)}
+            if isinstance(entry, dict) and isinstance(entry.get("file"), str)
+            else entry
+            for label, entry in perturbations.items()
+        }
+    return resolved
+
+
+def _absolute(location: str, folder: Path) -> str:
+    if Path(location).is_absolute():
+        return location
+    base = glob.escape(str(folder)) if glob.has_magic(location) else str(folder)
+    return str(Path(base) / location)
+
+
+def _explain(error: ValidationError, from_options: bool) -> str:
+    """The first fault of a case in one line, with what is allowed."""
+    first = error.errors()[0]
+    where = [str(part) for part in first["loc"]]
+    if first["type"] == "extra_forbidden":
+        return _unknown_key(where)
+    if first["type"] == "missing":
+        option = "--" + where[-1].replace("_", "-")
+        hint = f"give {option}" if len(where) == 1 else "add it"
+        beside = " or a case file (case.yaml beside the checkpoint, or --case)"
+        return f"{'.'.join(where)} is missing; {hint}{beside if from_options else ''}"
+    message = str(first["msg"]).removeprefix("Value error, ")
+    if not where:
+        return message
+    got = first.get("input")
+    shown = f", got {got!r}" if isinstance(got, str | int | float | bool) else ""
+    return f"{'.'.join(where)}: {message}{shown}"
+
+
+def _unknown_key(where: list[str]) -> str:
+    parent, key = where[:-1], where[-1]
+    known: list[str] = []
+    if not parent:
+        known = list(Case.model_fields)
+    elif parent[0] == "roles":
+        known = list(RoleNames.model_fields)
+    elif parent[0] == "perturbations":
+        known = list(_PERTURBATIONS[parent[-1]].model_fields)
+    nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else f"known keys: {', '.join(known)}"
+    return f"unknown key {'.'.join(where)!r}; {hint}"
+
+
+def parse_perturbation(text: str) -> tuple[str, dict[str, Any]]:
+    """`LABEL=uniform:4`, `LABEL=patch:2,lat_center=0,…` or `LABEL=pattern:FILE,variable=NAME`.
+
+    Returns the label and the entry of the case file. Raises InputError for anything else.
+    """
+    label, separator, rest = text.partition("=")
+    kind, _, options = rest.partition(":")
+    if not separator or kind not in _PERTURBATIONS:
+        raise InputError(
+            f"--perturb {text!r}: expected LABEL=uniform:KELVIN, LABEL=patch:KELVIN,lat_center=…,"
+            "lon_center=…,lat_width=…,lon_width=… or LABEL=pattern:FILE,variable=NAME[,scale=…]"
+        )
+    entry: dict[str, Any] = {"type": kind}
+    for i, part in enumerate(options.split(",")):
+        name, separator, value = part.partition("=")
+        if not separator:
+            name, value = ("file" if kind == "pattern" else "amplitude_K"), part
+            if i > 0:
+                raise InputError(f"--perturb {text!r}: expected NAME=VALUE, got {part!r}")
+        entry[name.strip()] = value.strip()
+    return label, entry
+
+
+def parse_band(text: str) -> tuple[str, tuple[float, float]]:
+    """`NAME=LOW:HIGH` in degrees of |latitude|. Raises InputError for anything else."""
+    name, _, edges = text.partition("=")
+    low, _, high = edges.partition(":")
+    try:
+        return name, (float(low), float(high))
+    except ValueError:
+        raise InputError(f"band {text!r}: expected NAME=LOW:HIGH, e.g. tropics=0:15") from None

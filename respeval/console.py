@@ -1,0 +1,291 @@
+"""What the command line shows: progress while a run goes on, and the tables at its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import xarray as xr
+    from rich.console import RenderableType
+
+    from respeval.accumulate import GroupSums
+    from respeval.emulator import Emulator, EmulatorSpec
+    from respeval.results import RunningRatio
+    from respeval.runner import Plan
+    from respeval.segments import Segment
+
+#: Seconds between two lines of progress where the output is no terminal.
+LINE_INTERVAL_S = 10.0
+
+_YEAR_S = 365.0 * 86_400
+
+
+class SilentReporter:
+    """The reporter of every process but the root."""
+
+    def planned(self, plan: Plan) -> None:
+        pass
+
+    def stepped(self, step: int) -> None:
+        pass
+
+    def published(self, segment: Segment, means: GroupSums) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class ConsoleReporter:
+    """Progress on the root: a live line on a terminal, else a plain line now and then."""
+
+    def __init__(self, console: Console, running: RunningRatio, num_processes: int) -> None:
+        self._console, self._running = console, running
+        self._num_processes = num_processes
+        self._progress: Progress | None = None
+        self._ratio = ""
+
+    def planned(self, plan: Plan) -> None:
+        """Say what will run and what SST change each group sees; start the clock."""
+        self._plan = plan
+        spec, case = plan.emulator.spec, plan.case
+        self._console.print(
+            f"{len(case.groups)} groups ({', '.join(case.groups)}) x {plan.num_samples} samples, "
+            f"{plan.num_steps} steps of {spec.timestep_s / 3600:g} h from {plan.forcing.starts[0]}, "
+            f"grid {spec.grid}, on {self._num_processes} process"
+            f"{'es' if self._num_processes > 1 else ''}",
+            highlight=False,
+        )
+        for change in plan.changes:
+            self._console.print(str(change), highlight=False)
+        for warning in plan.warnings:
+            self._console.print(f"warning: out of range, {warning}", style="yellow")
+        self._begin = self._last_line = time.monotonic()
+        if self._console.is_terminal:
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TimeElapsedColumn(),
+                console=self._console,
+            )
+            self._task = self._progress.add_task("", total=plan.num_steps)
+            self._progress.start()
+
+    def stepped(self, step: int) -> None:
+        """Move the bar."""
+        if self._progress is not None:
+            description = self._describe(step) if step % 8 == 0 else None
+            self._progress.update(self._task, completed=step, description=description)
+
+    def published(self, segment: Segment, means: GroupSums) -> None:
+        """Take the segment into the running ratio and tell it."""
+        if not segment.spinup:
+            ratios = self._running.add(means.zonal.cpu().numpy(), means.zonal_count.cpu().numpy())
+            self._ratio = ", ".join(
+                f"{label} {next(iter(bands.values())):.2f}" for label, bands in ratios.items()
+            )
+        is_last = segment.number == len(self._plan.segments)
+        late = time.monotonic() - self._last_line > LINE_INTERVAL_S
+        if self._progress is None and (late or is_last):
+            self._last_line = time.monotonic()
+            text = self._describe(segment.stop_step)
+            self._console.print(f"segment {segment.number} of {len(self._plan.segments)}, {text}")
+
+    def _describe(self, step: int) -> str:
+        from respeval.runner import date_of
+
+        elapsed = max(time.monotonic() - self._begin, 1e-9)
+        speed = step / elapsed
+        years_per_day = speed * self._plan.emulator.spec.timestep_s / _YEAR_S * 86_400
+        left = (self._plan.num_steps - step) / speed if step else float("nan")
+        text = (
+            f"{date_of(self._plan, step).strftime('%Y-%m-%d')}  {speed:.1f} steps/s  "
+            f"{years_per_day:,.0f} simulated years/day  {_minutes(left)} left"
+        )
+        if self._ratio:
+            band = next(iter(self._plan.case.bands))
+            text += f"  land/ocean ({band}): {self._ratio}"
+        return text
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+def _minutes(seconds: float) -> str:
+    if seconds != seconds:
+        return "?"
+    whole = int(seconds + 0.5)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def _number(value: float, stderr: float | None, unit: str) -> str:
+    if value != value:
+        return "-"
+    known = stderr is not None and stderr == stderr
+    return f"{value:.2f}" + (f" ± {stderr:.2f}" if known else "") + unit
+
+
+#: Rows of the table: (what, diagnostic, unit, dimension that gives several rows).
+_ROWS = (
+    ("land", "land_warming", " K", "band"),
+    ("ocean", "ocean_warming", " K", "band"),
+    ("land/ocean ratio", "land_ocean_warming_ratio", "", "band"),
+    ("surface level", "tropical_ocean_surface_warming", " K", None),
+    ("upper level", "tropical_ocean_upper_warming", " K", None),
+    ("upper/surface ratio", "vertical_warming_ratio_tropical_ocean", "", None),
+    ("column, global", "column_warming", " K", "level"),
+)
+
+
+def _rows(column: xr.Dataset) -> Iterator[tuple[str, str, str, float, float, bool]]:
+    """(what, where, unit, value, standard error, ends a section) of one column of a table."""
+    for quantity, name, unit, dim in _ROWS:
+        if name not in column:
+            continue
+        places = ["tropical ocean"] if dim is None else [str(p) for p in column[dim].values]
+        values = column[name].values.reshape(len(places))
+        stderr = column.get(f"{name}_stderr")
+        missing = [float("nan")] * len(places)
+        errors = missing if stderr is None else stderr.values.reshape(len(places))
+        for i, (place, value, error) in enumerate(zip(places, values, errors, strict=True)):
+            last = i == len(places) - 1
+            yield quantity if i == 0 else "", place, unit, float(value), float(error), last
+
+
+def warming_table(columns: Mapping[str, xr.Dataset], title: str) -> Table:
+    """Land, ocean and their ratio by band, the tropical ocean's vertical ratio, and the column.
+
+    columns: heading -> diagnostics of one perturbation, all of one run; ± is the standard error.
+    """
+    table = Table(title=title, title_justify="left")
+    table.add_column("warming")
+    table.add_column("where")
+    for heading in columns:
+        table.add_column(heading, justify="right")
+    for cells in zip(*(_rows(column) for column in columns.values()), strict=True):
+        quantity, place, unit, _, _, last = cells[0]
+        shown = [_number(value, error, unit) for _, _, _, value, error, _ in cells]
+        table.add_row(quantity, place, *shown, end_section=last)
+    return table
+
+
+def truth_table(truth: xr.Dataset, columns: Mapping[str, xr.Dataset], label: str) -> Table:
+    """One perturbation's diagnostics of several runs beside the truth, each with its error.
+
+    truth: diagnostics without standard errors; columns: name of the run -> its diagnostics.
+    """
+    table = Table(title=f"Response to {label}: emulators beside the truth", title_justify="left")
+    table.add_column("warming")
+    table.add_column("where")
+    table.add_column("truth", justify="right")
+    for name in columns:
+        table.add_column(name, justify="right")
+        table.add_column("error", justify="right")
+    for true, *cells in zip(_rows(truth), *(_rows(c) for c in columns.values()), strict=True):
+        quantity, place, unit, exact, _, last = true
+        shown = []
+        for _, _, _, value, error, _ in cells:
+            shown.append(_number(value, error, unit))
+            shown.append("-" if value != value else f"{value - exact:+.2f}")
+        table.add_row(quantity, place, _number(exact, None, unit), *shown, end_section=last)
+    return table
+
+
+def perturbation_columns(diagnostics: xr.Dataset) -> dict[str, xr.Dataset]:
+    """The columns of a run's table: perturbation -> its diagnostics."""
+    return {
+        str(label): diagnostics.sel(perturbation=label)
+        for label in diagnostics["perturbation"].values
+    }
+
+
+def inspection_tables(checkpoint: Path, emulator: Emulator) -> list[RenderableType]:
+    """What a checkpoint is, its variables by role, its filters, and the data that a run needs."""
+    from torch import nn
+
+    from respeval.loss_probe.filters import find_filters
+
+    spec = emulator.spec
+    parts: list[RenderableType] = [_facts_table(checkpoint, emulator), _variables_table(spec)]
+    filters = find_filters(emulator) if isinstance(emulator, nn.Module) else []
+    if filters:
+        table = Table(title="Spectral filters", title_justify="left")
+        for heading in ("parameter", "shape", "type", "degrees"):
+            table.add_column(heading)
+        for found in filters:
+            shape = " x ".join(str(size) for size in found.parameter.shape)
+            kind = str(found.parameter.dtype).removeprefix("torch.")
+            table.add_row(found.name, shape, kind, str(found.num_degrees))
+        parts.append(table)
+    initial = ", ".join(variable.name for variable in spec.prognostic)
+    parts.append(
+        "A run needs\n"
+        f"  initial_condition: {initial}\n"
+        "                     dimensions (sample, lat, lon), time(sample)\n"
+        f"  forcing:           {', '.join(spec.required_forcing)}\n"
+        f"                     dimensions (time, lat, lon), every {spec.timestep_s / 3600:g} h, from "
+        "the initial condition's date to the end of the last step"
+    )
+    return parts
+
+
+def _facts_table(checkpoint: Path, emulator: Emulator) -> Table:
+    from torch import nn
+
+    spec = emulator.spec
+    table = Table(title=str(checkpoint), title_justify="left", show_header=False)
+    table.add_row("architecture", spec.architecture)
+    table.add_row("grid", str(spec.grid))
+    table.add_row("time step", f"{spec.timestep_s / 3600:g} h, calendar {spec.calendar}")
+    noise = f"stochastic, {spec.num_noise_channels} noise channels"
+    table.add_row("noise", noise if spec.num_noise_channels else "deterministic")
+    table.add_row("surface temperature", _sst_rule(spec))
+    roles = spec.roles
+    table.add_row("near-surface temperature", roles.near_surface_temperature or "not named")
+    table.add_row("surface, upper level", f"{roles.surface_level}, {roles.upper_level}")
+    table.add_row("column, top to surface", ", ".join(roles.column_temperature) or "not named")
+    if isinstance(emulator, nn.Module):
+        weights = [p for p in emulator.parameters() if p.requires_grad]
+        count = sum(p.numel() * (2 if p.is_complex() else 1) for p in weights)
+        table.add_row("parameters", f"{count:,} real numbers")
+    return table
+
+
+def _sst_rule(spec: EmulatorSpec) -> str:
+    if spec.surface_temperature is None:
+        return "not prescribed"
+    if spec.prescribes_sst:
+        return f"{spec.surface_temperature}, prescribed where {spec.ocean_fraction} > 0.5"
+    return f"{spec.surface_temperature}, an input only"
+
+
+def _variables_table(spec: EmulatorSpec) -> Table:
+    table = Table(title="Variables", title_justify="left")
+    for heading in ("role", "name", "units", "long name"):
+        table.add_column(heading)
+    for role, variables in (
+        ("prognostic", spec.prognostic),
+        ("diagnostic", spec.diagnostic),
+        ("forcing", spec.forcing),
+    ):
+        for i, variable in enumerate(variables):
+            last = i == len(variables) - 1
+            table.add_row(
+                role if i == 0 else "",
+                variable.name,
+                variable.units,
+                variable.long_name,
+                end_section=last,
+            )
+    return table

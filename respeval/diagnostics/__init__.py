@@ -1,0 +1,32 @@
+"""Saved means to response, diagnostics and uncertainty: xarray in, xarray out; no model."""
+
+from respeval.diagnostics.evaluate import diagnose, diagnose_reference, left_out, summary
+from respeval.diagnostics.maps import response_maps
+from respeval.diagnostics.scalars import (
+    DEFAULT_BANDS,
+    DIAGNOSTICS,
+    DiagnosticSettings,
+    LeftOut,
+)
+from respeval.diagnostics.totals import BASELINE
+from respeval.diagnostics.zonal import (
+    global_mean_series,
+    zonal_response,
+    zonal_response_of_maps,
+)
+
+__all__ = [
+    "BASELINE",
+    "DEFAULT_BANDS",
+    "DIAGNOSTICS",
+    "DiagnosticSettings",
+    "LeftOut",
+    "diagnose",
+    "diagnose_reference",
+    "global_mean_series",
+    "left_out",
+    "response_maps",
+    "summary",
+    "zonal_response",
+    "zonal_response_of_maps",
+]

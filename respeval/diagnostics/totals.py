@@ -1,0 +1,110 @@
+"""Means of segments to totals by year, and totals to the response: sum first, divide once.
+
+A *total* is Σ count·x with its count beside it, so that totals of years and samples can be added
+and taken away. The response divides last. All of it works on maps and on zonal means alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+#: The group that every perturbation is compared with.
+BASELINE = "baseline"
+
+#: Statistics that stand beside a variable under its name: never variables of their own.
+UNCERTAINTY_SUFFIXES = ("_stderr", "_pvalue")
+
+
+def require(dataset: xr.Dataset, names: Iterable[str], source: str) -> None:
+    """Raise ValueError where `dataset`, which `source` names, lacks one of the variables."""
+    for name in names:
+        if name not in dataset.variables:
+            present = ", ".join(sorted(map(str, dataset.variables)))
+            raise ValueError(f"{source} has no {name!r} (it has: {present})")
+
+
+def names_with_dims(dataset: xr.Dataset, dims: Sequence[str]) -> list[str]:
+    """Names of the variables on exactly these dimensions, statistics of others left out."""
+    return [
+        str(name)
+        for name, variable in dataset.data_vars.items()
+        if set(variable.dims) == set(dims) and not str(name).endswith(UNCERTAINTY_SUFFIXES)
+    ]
+
+
+def year_blocks(means: xr.Dataset) -> list[slice]:
+    """Consecutive segments that lie in one year of the run, as slices of `time`.
+
+    A year begins at the first segment's start and at every anniversary of it in the file's own
+    calendar, so that a run that starts in July has whole years too; the middle of a segment (the
+    coordinate `time`) decides. A segment longer than a year is a block of its own.
+
+    means: `time` and `time_bnds` (time, bnds), decoded, cftime or datetime64.
+    Raises ValueError where there is no segment, no `time_bnds`, or time does not rise.
+    """
+    require(means, ("time", "time_bnds"), "the file of means")
+    middle = means["time"]
+    if middle.size == 0:
+        raise ValueError("the file of means has no segment (were all of them left out as spin-up?)")
+    start = means["time_bnds"].isel(time=slice(0, 1), bnds=0)
+    before_anniversary = _within_year(middle) < _within_year(start)
+    year = middle.dt.year.values - start.dt.year.values - before_anniversary
+    if (np.diff(year) < 0).any():
+        raise ValueError("the segments of the file of means are not in the order of time")
+    edges = [0, *(np.flatnonzero(np.diff(year)) + 1), middle.size]
+    return [slice(int(first), int(last)) for first, last in pairwise(edges)]
+
+
+def _within_year(times: xr.DataArray) -> NDArray[np.int64]:
+    """A number that orders moments within a calendar year, [time]."""
+    moment = times.dt
+    days = moment.month.values.astype(np.int64) * 32 + moment.day.values
+    hours = days * 24 + moment.hour.values
+    return np.asarray((hours * 60 + moment.minute.values) * 60 + moment.second.values)
+
+
+def yearly_totals(
+    variable: xr.DataArray, count: xr.DataArray, blocks: Sequence[slice]
+) -> xr.DataArray:
+    """Σ count·x over the segments of each block, float64, `time` replaced by `year`.
+
+    variable: (…, time, …), may be lazy: one block at a time is in memory.
+    count: steps in each mean, on `time` and on leading dimensions of `variable`; where it is 0 the
+        value is not looked at, so that it may be NaN.
+    """
+    totals: list[xr.DataArray] = []
+    for block in blocks:
+        weight = count.isel(time=block).astype(np.float64)
+        value = variable.isel(time=block).compute().astype(np.float64, copy=False)
+        if not (weight > 0).all():
+            value = value.where(weight > 0, 0.0)
+        totals.append(xr.dot(value, weight, dim="time"))
+    result: xr.DataArray = xr.concat(totals, dim="year")
+    return result
+
+
+def yearly_counts(count: xr.DataArray, blocks: Sequence[slice]) -> xr.DataArray:
+    """Σ count over the segments of each block, float64, `time` replaced by `year`."""
+    steps = count.astype(np.float64)
+    return xr.concat([steps.isel(time=block).sum("time") for block in blocks], dim="year")
+
+
+def response_of_totals(totals: xr.Dataset) -> xr.Dataset:
+    """Mean of every perturbed group minus mean of the baseline: totals divided by their count.
+
+    totals: variables (group, …) and `count` (group, …). A mean of no step is NaN.
+    Returns variables (perturbation, …); the labels are those of the groups.
+    Raises ValueError where there is no group `baseline`.
+    """
+    if BASELINE not in totals["group"].values:
+        labels = ", ".join(map(str, totals["group"].values))
+        raise ValueError(f"there is no group {BASELINE!r} to compare with (groups: {labels})")
+    count = totals["count"]
+    means = totals.drop_vars("count") / count.where(count > 0)
+    response = means.drop_sel(group=BASELINE) - means.sel(group=BASELINE, drop=True)
+    return response.rename(group="perturbation")

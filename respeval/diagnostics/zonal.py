@@ -1,0 +1,92 @@
+"""The core of the diagnostics: the response averaged over the cells of each latitude circle.
+
+A `zonal response` is a Dataset of every output's response (perturbation, …, surface, lat) with the
+area (surface, lat) that each mean stands for. Every scalar is a function of it: of the estimate, of
+the leave-one-out replicates that give its error, and of a reference known from maps only.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from respeval.diagnostics.totals import (
+    names_with_dims,
+    require,
+    response_of_totals,
+    year_blocks,
+    yearly_counts,
+    yearly_totals,
+)
+
+SURFACES = ("all", "land", "ocean")
+
+
+def zonal_totals(zonal: xr.Dataset) -> xr.Dataset:
+    """Σ count·x over the segments of each year, for every group and sample.
+
+    zonal: as in zonal.nc; outputs (group, sample, time, surface, lat), `count` (group, sample,
+        time), `area` (surface, lat), `time_bnds`.
+    Returns outputs (group, sample, surface, lat, year) and `count` (group, sample, year), float64.
+    Circles without a cell of the surface are NaN. Raises ValueError where a variable is missing.
+    """
+    require(zonal, ("count", "area"), "zonal.nc")
+    blocks = year_blocks(zonal)
+    names = names_with_dims(zonal, ("group", "sample", "time", "surface", "lat"))
+    totals = {name: yearly_totals(zonal[name], zonal["count"], blocks) for name in names}
+    return xr.Dataset({**totals, "count": yearly_counts(zonal["count"], blocks)})
+
+
+def zonal_response(zonal: xr.Dataset) -> xr.Dataset:
+    """Zonal response of a run, over all years and samples: (perturbation, surface, lat), `area`.
+
+    zonal: as for `zonal_totals`; attributes of the outputs are kept.
+    """
+    totals = zonal_totals(zonal).sum(("sample", "year"), skipna=False)
+    return with_area(response_of_totals(totals), zonal)
+
+
+def with_area(response: xr.Dataset, zonal: xr.Dataset) -> xr.Dataset:
+    """`response` with the area and the variables' attributes of `zonal`."""
+    described = {
+        name: value.assign_attrs(zonal[name].attrs) for name, value in response.data_vars.items()
+    }
+    return response.assign({**described, "area": zonal["area"].compute()})
+
+
+def zonal_response_of_maps(maps: xr.Dataset) -> xr.Dataset:
+    """Zonal response from response maps: Σ_lon weight·x / Σ_lon weight over each surface's cells.
+
+    maps: as in response.nc or a reference's file; outputs (perturbation, lat, lon), `ocean_mask`,
+        `land_mask` and `area_weight` (lat, lon). Standard errors and p-values are not used.
+    Returns outputs (perturbation, surface, lat), NaN on circles without a cell, and `area`.
+    Raises ValueError where a mask or the weights are missing.
+    """
+    require(maps, ("ocean_mask", "land_mask", "area_weight"), "the file of responses")
+    everywhere = xr.ones_like(maps["land_mask"], dtype=bool)
+    masks = xr.concat(
+        [everywhere, maps["land_mask"] == 1, maps["ocean_mask"] == 1],
+        dim=xr.Variable("surface", list(SURFACES)),
+    ).compute()
+    weights = maps["area_weight"].compute().where(masks, 0.0)
+    area = weights.sum("lon")
+    response = xr.Dataset({"area": area})
+    for name in names_with_dims(maps, ("perturbation", "lat", "lon")):
+        values = maps[name].compute().astype(np.float64)
+        sums = (values * weights).where(masks, 0.0).sum("lon", skipna=False)
+        response[name] = (sums / area.where(area > 0)).assign_attrs(maps[name].attrs)
+    return response
+
+
+def global_mean_series(zonal: xr.Dataset, name: str) -> xr.DataArray:
+    """Global mean of one output in every segment, over all samples: (group, time).
+
+    zonal: as in zonal.nc. Samples are weighted by their count; NaN where a group has none.
+    """
+    area = zonal["area"].sel(surface="all", drop=True)
+    circles = zonal[name].sel(surface="all", drop=True).compute()
+    count = zonal["count"].astype(np.float64)
+    means = (circles * area).where(area > 0, 0.0).sum("lat", skipna=False) / area.sum("lat")
+    total = (means * count).where(count > 0, 0.0).sum("sample", skipna=False)
+    series = total / count.sum("sample").where(count.sum("sample") > 0)
+    return series.transpose("group", "time").assign_attrs(zonal[name].attrs)

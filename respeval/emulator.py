@@ -1,0 +1,176 @@
+"""What an emulator is to the rest of respeval: its names, its grid, its needs, and one step.
+
+A reader in `checkpoints/` turns a file into an object with the `Emulator` protocol; the bundled
+planet does so without a file. Fields travel stacked, [member, variable, lat, lon], in the order that
+the `EmulatorSpec` states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+
+from respeval.grid import FloatArray, Grid
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A field's name in files and its description: units as CF writes them, a long name."""
+
+    name: str
+    units: str
+    long_name: str
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which variables the diagnostics read; None or empty where the emulator has no such variable.
+
+    near_surface_temperature: land and ocean warming.
+    column_temperature: temperature levels, top to surface.
+    surface_level, upper_level: the two levels of the vertical warming ratio.
+    """
+
+    near_surface_temperature: str | None = None
+    column_temperature: tuple[str, ...] = ()
+    surface_level: str | None = None
+    upper_level: str | None = None
+
+
+@dataclass(frozen=True)
+class EmulatorSpec:
+    """Everything about an emulator that can be known without running it.
+
+    prognostic: variables of the state; outputs that are inputs of the next step.
+    diagnostic: further outputs.
+    forcing: variables that are read from the forcing at the start of a step.
+    surface_temperature: the variable that an SST perturbation changes; it is prescribed over ocean
+        where it is prognostic, and plain input where it is in `forcing`.
+    ocean_fraction, land_fraction: forcing variables that tell ocean and land, fractions of 1.
+    normalization: variable -> (mean, scale), both in the variable's units; a mean may be a field
+        [lat, lon].
+    num_noise_channels: 0 for a deterministic emulator.
+    """
+
+    architecture: str
+    grid: Grid
+    timestep_s: int
+    calendar: str
+    prognostic: tuple[Variable, ...]
+    diagnostic: tuple[Variable, ...]
+    forcing: tuple[Variable, ...]
+    surface_temperature: str | None
+    ocean_fraction: str | None
+    land_fraction: str | None = None
+    roles: Roles = Roles()
+    normalization: Mapping[str, tuple[float | FloatArray, float]] = field(default_factory=dict)
+    num_noise_channels: int = 0
+    precision: Literal["float32", "float64"] = "float32"
+    levels_hPa: tuple[float, ...] = ()
+
+    @property
+    def outputs(self) -> tuple[Variable, ...]:
+        """Every output in the order of the emulator's result: prognostic, then diagnostic."""
+        return self.prognostic + self.diagnostic
+
+    @property
+    def prescribes_sst(self) -> bool:
+        """Whether surface temperature is part of the state and replaced over ocean at every step."""
+        return self.surface_temperature in [variable.name for variable in self.prognostic]
+
+    @property
+    def required_forcing(self) -> tuple[str, ...]:
+        """Names to read from the forcing, in the order in which `Emulator.step` gets them."""
+        names = [variable.name for variable in self.forcing]
+        for name in (self.surface_temperature, self.ocean_fraction):
+            if name is not None and name not in names:
+                names.append(name)
+        return tuple(names)
+
+    def variable(self, name: str) -> Variable:
+        """The variable of this name. Raises KeyError where the emulator has none."""
+        for candidate in self.outputs + self.forcing:
+            if candidate.name == name:
+                return candidate
+        raise KeyError(name)
+
+
+class NoiseSource(Protocol):
+    """Where a stochastic emulator gets its random numbers for one step."""
+
+    def normal(self, *shape: int) -> torch.Tensor:
+        """Standard normal numbers, [member, *shape], float32; a new draw at every call."""
+        ...
+
+
+class Emulator(Protocol):
+    """A model that can be stepped. The caller owns gradient mode, precision of matmuls and seed."""
+
+    @property
+    def spec(self) -> EmulatorSpec: ...
+
+    def to(self, device: torch.device) -> Emulator:
+        """The emulator with its tensors on `device`; may be the same object."""
+        ...
+
+    def prescribe(
+        self, surface_temperature: torch.Tensor, next_forcing: torch.Tensor
+    ) -> torch.Tensor:
+        """Surface temperature [member, lat, lon] with the ocean's replaced from `next_forcing`."""
+        ...
+
+    def step(
+        self,
+        state: torch.Tensor,
+        forcing: torch.Tensor,
+        next_forcing: torch.Tensor,
+        noise: NoiseSource,
+    ) -> torch.Tensor:
+        """One time step.
+
+        state: [member, prognostic, lat, lon] at time t, physical units.
+        forcing, next_forcing: [member, required_forcing, lat, lon] at t and at t + timestep.
+        Returns outputs [member, output, lat, lon] at t + timestep, physical units; the first
+        `len(spec.prognostic)` of them are the next state. Arguments are not changed.
+        """
+        ...
+
+
+@dataclass
+class CounterNoise:
+    """Normal numbers that depend on (seed, stream, step, number of the draw) and on nothing else.
+
+    Each member's numbers come from their own Philox counter (Salmon et al. 2011), so that they are
+    the same in any batch, window or number of processes. Members with equal streams get equal noise.
+
+    streams: one (sample, branch) pair per member; with paired noise every branch is 0.
+    """
+
+    seed: int
+    streams: Sequence[tuple[int, int]]
+    step: int
+    device: torch.device | None = None
+    _num_draws: int = field(default=0, init=False)
+
+    def normal(self, *shape: int) -> torch.Tensor:
+        """See `NoiseSource.normal`."""
+        import torch
+
+        distinct: dict[tuple[int, int], torch.Tensor] = {}
+        for sample, branch in self.streams:
+            if (sample, branch) in distinct:
+                continue
+            # The lowest counter word runs within a draw; the others tell draws and steps apart.
+            bits = np.random.Philox(
+                key=[self.seed, sample], counter=[0, self._num_draws, branch, self.step]
+            )
+            numbers = np.random.Generator(bits).standard_normal(shape, dtype=np.float32)
+            distinct[sample, branch] = torch.from_numpy(np.asarray(numbers)).to(self.device)
+        self._num_draws += 1
+        return torch.stack([distinct[stream] for stream in self.streams])

@@ -1,0 +1,15 @@
+"""The ways in which a run ends early that are not bugs of respeval."""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """Something that the user gave is wrong; the message says what was expected and what to do."""
+
+
+class SharedInputError(InputError):
+    """An `InputError` that every process raises at once, so that the root alone need tell it."""
+
+
+class BlowUpError(RuntimeError):
+    """The emulator's state left the range of physical values; finished segments stay."""

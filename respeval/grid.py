@@ -1,0 +1,217 @@
+"""Where the cells are, how much area each one has, and the spherical-harmonic transforms on them.
+
+Everything that depends on a convention of the sphere is stated here once: the area weights, the
+half-open latitude bands, the transform's truncation and norm, and the doubling of the orders m > 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+GridKind = Literal["legendre-gauss", "equiangular", "lobatto", "regular"]
+AreaWeights = Literal["grid", "cos_lat"]
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+#: Degrees by which two descriptions of one grid may differ: float32 coordinates are off by 1e-5.
+COORDINATE_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """A global latitude-longitude grid of cell centres.
+
+    latitude: [lat], degrees_north, strictly monotonic in either direction.
+    longitude: [lon], degrees_east, evenly spaced over the whole circle.
+    kind: the latitudes' rule. `regular` is any set of latitudes that has no quadrature of its own.
+
+    Raises ValueError where the coordinates are no global grid.
+    """
+
+    latitude: FloatArray
+    longitude: FloatArray
+    kind: GridKind = "regular"
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(GridKind):
+            raise ValueError(
+                f"unknown grid kind {self.kind!r} (allowed: {', '.join(get_args(GridKind))})"
+            )
+        latitude = np.array(self.latitude, dtype=np.float64)
+        longitude = np.array(self.longitude, dtype=np.float64)
+        for name, values in (("latitude", latitude), ("longitude", longitude)):
+            if values.ndim != 1 or values.size < 2 or not np.isfinite(values).all():
+                raise ValueError(f"{name} must be a list of at least two finite numbers in degrees")
+        steps = np.diff(latitude)
+        if not ((steps > 0).all() or (steps < 0).all()) or np.abs(latitude).max() > 90 + 1e-6:
+            raise ValueError(
+                "latitude must be strictly monotonic and lie within -90 and 90 degrees"
+            )
+        spacing = np.diff(longitude)
+        if np.abs(spacing - 360.0 / longitude.size).max() > 10 * COORDINATE_TOLERANCE:
+            raise ValueError(
+                f"longitude must rise evenly by {360.0 / longitude.size:g} degrees around the whole circle"
+            )
+        latitude.setflags(write=False)
+        longitude.setflags(write=False)
+        object.__setattr__(self, "latitude", latitude)
+        object.__setattr__(self, "longitude", longitude)
+
+    @classmethod
+    def legendre_gauss(cls, num_lat: int, num_lon: int) -> Grid:
+        """The Gauss grid of `num_lat` latitudes, from north to south, first longitude at 0."""
+        nodes, _ = np.polynomial.legendre.leggauss(num_lat)
+        latitude: FloatArray = np.degrees(np.arcsin(nodes[::-1]))
+        longitude: FloatArray = np.arange(num_lon, dtype=np.float64) * (360.0 / num_lon)
+        return cls(latitude, longitude, "legendre-gauss")
+
+    @classmethod
+    def from_coordinates(cls, latitude: FloatArray, longitude: FloatArray) -> Grid:
+        """The grid of these coordinates, its kind found by comparing the latitudes with each rule.
+
+        Cell-centred latitudes such as 89.5, 88.5, … are `regular`.
+        """
+        grid = cls(latitude, longitude)
+        rising = np.sort(grid.latitude)
+        rules: dict[GridKind, FloatArray] = {
+            "legendre-gauss": np.degrees(
+                np.arcsin(np.polynomial.legendre.leggauss(rising.size)[0])
+            ),
+            "equiangular": np.linspace(-90.0, 90.0, rising.size),
+        }
+        for kind, expected in rules.items():
+            if np.abs(rising - expected).max() < COORDINATE_TOLERANCE:
+                return cls(grid.latitude, grid.longitude, kind)
+        return grid
+
+    @property
+    def num_lat(self) -> int:
+        return int(self.latitude.size)
+
+    @property
+    def num_lon(self) -> int:
+        return int(self.longitude.size)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.num_lat, self.num_lon
+
+    @property
+    def north_to_south(self) -> bool:
+        return bool(self.latitude[0] > self.latitude[-1])
+
+    def __str__(self) -> str:
+        direction = "north to south" if self.north_to_south else "south to north"
+        return f"{self.num_lat} x {self.num_lon} {self.kind}, {direction}"
+
+    def latitude_bounds(self) -> FloatArray:
+        """Edges of the cells, [lat, 2], degrees: half-way between centres, the poles at the ends."""
+        inner = 0.5 * (self.latitude[1:] + self.latitude[:-1])
+        first = 90.0 if self.north_to_south else -90.0
+        edges = np.concatenate([[first], inner, [-first]])
+        return np.stack([edges[:-1], edges[1:]], axis=1)
+
+    def longitude_bounds(self) -> FloatArray:
+        """Edges of the cells, [lon, 2], degrees, half a spacing to either side of the centre."""
+        half = 180.0 / self.num_lon
+        return np.stack([self.longitude - half, self.longitude + half], axis=1)
+
+    def area_weights(self, rule: AreaWeights = "grid") -> FloatArray:
+        """Share of the sphere's area in each cell, [lat, lon], summing to 1.
+
+        `grid`: the Gauss quadrature weights on a Legendre-Gauss grid, else the difference of
+        sin(latitude) between the cell's edges. `cos_lat`: normalized cos(latitude), as ACE does.
+        """
+        if rule == "cos_lat":
+            by_latitude = np.cos(np.radians(self.latitude))
+        elif self.kind == "legendre-gauss":
+            by_latitude = np.polynomial.legendre.leggauss(self.num_lat)[1]
+        else:
+            edges = np.sin(np.radians(self.latitude_bounds()))
+            by_latitude = np.abs(edges[:, 1] - edges[:, 0])
+        weights = np.broadcast_to(by_latitude[:, None], self.shape)
+        return np.ascontiguousarray(weights / weights.sum())
+
+    def difference_from(self, latitude: FloatArray, longitude: FloatArray) -> str | None:
+        """Why these coordinates are not this grid's (in either direction of latitude), or None."""
+        if (len(latitude), len(longitude)) != self.shape:
+            return f"{len(latitude)} x {len(longitude)} cells instead of {self.num_lat} x {self.num_lon}"
+        ordered = np.asarray(latitude, dtype=np.float64)
+        if (ordered[0] > ordered[-1]) != self.north_to_south:
+            ordered = ordered[::-1]
+        offset = np.abs(ordered - self.latitude).max()
+        if not offset < 10 * COORDINATE_TOLERANCE:
+            return f"its latitudes are off by up to {offset:.3g} degrees"
+        turn = (np.asarray(longitude, dtype=np.float64) - self.longitude + 180.0) % 360.0 - 180.0
+        if not np.abs(turn).max() < 10 * COORDINATE_TOLERANCE:
+            return f"its longitudes are off by up to {np.abs(turn).max():.3g} degrees"
+        return None
+
+
+def in_band(latitude: FloatArray, low: float, high: float) -> BoolArray:
+    """Which latitudes lie in the folded band low <= |latitude| < high, degrees; same shape."""
+    folded = np.abs(latitude)
+    return (folded >= low) & (folded < high)
+
+
+class SphericalTransform:
+    """Real spherical-harmonic transform of fields [..., lat, lon] on one grid and back.
+
+    Coefficients are complex [..., l, m] with l < `lmax`, m < `mmax`, in the orthonormal basis: the
+    mean square over the sphere is `sum_over_orders(|c|²).sum(-1) / 4π`. The truncation is always
+    given, because the defaults of torch-harmonics changed in 0.9. Fields on a grid that runs south
+    to north are flipped on the way in and out.
+
+    Raises ValueError on a grid without a quadrature (`regular`) and where lmax != mmax, which
+    torch-harmonics 0.8 and 0.9 treat differently.
+    """
+
+    def __init__(self, grid: Grid, lmax: int, mmax: int, dtype: torch.dtype | None = None) -> None:
+        import torch
+        from torch_harmonics.sht import InverseRealSHT, RealSHT
+
+        if grid.kind == "regular":
+            raise ValueError(
+                "a spherical transform needs a legendre-gauss, equiangular or lobatto grid; "
+                f"these {grid.num_lat} latitudes are none of them"
+            )
+        if lmax != mmax:
+            raise ValueError(f"the truncation must be triangular, got lmax={lmax}, mmax={mmax}")
+        self.lmax, self.mmax = lmax, mmax
+        self._flip = not grid.north_to_south
+        self._dtype = dtype or torch.float64
+        size = {"lmax": lmax, "mmax": mmax, "grid": grid.kind, "norm": "ortho"}
+        self._forward = RealSHT(grid.num_lat, grid.num_lon, **size).to(self._dtype)
+        self._inverse = InverseRealSHT(grid.num_lat, grid.num_lon, **size).to(self._dtype)
+
+    def to(self, device: torch.device) -> SphericalTransform:
+        self._forward.to(device)
+        self._inverse.to(device)
+        return self
+
+    def forward(self, field: torch.Tensor) -> torch.Tensor:
+        """Field [..., lat, lon] to coefficients [..., l, m]."""
+        field = field.to(self._dtype)
+        coefficients: torch.Tensor = self._forward(field.flip(-2) if self._flip else field)
+        return coefficients
+
+    def inverse(self, coefficients: torch.Tensor) -> torch.Tensor:
+        """Coefficients [..., l, m] to a field [..., lat, lon]."""
+        field: torch.Tensor = self._inverse(coefficients)
+        return field.flip(-2) if self._flip else field
+
+
+def sum_over_orders(values: torch.Tensor) -> torch.Tensor:
+    """Sum of [..., l, m] over the orders of each degree, [..., l], with the orders m > 0 twice.
+
+    A real field's coefficients at -m are the conjugates of those at m, so a sum of |c|² or of any
+    other even quantity over all orders counts m > 0 double. Only this function does so.
+    """
+    return 2.0 * values.sum(-1) - values[..., 0]

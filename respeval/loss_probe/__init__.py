@@ -1,0 +1,1 @@
+"""The gradient of the spectral filters per spherical-harmonic degree."""

@@ -1,0 +1,149 @@
+"""From the saved means of a run to its response, diagnostics, summary and figures; no model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from respeval.accumulate import SURFACES
+from respeval.config import Case, load_case
+from respeval.diagnostics import DIAGNOSTICS, DiagnosticSettings, diagnose, response_maps, summary
+from respeval.emulator import Roles
+from respeval.errors import InputError
+from respeval.output import (
+    CASE,
+    DIAGNOSTICS_FILE,
+    FIGURES,
+    GROUP_MEANS,
+    RESPONSE,
+    SUMMARY,
+    ZONAL,
+    describe_file,
+    open_saved,
+    read_manifest,
+    write_json,
+    write_netcdf,
+)
+from respeval.plotting import write_figures
+
+#: Segments of group means that are in memory at once.
+_CHUNKS = {"time": 12}
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the analysis of a run gives: diagnostics.nc's content and the figures' paths."""
+
+    diagnostics: xr.Dataset
+    figures: tuple[Path, ...]
+
+
+def settings_of(case: Case, roles: Roles, levels_hPa: Sequence[float]) -> DiagnosticSettings:
+    """What the diagnostics of a run are asked for."""
+    known = tuple(levels_hPa) if len(levels_hPa) == len(roles.column_temperature) else ()
+    return DiagnosticSettings(roles, case.bands, case.tropical_lat_max, known)
+
+
+def settings_of_folder(folder: Path, overrides: Mapping[str, Any]) -> DiagnosticSettings:
+    """The settings of a finished run, with other bands or another `tropical_lat_max`.
+
+    Raises InputError where the folder holds no run or an override is not valid.
+    """
+    manifest = read_manifest(folder)
+    case = load_case(folder / CASE, overrides)
+    stored = manifest.get("roles")
+    if not isinstance(stored, dict):
+        raise InputError(f"{folder}: its manifest names no roles")
+    roles = Roles(
+        stored.get("near_surface_temperature"),
+        tuple(stored.get("column_temperature") or ()),
+        stored.get("surface_level"),
+        stored.get("upper_level"),
+    )
+    return settings_of(case, roles, manifest.get("levels_hPa") or ())
+
+
+def analyse(
+    folder: Path,
+    settings: DiagnosticSettings,
+    reference: xr.Dataset | None = None,
+    reference_name: str = "reference",
+) -> Results:
+    """Write response.nc, diagnostics.nc, summary.json and the figures from the saved means.
+
+    reference: diagnostics of a known response, drawn beside the run's under `reference_name`.
+    """
+    with (
+        open_saved(folder / GROUP_MEANS, _CHUNKS) as group_means,
+        open_saved(folder / ZONAL) as zonal,
+    ):
+        response = response_maps(group_means)
+        describe_file(response, group_means, "response of every output")
+        write_netcdf(response, folder / RESPONSE)
+        diagnostics = diagnose(zonal, settings)
+        describe_file(diagnostics, zonal, "diagnostics of the response")
+        write_netcdf(diagnostics, folder / DIAGNOSTICS_FILE)
+        write_json(folder / SUMMARY, summary(diagnostics))
+        (folder / FIGURES).mkdir(exist_ok=True)
+        figures = write_figures(
+            folder / FIGURES,
+            zonal,
+            response,
+            diagnostics,
+            settings.roles,
+            reference,
+            reference_name,
+        )
+    return Results(diagnostics, tuple(figures))
+
+
+class RunningRatio:
+    """The land/ocean warming ratio of the segments so far, for the eye while a run goes on.
+
+    area: [surface, lat], as in zonal.nc.
+    """
+
+    def __init__(
+        self,
+        settings: DiagnosticSettings,
+        outputs: Sequence[str],
+        groups: Sequence[str],
+        latitude: NDArray[np.float64],
+        area: NDArray[np.float64],
+    ) -> None:
+        self._settings, self._groups = settings, list(groups)
+        self._name = settings.roles.near_surface_temperature or ""
+        self._column = list(outputs).index(self._name) if self._name in outputs else None
+        self._latitude, self._area = latitude, area
+        self._total: NDArray[np.float64] | float = 0.0
+        self._steps: NDArray[np.float64] | float = 0.0
+
+    def add(
+        self, zonal: NDArray[np.float64], count: NDArray[np.float64]
+    ) -> dict[str, dict[str, float]]:
+        """Add a segment's circle means [group, sample, surface, output, lat] and counts [group,
+        sample]; returns perturbation -> band -> ratio, empty where there is no such temperature."""
+        if self._column is None:
+            return {}
+        self._total = self._total + (zonal[:, :, :, self._column] * count[:, :, None, None]).sum(1)
+        self._steps = self._steps + count.sum(1)
+        means = self._total / self._steps[:, None, None]  # type: ignore[index]
+        means = np.where(self._area > 0, means, np.nan)
+        response = xr.Dataset(
+            {
+                self._name: (("perturbation", "surface", "lat"), means[1:] - means[:1]),
+                "area": (("surface", "lat"), self._area),
+            },
+            {"perturbation": self._groups[1:], "surface": list(SURFACES), "lat": self._latitude},
+        )
+        ratio = DIAGNOSTICS["land_ocean_warming_ratio"](response, self._settings)
+        return {
+            str(label): {str(b): float(r) for b, r in zip(ratio["band"].values, row, strict=True)}
+            for label, row in zip(self._groups[1:], ratio.values, strict=True)
+        }

@@ -1,0 +1,167 @@
+"""The paired rollout of this process's members: a generator of steps, and the guard on its state."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+import cftime
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from respeval.accumulate import Member
+from respeval.calendar import to_date, to_seconds
+from respeval.emulator import CounterNoise, Emulator, EmulatorSpec
+from respeval.errors import BlowUpError
+from respeval.forcing import Forcing, Window
+from respeval.perturbation import Scope, perturb_initial, perturb_over_ocean
+
+#: A prognostic value this many scales away from the mean of its normalization is absurd.
+MAX_SCALES = 100.0
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Members of one process, and what they start from and read.
+
+    initial: [sample, prognostic, lat, lon], every sample of the run, physical units.
+    patterns: [group, lat, lon], K, SST change of each group; zero for the baseline.
+    members_per_batch: members that the emulator steps at once.
+    paired_noise: whether all groups of a sample draw the same noise.
+    """
+
+    emulator: Emulator
+    forcing: Forcing
+    initial: NDArray[np.float64]
+    patterns: NDArray[np.float64]
+    members: Sequence[Member]
+    num_steps: int
+    ocean_cutoff: float
+    initial_scope: Scope
+    seed: int
+    paired_noise: bool
+    members_per_batch: int
+    window_length: int
+    device: torch.device
+
+    def steps(self) -> Generator[tuple[int, torch.Tensor], None, None]:
+        """Number of each step and its outputs [member, output, lat, lon], valid at the step's end."""
+        if not self.members:
+            return
+        num_prognostic = len(self.emulator.spec.prognostic)
+        samples = sorted({member.sample for member in self.members})
+        slots = torch.tensor([samples.index(m.sample) for m in self.members], device=self.device)
+        patterns = torch.from_numpy(self.patterns[[m.group for m in self.members]])
+        patterns = patterns.to(self.device, self._dtype)
+        state: torch.Tensor | None = None
+        for window in self.forcing.windows(
+            0, self.num_steps, samples, self.window_length, self._dtype, self.device
+        ):
+            rows = torch.from_numpy(window.index).to(self.device)[slots]
+            current = self._member_forcing(window, rows[:, 0], patterns)
+            if state is None:
+                state = self._initial_state(window, rows[:, 0], patterns)
+            for k in range(window.num_steps):
+                upcoming = self._member_forcing(window, rows[:, k + 1], patterns)
+                step = window.first_step + k
+                outputs = self._step(state, current, upcoming, step)
+                state, current = outputs[:, :num_prognostic], upcoming
+                yield step, outputs
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return torch.float64 if self.emulator.spec.precision == "float64" else torch.float32
+
+    def _step(
+        self, state: torch.Tensor, current: torch.Tensor, upcoming: torch.Tensor, step: int
+    ) -> torch.Tensor:
+        streams = [(m.sample, 0 if self.paired_noise else m.group) for m in self.members]
+        parts = []
+        for first in range(0, len(self.members), self.members_per_batch):
+            batch = slice(first, first + self.members_per_batch)
+            noise = CounterNoise(self.seed, streams[batch], step, self.device)
+            parts.append(self.emulator.step(state[batch], current[batch], upcoming[batch], noise))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _member_forcing(
+        self, window: Window, rows: torch.Tensor, patterns: torch.Tensor
+    ) -> torch.Tensor:
+        """Forcing [member, name, lat, lon] at one time, the SST of each group perturbed."""
+        fields = window.fields[rows]
+        spec, names = self.emulator.spec, self.forcing.names
+        sst, ocean = _channel(names, spec.surface_temperature), _channel(names, spec.ocean_fraction)
+        fields[:, sst] = perturb_over_ocean(
+            fields[:, sst], fields[:, ocean], patterns, self.ocean_cutoff
+        )
+        return fields
+
+    def _initial_state(
+        self, window: Window, rows: torch.Tensor, patterns: torch.Tensor
+    ) -> torch.Tensor:
+        spec = self.emulator.spec
+        state = torch.from_numpy(self.initial[[m.sample for m in self.members]])
+        state = state.to(self.device, self._dtype)
+        if spec.prescribes_sst:
+            at = [variable.name for variable in spec.prognostic].index(
+                spec.surface_temperature or ""
+            )
+            ocean = window.fields[rows, _channel(self.forcing.names, spec.ocean_fraction)]
+            state[:, at] = perturb_initial(
+                state[:, at], ocean, patterns, self.ocean_cutoff, self.initial_scope
+            )
+        return state
+
+
+def _channel(names: Sequence[str], name: str | None) -> int:
+    assert name is not None, "a rollout needs surface temperature and ocean fraction"
+    return list(names).index(name)
+
+
+class RangeGuard:
+    """Finds the first output that is not finite, or the first absurd prognostic value.
+
+    The check runs on the device; `raise_if_bad` reads its result.
+    """
+
+    def __init__(self, spec: EmulatorSpec, members: Sequence[Member], device: torch.device) -> None:
+        self._spec, self._members = spec, members
+        largest = float(np.finfo(np.float32).max)
+        limits = []
+        for i, variable in enumerate(spec.outputs):
+            low, high = -largest, largest
+            if variable.name in spec.normalization and i < len(spec.prognostic):
+                mean, scale = spec.normalization[variable.name]
+                low = float(np.min(mean)) - MAX_SCALES * scale
+                high = float(np.max(mean)) + MAX_SCALES * scale
+            limits.append((low, high))
+        self._limits = limits
+        bounds = torch.tensor(limits, dtype=torch.float64, device=device)
+        self._low, self._high = bounds[:, 0], bounds[:, 1]
+        shape = (len(members), len(spec.outputs))
+        self._first_bad = torch.full(shape, -1, dtype=torch.int64, device=device)
+
+    def check(self, outputs: torch.Tensor, step: int) -> None:
+        """Note the members and outputs [member, output, lat, lon] that are bad at this step."""
+        smallest, largest = outputs.flatten(-2).aminmax(dim=-1)
+        good = (smallest >= self._low) & (largest <= self._high)
+        fresh = ~good & (self._first_bad < 0)
+        self._first_bad = torch.where(fresh, step, self._first_bad)
+
+    def raise_if_bad(self, groups: Sequence[str], starts: Sequence[cftime.datetime]) -> None:
+        """Raise BlowUpError naming the earliest bad output's variable, group, sample and date."""
+        if not bool((self._first_bad >= 0).any()):
+            return
+        steps = self._first_bad.cpu().numpy()
+        earliest = np.where(steps >= 0, steps, np.iinfo(np.int64).max)
+        row, column = np.unravel_index(int(earliest.argmin()), earliest.shape)
+        member, step = self._members[int(row)], int(steps[row, column])
+        variable = self._spec.outputs[int(column)]
+        low, high = self._limits[int(column)]
+        start = starts[member.sample]
+        date = to_date(to_seconds(start) + (step + 1) * self._spec.timestep_s, start.calendar)
+        raise BlowUpError(
+            f"the emulator blew up: {variable.name} of group {groups[member.group]}, sample "
+            f"{member.sample} is missing or outside {low:.4g} to {high:.4g} {variable.units} at "
+            f"{date} (step {step + 1})"
+        )

@@ -1,0 +1,160 @@
+"""Small studies on real files: a random native checkpoint with its forcing and initial conditions."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+import yaml
+
+from respeval.checkpoints.native import Manifest, NativeEmulator, save_checkpoint
+from respeval.grid import Grid
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(1)
+
+GRID = Grid.legendre_gauss(8, 16)
+DAY_S = 86_400
+
+
+def variable(name: str, units: str = "K") -> dict[str, str]:
+    return {"name": name, "units": units, "long_name": name.replace("_", " ")}
+
+
+def manifest(grid: Grid = GRID, **changes: Any) -> Manifest:
+    """A small SFNO with two temperature levels, surface temperature and precipitation."""
+    degrees = min(grid.num_lat, grid.num_lon // 2)
+    norm = {"mean": 280.0, "scale": 10.0, "residual_scale": 1.0}
+    content: dict[str, Any] = {
+        "architecture": {
+            "name": "sfno",
+            "arguments": {"embed_dim": 4, "num_layers": 2},
+            "transform": {"lmax": degrees, "mmax": degrees, "grid": grid.kind},
+        },
+        "grid": {
+            "kind": grid.kind,
+            "latitude": grid.latitude.tolist(),
+            "longitude": grid.longitude.tolist(),
+        },
+        "timestep_s": DAY_S,
+        "calendar": "noleap",
+        "prognostic": [variable(n) for n in ("air_temperature_0", "air_temperature_1", "skin")],
+        "diagnostic": [variable("rain", "kg m-2 s-1")],
+        "forcing": [variable("ocean_fraction", "1"), variable("sunlight", "W m-2")],
+        "surface_temperature": "skin",
+        "ocean_fraction": "ocean_fraction",
+        "land_fraction": "land_fraction",
+        "roles": {
+            "near_surface_temperature": "air_temperature_1",
+            "column_temperature": ["air_temperature_0", "air_temperature_1"],
+            "surface_level": "air_temperature_1",
+            "upper_level": "air_temperature_0",
+        },
+        "normalization": {
+            "air_temperature_0": norm,
+            "air_temperature_1": norm,
+            "skin": norm,
+            "rain": {"mean": 3e-5, "scale": 1e-5},
+            "ocean_fraction": {"mean": 0.5, "scale": 0.5},
+            "sunlight": {"mean": 300.0, "scale": 150.0},
+        },
+        "prediction": "full",
+        "num_noise_channels": 0,
+    }
+    return Manifest.model_validate({**content, **changes})
+
+
+def checkpoint(path: Path, seed: int = 0, **changes: Any) -> Path:
+    """Write a native checkpoint with small random weights."""
+    torch.manual_seed(seed)
+    emulator = NativeEmulator(manifest(**changes))
+    with torch.no_grad():  # weak enough for a rollout to settle
+        emulator.network.decoder[0].weight.mul_(0.1)  # type: ignore[operator, union-attr]
+    save_checkpoint(path, emulator)
+    return path
+
+
+def ocean_fraction(grid: Grid) -> np.ndarray:
+    """Ocean in half of the longitudes, one coastal column at 0.6 and one at exactly 0.5."""
+    fraction = np.zeros(grid.shape)
+    fraction[:, : grid.num_lon // 2] = 1.0
+    fraction[:, 0] = 0.6
+    fraction[:, grid.num_lon // 2 - 1] = 0.5
+    return fraction
+
+
+def forcing(
+    grid: Grid = GRID, num_times: int = 91, start: str = "2001-01-01", calendar: str = "noleap"
+) -> xr.Dataset:
+    """Daily forcing: a travelling SST, an ocean fraction, a season of sunlight."""
+    time = np.arange(num_times, dtype=np.float64)
+    longitude = np.radians(grid.longitude)
+    latitude = np.radians(grid.latitude)[:, None]
+    phase = longitude - 0.1 * time[:, None, None]
+    sst = 285.0 + 10.0 * np.cos(latitude) + 2.0 * np.sin(phase)
+    sunlight = 300.0 + 100.0 * np.sin(latitude) * np.cos(time / 58.0)[:, None, None]
+    shape = (num_times, *grid.shape)
+    return xr.Dataset(
+        {
+            "skin": (("time", "lat", "lon"), np.broadcast_to(sst, shape)),
+            "sunlight": (("time", "lat", "lon"), np.broadcast_to(sunlight, shape)),
+            "ocean_fraction": (("lat", "lon"), ocean_fraction(grid)),
+            "land_fraction": (("lat", "lon"), 1.0 - ocean_fraction(grid)),
+        },
+        {
+            "time": ("time", time, {"units": f"days since {start}", "calendar": calendar}),
+            "lat": ("lat", grid.latitude, {"units": "degrees_north"}),
+            "lon": ("lon", grid.longitude, {"units": "degrees_east"}),
+        },
+    )
+
+
+def initial(
+    grid: Grid = GRID, days: tuple[int, ...] = (0, 0, 0), start: str = "2001-01-01"
+) -> xr.Dataset:
+    """One random state for each day after `start`."""
+    draw = np.random.default_rng(1).normal(280.0, 5.0, (3, len(days), *grid.shape))
+    names = ("air_temperature_0", "air_temperature_1", "skin")
+    return xr.Dataset(
+        {name: (("sample", "lat", "lon"), draw[i]) for i, name in enumerate(names)},
+        {
+            "time": (
+                "sample",
+                np.array(days, np.float64),
+                {"units": f"days since {start}", "calendar": "noleap"},
+            ),
+            "lat": ("lat", grid.latitude),
+            "lon": ("lon", grid.longitude),
+        },
+    )
+
+
+def write_study(folder: Path, **case: Any) -> Path:
+    """A folder with tiny.pt, forcing.nc, initial.nc and case.yaml; returns the checkpoint."""
+    folder.mkdir(parents=True, exist_ok=True)
+    forcing().to_netcdf(folder / "forcing.nc")
+    initial().to_netcdf(folder / "initial.nc")
+    content: dict[str, Any] = {
+        "forcing": "forcing.nc",
+        "initial_condition": "initial.nc",
+        "days": 75,
+        "perturbations": {
+            "p4K": {"type": "uniform", "amplitude_K": 4.0},
+            "p2K": {"type": "uniform", "amplitude_K": 2.0},
+        },
+        "bands": {"tropics": [0, 30], "midlatitudes": [30, 60]},
+        "tropical_lat_max": 30,
+    }
+    (folder / "case.yaml").write_text(yaml.safe_dump({**content, **case}))
+    return checkpoint(folder / "tiny.pt")
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of a study that tests only read from."""
+    return write_study(tmp_path_factory.mktemp("study"))

@@ -1,0 +1,404 @@
+"""The pipeline on a linear emulator whose trajectory is known exactly, and its invariances."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import conftest
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from conftest import GRID
+
+from respeval.calendar import to_seconds
+from respeval.comm import Comm
+from respeval.config import load_case
+from respeval.console import SilentReporter
+from respeval.emulator import EmulatorSpec, NoiseSource, Roles, Variable
+from respeval.errors import BlowUpError, InputError
+from respeval.output import RunFolder, open_saved
+from respeval.results import analyse, settings_of
+from respeval.runner import Execution, Plan, execute, plan_run
+
+MEMORY, COUPLING, DRIFT = 0.8, 0.3, 0.01
+
+
+class Toy:
+    """air' = 0.8 air + 0.3 skin + noise; skin' = skin + 0.01 K over land, prescribed over ocean."""
+
+    def __init__(
+        self, noise_K: float = 0.0, forced_only: bool = False, limit: bool = False
+    ) -> None:
+        air, skin = Variable("air", "K", "air temperature"), Variable("skin", "K", "skin")
+        ocean = Variable("ocean_fraction", "1", "ocean fraction")
+        self.noise_K, self.forced_only = noise_K, forced_only
+        self.batches: list[int] = []
+        self.spec = EmulatorSpec(
+            architecture="toy",
+            grid=GRID,
+            timestep_s=86_400,
+            calendar="noleap",
+            prognostic=(air,) if forced_only else (air, skin),
+            diagnostic=(Variable("double", "K", "twice the air temperature"),),
+            forcing=(ocean, skin) if forced_only else (ocean,),
+            surface_temperature="skin",
+            ocean_fraction="ocean_fraction",
+            land_fraction="land_fraction",
+            roles=Roles("air", ("air",), "air", "air"),
+            normalization={"air": (1000.0, 7.0)} if limit else {},
+            precision="float64",
+        )
+
+    def to(self, device: torch.device) -> Toy:
+        return self
+
+    def prescribe(self, skin: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
+        names = self.spec.required_forcing
+        ocean = following[:, names.index("ocean_fraction")] > 0.5
+        return torch.where(ocean, following[:, names.index("skin")], skin)
+
+    def step(
+        self,
+        state: torch.Tensor,
+        forcing: torch.Tensor,
+        following: torch.Tensor,
+        noise: NoiseSource,
+    ) -> torch.Tensor:
+        self.batches.append(len(state))
+        air = state[:, 0]
+        skin = forcing[:, 1] if self.forced_only else state[:, 1]
+        drawn = noise.normal(*GRID.shape).double()
+        air = MEMORY * air + COUPLING * skin + self.noise_K * drawn
+        if self.forced_only:
+            return torch.stack([air, 2 * air], dim=1)
+        return torch.stack([air, self.prescribe(skin + DRIFT, following), 2 * air], dim=1)
+
+
+def study(
+    folder: Path, fraction: np.ndarray | None = None, days: tuple[int, ...] = (0, 0, 0)
+) -> Path:
+    """forcing.nc and initial.nc for the toy."""
+    folder.mkdir(parents=True, exist_ok=True)
+    record = conftest.forcing(num_times=120)
+    if fraction is not None:
+        record["ocean_fraction"] = (("lat", "lon"), fraction)
+        record["land_fraction"] = (("lat", "lon"), 1.0 - fraction)
+    record.to_netcdf(folder / "forcing.nc")
+    conftest.initial(days=days).rename(air_temperature_0="air").to_netcdf(folder / "initial.nc")
+    return folder
+
+
+def plan(folder: Path, emulator: Toy, **case: Any) -> Plan:
+    options = {
+        "forcing": str(folder / "forcing.nc"),
+        "initial_condition": str(folder / "initial.nc"),
+        "days": 75,
+        "perturbations": {
+            "p4K": {"type": "uniform", "amplitude_K": 4.0},
+            "m1K": {"type": "uniform", "amplitude_K": -1.0},
+        },
+    }
+    if "steps" in case:
+        del options["days"]
+    return plan_run(emulator, load_case(None, {**options, **case}), "the toy")
+
+
+def run(planned: Plan, folder: Path, execution: Execution | None = None) -> Path:
+    layout = dataclasses.replace(planned.layout, provenance={"checkpoint": "toy"})
+    header = {
+        "case_digest": planned.case.digest(),
+        "checkpoint_sha256": "-",
+        "roles": dataclasses.asdict(planned.roles),
+    }
+    output = RunFolder(folder, header, layout, to_seconds(planned.forcing.starts[0]))
+    assert not output.is_finished()
+    execute(planned, output, Comm(), execution or Execution(), SilentReporter())
+    output.join()
+    analyse(folder, settings_of(planned.case, planned.roles, ()))
+    output.finish()
+    return folder
+
+
+def exact_means(
+    folder: Path, delta_K: float, num_steps: int, scope: str = "ocean", forced_only: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Step by step in numpy: means over steps of (air, skin) for each sample, and the air's sum."""
+    record = xr.open_dataset(folder / "forcing.nc")
+    start = xr.open_dataset(folder / "initial.nc")
+    first = (start["time"].values - record["time"].values[0]).astype("timedelta64[D]").astype(int)
+    sea = np.broadcast_to(record["ocean_fraction"].values > 0.5, GRID.shape)
+    means = []
+    for s, offset in enumerate(first):
+        air, skin = start["air"].values[s].copy(), start["skin"].values[s].copy()
+        if not forced_only and scope != "none":
+            skin = skin + delta_K if scope == "field" else np.where(sea, skin + delta_K, skin)
+        total = np.zeros((2, *GRID.shape))
+        for k in range(num_steps):
+            now, then = (record["skin"].values[offset + k + j] for j in (0, 1))
+            seen = np.where(sea, now + delta_K, now) if forced_only else skin
+            air = MEMORY * air + COUPLING * seen
+            skin = np.where(sea, then + delta_K, skin + DRIFT)
+            total += np.stack([air, skin])
+        means.append(total / num_steps)
+    return np.array(means), sea
+
+
+def test_group_means_follow_the_exact_trajectory(tmp_path: Path) -> None:
+    folder = study(tmp_path / "study", days=(0, 5, 17))
+    out = run(plan(folder, Toy()), tmp_path / "out")
+    with open_saved(out / "group_means.nc") as means:
+        assert list(means["group"].values) == ["baseline", "p4K", "m1K"]
+        assert means["count"].values.tolist() == [[93.0, 84.0, 48.0]] * 3
+        assert str(means["time_bnds"].values[1, 0]) == "2001-02-01 00:00:00"
+        weight = means["count"] / means["count"].sum("time")
+        for label, delta in (("baseline", 0.0), ("p4K", 4.0), ("m1K", -1.0)):
+            expected, _ = exact_means(folder, delta, 75)
+            got = (means[["air", "skin", "double"]] * weight).sum("time").sel(group=label)
+            assert got["air"].values == pytest.approx(expected.mean(0)[0], rel=1e-13)
+            assert got["skin"].values == pytest.approx(expected.mean(0)[1], rel=1e-13)
+            assert got["double"].values == pytest.approx(2 * expected.mean(0)[0], rel=1e-13)
+    with open_saved(out / "zonal.nc") as zonal:
+        expected, sea = exact_means(folder, 4.0, 75)
+        weight = zonal["count"] / zonal["count"].sum("time")
+        got = (zonal["air"] * weight).sum("time").sel(group="p4K")
+        land = conftest.ocean_fraction(GRID) < 0.5  # the column at exactly 0.5 is neither
+        for surface, mask in (("all", np.ones_like(sea)), ("ocean", sea), ("land", land)):
+            circle = np.where(mask, expected[:, 0], 0).sum(-1) / mask.sum(-1)
+            assert got.sel(surface=surface).values == pytest.approx(circle, rel=1e-13)
+
+
+def test_the_response_of_the_toy_is_its_closed_form(tmp_path: Path) -> None:
+    """Over ocean air' = 0.8 air + 0.3 (skin + d): after n steps the change is 1.5 d (1 - 0.8^n)."""
+    folder = study(tmp_path / "study")
+    out = run(plan(folder, Toy(), roles={"near_surface_temperature": "air"}), tmp_path / "out")
+    steps = np.arange(1, 76)
+    expected = np.mean(COUPLING / (1 - MEMORY) * 4.0 * (1 - MEMORY**steps))
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["p4K/ocean_warming/tropics"] == pytest.approx(expected, rel=1e-12)
+    assert summary["p4K/land_warming/tropics"] == pytest.approx(0.0, abs=1e-12)
+    assert summary["p4K/land_ocean_warming_ratio/tropics"] == pytest.approx(0.0, abs=1e-12)
+    assert summary["p4K/vertical_warming_ratio_tropical_ocean"] == pytest.approx(1.0)
+    assert summary["m1K/ocean_warming/midlatitudes"] == pytest.approx(-expected / 4, rel=1e-12)
+    with open_saved(out / "response.nc") as response:
+        fraction = conftest.ocean_fraction(GRID)
+        changed = np.where(fraction > 0.5, expected, 0.0)
+        assert response["air"].sel(perturbation="p4K").values == pytest.approx(changed, abs=1e-11)
+
+
+@pytest.mark.parametrize("scope", ["ocean", "field", "none"])
+def test_scopes_of_the_initial_condition(tmp_path: Path, scope: str) -> None:
+    folder = study(tmp_path / "study")
+    out = run(plan(folder, Toy(), initial_condition_scope=scope, steps=6), tmp_path / "out")
+    expected, _ = exact_means(folder, 4.0, 6, scope)
+    with open_saved(out / "group_means.nc") as means:
+        got = means["air"].sel(group="p4K").values[0]
+        assert got == pytest.approx(expected.mean(0)[0], rel=1e-13)
+
+
+def test_surface_temperature_that_is_only_a_forcing(tmp_path: Path) -> None:
+    folder = study(tmp_path / "study")
+    out = run(plan(folder, Toy(forced_only=True), steps=6), tmp_path / "out")
+    expected, _ = exact_means(folder, 4.0, 6, forced_only=True)
+    with open_saved(out / "group_means.nc") as means:
+        got = means["air"].sel(group="p4K").values[0]
+        assert got == pytest.approx(expected.mean(0)[0], rel=1e-13)
+
+
+@pytest.mark.parametrize(("value", "present"), [(1.0, "ocean"), (0.0, "land"), (0.5, "land")])
+def test_a_planet_without_land_or_without_ocean(tmp_path: Path, value: float, present: str) -> None:
+    """At exactly 0.5 a cell is not ocean; with a land fraction of 0.5 it is not land either."""
+    folder = study(tmp_path / "study", np.full(GRID.shape, value))
+    planned = plan(folder, Toy(), steps=20)
+    out = run(planned, tmp_path / "out")
+    summary = json.loads((out / "summary.json").read_text())
+    got = {s: summary[f"p4K/{s}_warming/tropics"] for s in ("land", "ocean")}
+    absent = "land" if present == "ocean" else "ocean"
+    assert got[absent] is None
+    assert summary["p4K/land_ocean_warming_ratio/tropics"] is None
+    if value == 0.5:
+        assert got["land"] is None
+    elif present == "ocean":
+        assert got["ocean"] == pytest.approx(
+            np.mean(6.0 * (1 - MEMORY ** np.arange(1, 21))), rel=1e-12
+        )
+    else:
+        assert got["land"] == 0.0
+
+
+def test_one_sample(tmp_path: Path) -> None:
+    folder = study(tmp_path / "study", days=(3,))
+    out = run(plan(folder, Toy(), steps=9), tmp_path / "out")
+    expected, _ = exact_means(folder, -1.0, 9)
+    with open_saved(out / "group_means.nc") as means:
+        assert means["skin"].sel(group="m1K").values[0] == pytest.approx(expected[0, 1], rel=1e-13)
+
+
+def numbers(folder: Path) -> dict[str, np.ndarray]:
+    found = {}
+    for name in ("group_means.nc", "zonal.nc", "response.nc", "diagnostics.nc"):
+        with open_saved(folder / name) as dataset:
+            found |= {
+                f"{name}/{v}": dataset[v].values
+                for v in dataset.data_vars
+                if dataset[v].dtype.kind == "f"
+            }
+    return found
+
+
+def test_results_do_not_depend_on_windows_or_batches(tmp_path: Path) -> None:
+    folder = study(tmp_path / "study", days=(0, 5, 17))
+    toys = [Toy(noise_K=0.5) for _ in range(4)]
+    executions = [
+        Execution(window_length=75, samples_per_batch=3),
+        Execution(window_length=1, samples_per_batch=3),
+        Execution(window_length=7, samples_per_batch=1),
+        Execution(window_length=31, samples_per_batch=2),
+    ]
+    found = [
+        numbers(run(plan(folder, toy), tmp_path / str(i), execution))
+        for i, (toy, execution) in enumerate(zip(toys, executions, strict=True))
+    ]
+    assert [max(toy.batches) for toy in toys] == [9, 9, 3, 6]
+    for other in found[1:]:
+        assert other.keys() == found[0].keys()
+        for name, values in found[0].items():
+            assert np.array_equal(other[name], values, equal_nan=True), name
+
+
+def test_paired_noise_cancels_and_unpaired_noise_does_not(tmp_path: Path) -> None:
+    folder = study(tmp_path / "study")
+    expected = np.mean(6.0 * (1 - MEMORY ** np.arange(1, 31)))
+    errors = {}
+    for paired in (True, False):
+        planned = plan(folder, Toy(noise_K=1.0), steps=30, paired_noise=paired, seed=5)
+        out = run(planned, tmp_path / str(paired))
+        summary = json.loads((out / "summary.json").read_text())
+        errors[paired] = abs(summary["p4K/ocean_warming/tropics"] - expected)
+    assert errors[True] < 1e-11
+    assert errors[False] > 1e-3
+
+
+def test_realizations_share_the_state_and_differ_in_noise(tmp_path: Path) -> None:
+    folder = study(tmp_path / "study", days=(0,))
+    planned = plan(folder, Toy(noise_K=1.0), steps=1, num_realizations=2, segment="all")
+    out = run(planned, tmp_path / "out")
+    with open_saved(out / "zonal.nc") as zonal:
+        baseline = zonal["air"].sel(group="baseline", surface="all").values[:, 0]
+        assert zonal.sizes["sample"] == 2
+        assert not np.allclose(baseline[0], baseline[1], atol=1e-3)
+    quiet = run(plan(folder, Toy(), steps=1, num_realizations=2, segment="all"), tmp_path / "quiet")
+    with open_saved(quiet / "zonal.nc") as zonal:
+        baseline = zonal["air"].sel(group="baseline", surface="all").values[:, 0]
+        assert np.array_equal(baseline[0], baseline[1])
+
+
+def test_the_spinup_is_kept_on_disk_and_left_out_of_the_means(tmp_path: Path) -> None:
+    folder = study(tmp_path / "study")
+    planned = plan(folder, Toy(), spinup="40 days")
+    out = run(planned, tmp_path / "out")
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert [s["spinup"] for s in manifest["segments"]] == [True, True, False, False]
+    assert all((out / s["file"]).is_file() for s in manifest["segments"])
+    with open_saved(out / "group_means.nc") as means:
+        assert means["count"].sum("time").values.tolist() == [3 * 35.0] * 3
+        assert str(means["time_bnds"].values[0, 0]) == "2001-02-10 00:00:00"
+    with pytest.raises(InputError, match="leaves nothing of a run of 75 days"):
+        plan(folder, Toy(), spinup="75 days")
+
+
+def test_members_are_kept_on_request(tmp_path: Path) -> None:
+    folder = study(tmp_path / "study", days=(0, 5, 17))
+    out = run(plan(folder, Toy(), steps=8, segment="all", save_members=True), tmp_path / "out")
+    expected, _ = exact_means(folder, 4.0, 8)
+    (file,) = sorted((out / "segments").iterdir())
+    with open_saved(file) as segment:
+        got = segment["air_members"].sel(group="p4K").isel(time=0)
+        assert got.values == pytest.approx(expected[:, 0], rel=1e-13)
+
+
+def test_patches_and_patterns_are_what_the_emulator_sees(tmp_path: Path) -> None:
+    folder = study(tmp_path / "study")
+    field = np.random.default_rng(0).normal(0, 1, GRID.shape)
+    field[conftest.ocean_fraction(GRID) <= 0.5] = np.nan
+    xr.Dataset(
+        {"tos": (("lat", "lon"), field)}, {"lat": GRID.latitude, "lon": GRID.longitude}
+    ).to_netcdf(folder / "pattern.nc")
+    perturbations = {
+        "future": {
+            "type": "pattern",
+            "file": str(folder / "pattern.nc"),
+            "variable": "tos",
+            "scale": 2.0,
+        },
+    }
+    out = run(plan(folder, Toy(), steps=1, perturbations=perturbations), tmp_path / "out")
+    with open_saved(out / "response.nc") as response:
+        expected = np.nan_to_num(2.0 * field)
+        assert response["skin"].values[0] == pytest.approx(expected, abs=1e-12)
+    field[:, 2] = np.nan
+    xr.Dataset(
+        {"tos": (("lat", "lon"), field)}, {"lat": GRID.latitude, "lon": GRID.longitude}
+    ).to_netcdf(folder / "pattern2.nc")
+    perturbations["future"]["file"] = str(folder / "pattern2.nc")
+    with pytest.raises(InputError, match="missing in cells of the ocean"):
+        plan(folder, Toy(), steps=1, perturbations=perturbations)
+
+
+def test_the_preflight_measures_what_the_emulator_sees(tmp_path: Path) -> None:
+    folder = study(tmp_path / "study")
+    planned = plan(folder, Toy())
+    change = planned.changes[0]
+    sea = conftest.ocean_fraction(GRID) > 0.5
+    assert (change.label, change.mean_K, change.coast_K) == ("p4K", 4.0, 4.0)
+    assert change.area_share == pytest.approx(GRID.area_weights()[sea].sum())
+    far = plan(folder, Toy(limit=True))
+    assert any("p4K: air: up to 1" in warning for warning in far.warnings)
+
+
+def test_a_blow_up_names_variable_group_sample_and_date(tmp_path: Path) -> None:
+    folder = study(tmp_path / "study")
+
+    class Bursting(Toy):
+        def step(self, state: torch.Tensor, *rest: Any) -> torch.Tensor:
+            outputs = super().step(state, *rest)
+            if len(self.batches) == 3 * 39 + 2:  # step 40, the batch of sample 1
+                outputs[1, 2, 3, 4] = math.nan
+            return outputs
+
+    with pytest.raises(
+        BlowUpError, match=r"double of group p4K, sample 1 .* at 2001-02-10 .*\(step 40\)"
+    ):
+        run(plan(folder, Bursting()), tmp_path / "out")
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["status"] == "failed"
+    assert [s["stop_step"] for s in manifest["segments"]] == [31]
+    assert (tmp_path / "out" / manifest["segments"][0]["file"]).is_file()
+
+
+def test_an_absurd_but_finite_state_is_a_blow_up(tmp_path: Path) -> None:
+    folder = study(tmp_path / "study")
+    toy = Toy(limit=True)  # the normalization says 1000 K, so that 280 K lies 100 scales away
+    toy.spec = dataclasses.replace(toy.spec, normalization={"air": (1000.0, 5.0)})
+    with pytest.raises(
+        BlowUpError, match="air of group baseline, sample 0 .*outside 500 to 1500 K"
+    ):
+        run(plan(folder, toy), tmp_path / "out")
+
+
+def test_an_emulator_without_prescribed_sst_is_refused(tmp_path: Path) -> None:
+    folder = study(tmp_path / "study")
+    toy = Toy()
+    toy.spec = dataclasses.replace(toy.spec, surface_temperature=None)
+    with pytest.raises(InputError, match="the toy reads no prescribed SST"):
+        plan(folder, toy)
+
+
+def test_roles_must_name_outputs(tmp_path: Path) -> None:
+    folder = study(tmp_path / "study")
+    with pytest.raises(InputError, match="roles.upper_level names 'wind', which is no output"):
+        plan(folder, Toy(), roles={"upper_level": "wind"})
