@@ -1,0 +1,65 @@
+"""The demo's files: the planet's data, its truth, the shipped checkpoints, and a case over them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+import yaml
+
+from respeval.grid import Grid
+from respeval.output import write_netcdf, write_text
+from respeval.planet import SHIPPED_CHECKPOINTS, shipped_checkpoint
+from respeval.planet.datasets import make_forcing, make_initial_conditions, make_record
+from respeval.planet.truth import true_response
+
+#: What the demo asks of both checkpoints, K everywhere over the ocean.
+AMPLITUDES_K = {"p2K": 2.0, "p4K": 4.0}
+
+#: The first year of a run is left out of the means: the checkpoints settle in it.
+SPINUP_YEARS = 1
+
+_TRAINING_DAYS = 365
+
+
+def write_study(
+    folder: Path, num_years: int, num_samples: int, report: Callable[[str], None]
+) -> xr.Dataset:
+    """Write forcing.nc, initial.nc, training.nc, truth.nc, case.yaml and the checkpoints.
+
+    num_years: years that count in the means, after a year of spin-up.
+    Returns the true response to `AMPLITUDES_K`, with the names of response.nc, K and SI units.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    grid = Grid.legendre_gauss(24, 48)
+    report(
+        f"making {SPINUP_YEARS + num_years} years of forcing and {num_samples} initial conditions"
+    )
+    forcing = make_forcing(grid, SPINUP_YEARS + num_years)
+    write_netcdf(forcing, folder / "forcing.nc")
+    write_netcdf(make_initial_conditions(forcing, num_samples), folder / "initial.nc")
+    write_netcdf(make_record(grid, _TRAINING_DAYS), folder / "training.nc")
+    for name in SHIPPED_CHECKPOINTS:
+        shutil.copyfile(shipped_checkpoint(name), folder / f"{name}.pt")
+    case = {
+        "forcing": "forcing.nc",
+        "initial_condition": "initial.nc",
+        "years": SPINUP_YEARS + num_years,
+        "spinup": f"{SPINUP_YEARS} year",
+        "perturbations": {
+            label: {"type": "uniform", "amplitude_K": amplitude}
+            for label, amplitude in AMPLITUDES_K.items()
+        },
+        "probe_data": "training.nc",
+    }
+    write_text(folder / "case.yaml", yaml.safe_dump(case, sort_keys=False))
+    report("computing the planet's true response")
+    settled = forcing.isel(time=slice(365 * SPINUP_YEARS, None))
+    patterns = {label: np.full(grid.shape, a) for label, a in AMPLITUDES_K.items()}
+    truth = true_response(settled, patterns)
+    truth["area_weight"] = (("lat", "lon"), grid.area_weights(), {"units": "1"})
+    write_netcdf(truth, folder / "truth.nc")
+    return truth
