@@ -133,7 +133,14 @@ def run(
         str | None, _case("File of initial conditions, (sample, lat, lon) with time(sample).")
     ] = None,
     start: Annotated[
-        list[str] | None, _case("Date of an initial condition to use; repeat for several.")
+        list[str] | None,
+        typer.Option(
+            "--start",
+            "--start-date",
+            help="Date of an initial condition to use; repeat for several. Under torchrun write "
+            "--start-date, because torchrun takes --start for its own --start-method.",
+            rich_help_panel=_CASE,
+        ),
     ] = None,
     num_realizations: Annotated[
         int | None, _case("Noise realizations per initial condition.")
@@ -274,10 +281,10 @@ def _run(
     comm = connect(device)
     beside = checkpoint.parent / "case.yaml"
     path = case_file or (beside if beside.is_file() else None)
+    usual_threads = torch.get_num_threads()
     torch.set_num_threads(threads or 1)
     plan = comm.together(lambda: prepare(checkpoint, load_case(path, options)))
-    chosen = threads or default_threads(plan.emulator.spec, comm)
-    torch.set_num_threads(chosen or torch.get_num_interop_threads())
+    torch.set_num_threads(threads or default_threads(plan.emulator.spec, comm) or usual_threads)
     run_plan(plan, checkpoint, folder, comm, Execution(**compute))
     if comm.is_root:
         _show_table(folder)

@@ -76,8 +76,13 @@ def connect(device: str | None = None) -> Comm:
     """Join the processes that torchrun started, or be alone.
 
     One process per device: `cuda:LOCAL_RANK` with NCCL where CUDA is present, else the CPU with
-    gloo. `device` (`cpu` or `cuda`) overrides the choice.
+    gloo. `device` (`cpu` or `cuda`) overrides the choice. Raises InputError where it is neither or
+    not there.
     """
+    if device not in (None, "cpu", "cuda"):
+        raise InputError(f"--device {device}: expected cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: this machine has no CUDA device that torch can use")
     kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     own = torch.device("cuda", local_rank) if kind == "cuda" else torch.device("cpu")
@@ -92,8 +97,3 @@ def connect(device: str | None = None) -> Comm:
         device_id=own if own.type == "cuda" else None,
     )
     return Comm(torch.distributed.get_rank(), num_processes, own)
-
-
-def is_root_process() -> bool:
-    """Whether this is the root, known before the processes have met."""
-    return int(os.environ.get("RANK", "0")) == 0

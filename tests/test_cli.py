@@ -1,0 +1,326 @@
+"""The commands as a user types them: what they write, and one line for every mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import conftest
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+import yaml
+from conftest import write_study
+from typer.testing import CliRunner
+
+from respeval.cli import app
+
+
+def invoke(*arguments: object, code: int = 0) -> str:
+    """Output of a command that must end with this exit code."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def refused(*arguments: object, code: int = 2) -> str:
+    """The one line on stderr of a command that must be refused."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("respeval: ")
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def finished(study: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder and the output of `respeval run tiny.pt -o out`."""
+    out = tmp_path_factory.mktemp("run") / "out"
+    return out, invoke("run", study, "-o", out)
+
+
+def test_a_run_writes_the_files_of_the_contract(finished: tuple[Path, str]) -> None:
+    out, _ = finished
+    assert sorted(entry.name for entry in out.iterdir()) == [
+        "case.yaml",
+        "diagnostics.nc",
+        "figures",
+        "group_means.nc",
+        "manifest.json",
+        "response.nc",
+        "segments",
+        "summary.json",
+        "zonal.nc",
+    ]
+    assert sorted(entry.name for entry in (out / "figures").iterdir()) == [
+        "column_warming.png",
+        "global_mean_timeseries.png",
+        "land_ocean_warming.png",
+        "response_map.png",
+    ]
+    with xr.open_dataset(out / "group_means.nc", decode_times=False) as means:
+        assert means["skin"].dims == ("group", "time", "lat", "lon")
+        assert means["skin"].dtype == np.float64
+        assert means["group"].values.tolist() == ["baseline", "p2K", "p4K"]
+        assert means.attrs["Conventions"] == "CF-1.11"
+        assert "time_bnds" in means
+        assert "count" in means
+    with xr.open_dataset(out / "zonal.nc", decode_times=False) as zonal:
+        assert zonal["skin"].dims == ("group", "sample", "time", "surface", "lat")
+        assert zonal["surface"].values.tolist() == ["all", "land", "ocean"]
+        assert zonal["area"].dims == ("surface", "lat")
+    with xr.open_dataset(out / "response.nc") as response:
+        assert response["skin"].dims == ("perturbation", "lat", "lon")
+    with xr.open_dataset(out / "diagnostics.nc") as diagnostics:
+        assert diagnostics["land_ocean_warming_ratio"].dims == ("perturbation", "band")
+        assert diagnostics["column_warming"].dims == ("perturbation", "level")
+        for name in ("land_warming", "ocean_warming", "vertical_warming_ratio_tropical_ocean"):
+            assert f"{name}_stderr" in diagnostics
+    summary = json.loads((out / "summary.json").read_text())
+    for key in (
+        "p4K/land_warming/tropics",
+        "p4K/ocean_warming/midlatitudes",
+        "p4K/land_ocean_warming_ratio/tropics",
+        "p4K/tropical_ocean_surface_warming",
+        "p4K/tropical_ocean_upper_warming",
+        "p4K/vertical_warming_ratio_tropical_ocean",
+        "p4K/column_warming/air_temperature_0",
+    ):
+        assert isinstance(summary[key], float)
+
+
+def test_the_table_shows_the_summarys_numbers(finished: tuple[Path, str]) -> None:
+    out, shown = finished
+    summary = json.loads((out / "summary.json").read_text())
+    assert f"{summary['p4K/land_warming/tropics']:.2f} ± " in shown
+    assert f"{summary['p2K/vertical_warming_ratio_tropical_ocean']:.2f} ± " in shown
+    assert "SST as the emulator sees it +4.00 K over ocean" in shown
+    assert "segment 3 of 3, 2001-03-17" in shown
+    assert "land/ocean (midlatitudes): p2K " in shown
+
+
+def test_the_resolved_case_gives_the_same_run(
+    study: Path, finished: tuple[Path, str], tmp_path: Path
+) -> None:
+    out, _ = finished
+    invoke("run", study, "--case", out / "case.yaml", "-o", tmp_path / "again")
+    first, second = ((f / "summary.json").read_text() for f in (out, tmp_path / "again"))
+    assert first == second
+    digests = [
+        json.loads((folder / "manifest.json").read_text())["case_digest"]
+        for folder in (out, tmp_path / "again")
+    ]
+    assert digests[0] == digests[1]
+
+
+def test_a_finished_run_has_nothing_to_do(study: Path, finished: tuple[Path, str]) -> None:
+    out, _ = finished
+    before = (out / "manifest.json").read_bytes()
+    assert "nothing to do" in invoke("run", study, "-o", out)
+    assert (out / "manifest.json").read_bytes() == before
+
+
+def test_diagnose_needs_no_model(finished: tuple[Path, str], tmp_path: Path) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(finished[0], out)
+    manifest = json.loads((out / "manifest.json").read_text())
+    (out / "manifest.json").write_text(json.dumps({**manifest, "checkpoint": "/gone.pt"}))
+    before = json.loads((out / "summary.json").read_text())
+    shown = invoke("diagnose", out, "--bands", "north=40:60,tropics=0:30")
+    assert "north" in shown
+    after = json.loads((out / "summary.json").read_text())
+    assert "p4K/land_warming/north" in after
+    assert "p4K/land_warming/midlatitudes" not in after
+    assert after["p4K/land_warming/tropics"] == before["p4K/land_warming/tropics"]
+    with xr.open_dataset(out / "zonal.nc", decode_times=False) as zonal:
+        inside = (abs(zonal["lat"]) >= 40) & (abs(zonal["lat"]) < 60)
+        area = zonal["area"].sel(surface="land").where(inside, 0.0)
+        air = zonal["air_temperature_1"].sel(surface="land").weighted(zonal["count"])
+        air = air.mean(("sample", "time"))
+        warming = float((air.sel(group="p4K") - air.sel(group="baseline")).weighted(area).mean())
+    assert after["p4K/land_warming/north"] == pytest.approx(warming, rel=1e-9)
+
+
+def test_inspect_names_what_a_run_needs(study: Path) -> None:
+    shown = invoke("inspect", study)
+    for text in (
+        "sfno",
+        "8 x 16 legendre-gauss",
+        "24 h, calendar noleap",
+        "deterministic",
+        "skin, prescribed where ocean_fraction > 0.5",
+        "network.blocks.0.global_conv.weight",
+        "initial_condition: air_temperature_0, air_temperature_1, skin",
+        "forcing:           ocean_fraction, sunlight, skin",
+        "kg m-2 s-1",
+    ):
+        assert text in shown
+    parameters = 4 * 5 + 2 * (2 * 4 * 4 * 8 + 8 * 4 + 8 + 4 * 8) + 4 * 4
+    assert f"{parameters} real numbers" in shown
+
+
+def test_options_replace_what_the_case_says(study: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    invoke(
+        *("run", study, "-o", out, "--steps", 4, "--segment", "2 steps", "--seed", 9),
+        *("--perturb", "m3K=uniform:-3", "--bands", "all=0:90", "--area-weights", "cos_lat"),
+        *("--perturb", "w=patch:2,lat_center=0,lon_center=90,lat_width=60,lon_width=90"),
+        *("--role", "upper_level=air_temperature_1", "--window", 1, "--threads", 1),
+    )
+    case = yaml.safe_load((out / "case.yaml").read_text())
+    assert (case["steps"], case["seed"], case["area_weights"]) == (4, 9, "cos_lat")
+    assert list(case["perturbations"]) == ["m3K", "w"]
+    assert len(list((out / "segments").iterdir())) == 2
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["m3K/vertical_warming_ratio_tropical_ocean"] == pytest.approx(1.0)
+    with xr.open_dataset(out / "group_means.nc", decode_times=False) as means:
+        cosine = np.cos(np.radians(means["lat"].values))
+        got = means["area_weight"].values[:, 0]
+        assert got == pytest.approx(cosine / cosine.sum() / 16)
+
+
+def _attack(folder: Path) -> None:
+    class Attack:
+        def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
+            return os.mkdir, (str(folder / "harm"),)
+
+    torch.save({"format": Attack()}, folder / "tiny.pt")
+
+
+def _change_forcing(folder: Path, change: Callable[[xr.Dataset], xr.Dataset]) -> None:
+    (folder / "forcing.nc").unlink()
+    change(conftest.forcing()).to_netcdf(folder / "forcing.nc")
+
+
+def _missing_sst(dataset: xr.Dataset) -> xr.Dataset:
+    skin = dataset["skin"].values.copy()
+    skin[3, 4, 2] = np.nan
+    return dataset.assign(skin=(("time", "lat", "lon"), skin))
+
+
+def _edit_case(folder: Path, **changes: Any) -> None:
+    case = yaml.safe_load((folder / "case.yaml").read_text())
+    (folder / "case.yaml").write_text(yaml.safe_dump({**case, **changes}))
+
+
+MISTAKES: list[tuple[str, Callable[[Path], object], str]] = [
+    ("no such file", lambda f: (f / "tiny.pt").unlink(), "tiny.pt: no such checkpoint file"),
+    (
+        "not a checkpoint",
+        lambda f: (f / "tiny.pt").write_text("hello"),
+        "tiny.pt is no checkpoint: it can't be read as saved weights",
+    ),
+    ("a pickle that would run code", _attack, "tiny.pt needs code to load"),
+    (
+        "forcing without ocean_fraction",
+        lambda f: _change_forcing(f, lambda d: d.drop_vars("ocean_fraction")),
+        "has no 'ocean_fraction' (it has: skin, sunlight, land_fraction); name it with "
+        "roles.ocean_fraction in the case file",
+    ),
+    (
+        "forcing too short",
+        lambda f: _change_forcing(f, lambda d: d.isel(time=slice(0, 40))),
+        "is too short: the run reads 2001-01-01 00:00:00 to 2001-03-17 00:00:00",
+    ),
+    (
+        "other grid",
+        lambda f: _change_forcing(f, lambda d: d.isel(lon=slice(0, 16, 2))),
+        "is on another grid than the emulator's 8 x 16 legendre-gauss",
+    ),
+    (
+        "NaN in SST over ocean",
+        lambda f: _change_forcing(f, _missing_sst),
+        "skin is missing over ocean at 2001-01-04 00:00:00",
+    ),
+    (
+        "unknown case key",
+        lambda f: _edit_case(f, perturbation={}),
+        "unknown key 'perturbation'; did you mean 'perturbations'?",
+    ),
+    ("no forcing file", lambda f: (f / "forcing.nc").unlink(), "forcing.nc: no such file"),
+    (
+        "no length",
+        lambda f: (f / "case.yaml").write_text(
+            "forcing: forcing.nc\ninitial_condition: initial.nc"
+        ),
+        "the run's length is not given; set one of years, days or steps",
+    ),
+    (
+        "unwritable output",
+        lambda f: (f / "out").write_text("a file, not a folder"),
+        "out can't be made (File exists)",
+    ),
+    (
+        "a folder of something else",
+        lambda f: [(f / "out").mkdir(), (f / "out" / "thesis.tex").touch()],
+        "out is not empty and holds no respeval run; choose another folder with -o",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"), [m[1:] for m in MISTAKES], ids=[m[0] for m in MISTAKES]
+)
+def test_mistakes_get_one_line(
+    tmp_path: Path, spoil: Callable[[Path], object], message: str
+) -> None:
+    folder = tmp_path / "study"
+    checkpoint = write_study(folder)
+    spoil(folder)
+    assert message in refused("run", checkpoint, "-o", folder / "out")
+    assert not (folder / "harm").exists()
+
+
+def test_the_folder_of_another_run_is_refused_and_stays(
+    study: Path, finished: tuple[Path, str]
+) -> None:
+    out, _ = finished
+    before = (out / "summary.json").read_bytes()
+    line = refused("run", study, "-o", out, "--steps", 3)
+    assert "holds another run (its case digest differs); choose another folder with -o" in line
+    assert (out / "summary.json").read_bytes() == before
+
+
+def test_an_emulator_that_blows_up_ends_with_3_and_keeps_its_segments(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    checkpoint = write_study(folder)
+    forcing = conftest.forcing()
+    sunlight = forcing["sunlight"].values.copy()
+    sunlight[40] = 1e30
+    (folder / "forcing.nc").unlink()
+    forcing.assign(sunlight=(("time", "lat", "lon"), sunlight)).to_netcdf(folder / "forcing.nc")
+    line = refused("run", checkpoint, "-o", folder / "out", code=3)
+    assert "the emulator blew up: air_temperature_0 of group baseline, sample 0" in line
+    assert "2001-02-11" in line
+    assert len(list((folder / "out" / "segments").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--perturb", "4"], "--perturb '4': expected LABEL=uniform:KELVIN"),
+        (["--bands", "tropics"], "band 'tropics': expected NAME=LOW:HIGH"),
+        (["--role", "upper_level"], "--role 'upper_level': expected NAME=VALUE"),
+        (["--role", "upper=skin"], "unknown key 'roles.upper'; did you mean 'upper_level'?"),
+        (["--role", "upper_level=wind"], "roles.upper_level names 'wind', which is no output"),
+        (["--start", "2002-01-01"], "has no initial condition at 2002-01-01"),
+        (["--window", "0"], "--window 0: expected a whole number of at least 1"),
+        (["--spinup", "80 days"], "spinup (80 days) leaves nothing of a run of 75 days"),
+        (["--case", "nothing.yaml"], "nothing.yaml: no such case file"),
+        (["--device", "tpu"], "--device tpu: expected cpu or cuda"),
+    ],
+)
+def test_mistaken_options_get_one_line(
+    study: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    assert message in refused("run", study, "-o", tmp_path / "out", *arguments)
+
+
+def test_diagnose_refuses_what_is_no_run(tmp_path: Path) -> None:
+    assert "is no folder of a run: it has no manifest.json" in refused("diagnose", tmp_path)

@@ -1,0 +1,125 @@
+"""The same command under torchrun: equal results, one voice, and one end for all."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import conftest
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from conftest import write_study
+from typer.testing import CliRunner
+
+from respeval.cli import app
+from respeval.comm import Comm, connect
+from respeval.errors import InputError, SharedInputError
+
+
+def torchrun(num_processes: int, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """`torchrun -m respeval ARGUMENTS` on a free port of this machine."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes", "1"]
+    command += ["--nproc-per-node", str(num_processes), "-m", "respeval", *map(str, arguments)]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
+    environment |= {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=300, env=environment, check=False
+    )
+
+
+def means(folder: Path) -> dict[str, np.ndarray]:
+    with xr.open_dataset(folder / "group_means.nc", decode_times=False) as dataset:
+        return {str(name): dataset[name].values for name in dataset.data_vars}
+
+
+@pytest.fixture(scope="module")
+def alone(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the run on one process."""
+    out = tmp_path_factory.mktemp("alone") / "out"
+    result = CliRunner().invoke(app, ["run", str(study), "-o", str(out)])
+    assert result.exit_code == 0, result.output
+    return out
+
+
+def test_three_samples_on_two_processes_equal_one_process(
+    study: Path, alone: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    done = torchrun(2, "run", study, "-o", out)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("land/ocean ratio") == 1  # the root alone speaks
+    assert "on 2 processes" in done.stdout
+    expected, got = means(alone), means(out)
+    assert got.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_allclose(got[name], values, rtol=1e-10, atol=0, err_msg=name)
+    first, second = (json.loads((f / "summary.json").read_text()) for f in (alone, out))
+    assert second == pytest.approx(first, rel=1e-6, nan_ok=True)
+
+
+def test_more_processes_than_samples_spread_the_groups(study: Path, tmp_path: Path) -> None:
+    """One sample's three groups on four processes: the last one has no member at all."""
+    arguments = ["run", str(study), "--start-date", "2001-01-01", "--days", "10"]
+    conftest.initial(days=(0,)).to_netcdf(tmp_path / "initial.nc")
+    single = [*arguments, "--initial-condition", str(tmp_path / "initial.nc")]
+    result = CliRunner().invoke(app, [*single, "-o", str(tmp_path / "one")])
+    assert result.exit_code == 0, result.output
+    done = torchrun(4, *single, "-o", tmp_path / "four")
+    assert done.returncode == 0, done.stderr
+    expected, got = means(tmp_path / "one"), means(tmp_path / "four")
+    for name, values in expected.items():
+        # The batches differ (3 members at once against 1), and with them float32 rounding.
+        np.testing.assert_allclose(got[name], values, rtol=1e-6, atol=0, err_msg=name)
+
+
+def test_an_error_on_one_process_ends_all_of_them_with_its_message(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    checkpoint = write_study(folder, days=80)
+    initial = conftest.initial()
+    initial["air_temperature_0"][2] = 1e7  # the sample that process 1 gets
+    (folder / "initial.nc").unlink()
+    initial.to_netcdf(folder / "initial.nc")
+    begun = time.monotonic()
+    done = torchrun(2, "run", checkpoint, "-o", folder / "out")
+    assert time.monotonic() - begun < 120
+    assert done.returncode != 0
+    assert "respeval: process 1: the emulator blew up" in done.stderr
+    assert "sample 2" in done.stderr
+    assert not (folder / "out" / "summary.json").exists()
+
+
+def test_bad_input_is_told_once(tmp_path: Path) -> None:
+    checkpoint = write_study(tmp_path / "study", days=100)
+    done = torchrun(2, "run", checkpoint, "-o", tmp_path / "out")
+    assert done.returncode != 0
+    assert done.stderr.count("is too short") == 1
+
+
+def test_one_process_is_the_identity() -> None:
+    comm = Comm()
+    assert comm.is_root
+    packed = torch.arange(3.0)
+    assert comm.sum_to_root(packed) is packed
+    assert comm.gather("a") == ["a"]
+    assert comm.together(lambda: 5) == 5
+
+    def fail() -> None:
+        raise InputError("no such file")
+
+    with pytest.raises(SharedInputError, match="no such file"):
+        comm.together(fail)
+    comm.close()
+
+
+def test_devices_that_are_not_there_are_refused() -> None:
+    with pytest.raises(InputError, match="expected cpu or cuda"):
+        connect("tpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match="no CUDA device"):
+            connect("cuda")
