@@ -1,197 +1,26 @@
-"""Forcing records and initial conditions from netCDF files or zarr, checked, read window by window."""
+"""The forcing of a run: checked once against what the run needs, read window by window."""
 
 from __future__ import annotations
 
-import glob
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import cftime
 import numpy as np
 import torch
-import xarray as xr
 from numpy.typing import NDArray
 
-from respeval.calendar import (
-    Seconds,
-    canonical_calendar,
-    decode_seconds,
-    parse_date,
-    to_date,
-    to_seconds,
-)
+from respeval.calendar import Seconds, to_date, to_seconds
 from respeval.errors import InputError
 from respeval.grid import FloatArray, Grid
-
-#: Held around every read and write of netCDF: the library is not safe to enter from two threads.
-NETCDF_LOCK = threading.Lock()
+from respeval.records import NETCDF_LOCK, lacks, on_grid, open_record
 
 #: Masks are the mean over at most this many times of the period.
 MAX_MASK_TIMES = 400
 
 _WINDOW_BYTES = 64 * 2**20
-_LATITUDE_NAMES = ("lat", "latitude", "grid_yt", "y")
-_LONGITUDE_NAMES = ("lon", "longitude", "grid_xt", "x")
-
-
-def open_record(location: str) -> xr.Dataset:
-    """Open netCDF files, a glob or a zarr store lazily, dimensions named (time, lat, lon).
-
-    The coordinate `time`, where there is one, is in whole seconds (see `calendar`), its CF calendar
-    in the attribute `calendar` of the result. Raises InputError where nothing can be opened.
-    """
-    path = Path(location)
-    try:
-        if path.is_dir() or path.suffix == ".zarr":
-            if not path.exists():
-                raise InputError(f"{location}: no such file or zarr store")
-            opened = xr.open_zarr(location, decode_times=False, consolidated=None)
-            return _standard_names(opened, location)
-        files = sorted(glob.glob(location)) if glob.has_magic(location) else [location]
-        if not files or not all(Path(file).is_file() for file in files):
-            raise InputError(f"{location}: no such file")
-        return _open_files(files, location)
-    except InputError:
-        raise
-    except Exception as error:  # the backends raise whatever they like for a broken file
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{location} can't be read as netCDF or zarr ({reason})") from None
-
-
-def _open_files(files: list[str], location: str) -> xr.Dataset:
-    with NETCDF_LOCK:
-        parts = [
-            _standard_names(xr.open_dataset(f, decode_times=False, chunks={"time": 32}), f)
-            if _has_time(f)
-            else _standard_names(xr.open_dataset(f, decode_times=False, chunks={}), f)
-            for f in files
-        ]
-    calendars = {part.attrs["calendar"] for part in parts if "time" in part.dims}
-    if len(calendars) > 1:
-        raise InputError(
-            f"{location}: the files differ in calendar ({', '.join(sorted(calendars))})"
-        )
-    if len(parts) == 1:
-        return parts[0]
-    merged = xr.combine_by_coords(
-        parts,
-        data_vars="minimal",
-        coords="minimal",
-        compat="override",
-        join="exact",
-        combine_attrs="override",
-    )
-    assert isinstance(merged, xr.Dataset)
-    return merged.assign_attrs(calendar=next(iter(calendars), "standard"))
-
-
-def _has_time(file: str) -> bool:
-    with xr.open_dataset(file, decode_times=False) as opened:
-        return "time" in opened.dims
-
-
-def _standard_names(opened: xr.Dataset, location: str) -> xr.Dataset:
-    rename = {}
-    for wanted, names in (("lat", _LATITUDE_NAMES), ("lon", _LONGITUDE_NAMES)):
-        present = [name for name in names if name in opened.dims]
-        if not present:
-            raise InputError(
-                f"{location} has no {wanted} dimension (it has: {', '.join(map(str, opened.dims))})"
-            )
-        if present[0] != wanted:
-            rename[present[0]] = wanted
-    record = opened.rename(rename)
-    for name in ("lat", "lon"):
-        if name not in record.coords:
-            raise InputError(f"{location} has no coordinate variable {name}(degrees)")
-    if "time" not in record.variables:
-        return record.assign_attrs(calendar="standard")
-    time = record["time"]
-    calendar = canonical_calendar(str(time.attrs.get("calendar", "standard")))
-    if "units" not in time.attrs:
-        raise InputError(f"{location}: time has no units (expected e.g. 'hours since 2000-01-01')")
-    seconds = decode_seconds(time.values, str(time.attrs["units"]), calendar)
-    return record.assign_coords(time=(time.dims, seconds)).assign_attrs(calendar=calendar)
-
-
-def _checked_orientation(record: xr.Dataset, grid: Grid, location: str) -> xr.Dataset:
-    """The record on the emulator's grid, turned around where its latitudes run the other way."""
-    latitude, longitude = record["lat"].values, record["lon"].values
-    difference = grid.difference_from(latitude, longitude)
-    if difference is not None:
-        raise InputError(f"{location} is on another grid than the emulator's {grid}: {difference}")
-    if (latitude[0] > latitude[-1]) != grid.north_to_south:
-        record = record.isel(lat=slice(None, None, -1))
-    return record
-
-
-def _lacks(location: str, name: str, record: xr.Dataset, role: str | None) -> InputError:
-    has = ", ".join(str(v) for v in record.data_vars) or "no variables"
-    hint = f"; name it with roles.{role} in the case file" if role else ""
-    return InputError(f"{location} has no {name!r} (it has: {has}){hint}")
-
-
-@dataclass(frozen=True)
-class InitialConditions:
-    """State [condition, prognostic, lat, lon], float64, physical units, and its dates."""
-
-    state: NDArray[np.float64]
-    dates: tuple[cftime.datetime, ...]
-
-
-def read_initial_conditions(
-    location: str, names: Sequence[str], grid: Grid, start: Sequence[str] = ()
-) -> InitialConditions:
-    """The initial conditions in a file, or those whose dates `start` names.
-
-    The file holds (sample, lat, lon) with time(sample), or (time, lat, lon). Raises InputError where
-    it lacks a variable, is on another grid, has NaN, or has no such date.
-    """
-    record = _checked_orientation(open_record(location), grid, location)
-    if "time" not in record.variables:
-        raise InputError(f"{location} has no time: an initial condition needs time(sample)")
-    sample = record["time"].dims[0] if record["time"].dims else None
-    if sample is None:
-        record = record.expand_dims("sample").assign_coords(time=("sample", [int(record["time"])]))
-        sample = "sample"
-    calendar = record.attrs["calendar"]
-    seconds = record["time"].values
-    chosen = _choose(location, seconds, start, calendar)
-    fields = []
-    for name in names:
-        if name not in record:
-            raise _lacks(location, name, record, None)
-        if set(record[name].dims) != {sample, "lat", "lon"}:
-            raise InputError(
-                f"{location}: {name} has dimensions {record[name].dims}, expected (sample, lat, lon)"
-            )
-        with NETCDF_LOCK:
-            field = record[name].isel({sample: chosen}).transpose(sample, "lat", "lon")
-            fields.append(np.asarray(field.load(scheduler="synchronous").values, np.float64))
-        if not np.isfinite(fields[-1]).all():
-            raise InputError(
-                f"{location}: {name} has missing values; the emulator reads every cell"
-            )
-    dates = tuple(to_date(seconds[i], calendar) for i in chosen)
-    return InitialConditions(np.stack(fields, axis=1), dates)
-
-
-def _choose(location: str, seconds: Seconds, start: Sequence[str], calendar: str) -> list[int]:
-    if not start:
-        return list(range(len(seconds)))
-    chosen: list[int] = []
-    for text in start:
-        found = np.flatnonzero(seconds == to_seconds(parse_date(text, calendar)))
-        if not found.size:
-            has = ", ".join(str(to_date(s, calendar)) for s in seconds[:5])
-            more = ", …" if len(seconds) > 5 else ""
-            raise InputError(f"{location} has no initial condition at {text} (it has: {has}{more})")
-        chosen.extend(int(i) for i in found)
-    return chosen
 
 
 @dataclass(frozen=True)
@@ -240,7 +69,7 @@ class Forcing:
         self._ocean_only, self._ocean_fraction = ocean_only, ocean_fraction
         self._ocean_cutoff = ocean_cutoff
         self._aliases = aliases
-        self._record = _checked_orientation(open_record(location), grid, location)
+        self._record = on_grid(open_record(location), grid, location)
         for name in names:
             self._check_variable(name, roles.get(name))
         if "time" not in self._record.dims:
@@ -254,7 +83,7 @@ class Forcing:
     def _check_variable(self, name: str, role: str | None) -> None:
         file_name = self._aliases.get(name, name)
         if file_name not in self._record:
-            raise _lacks(self._location, file_name, self._record, role)
+            raise lacks(self._location, file_name, self._record, role)
         dims = set(self._record[file_name].dims)
         if dims not in ({"time", "lat", "lon"}, {"lat", "lon"}):
             raise InputError(
@@ -410,22 +239,6 @@ class Forcing:
                 following = window.first_step + window.num_steps
                 ahead = pool.submit(read, following) if following < stop_step else None
                 yield window
-
-
-def read_pattern(location: str, variable: str, grid: Grid) -> FloatArray:
-    """A pattern of SST change, [lat, lon], K; NaN where the file has none.
-
-    Raises InputError where the file lacks the variable or is on another grid.
-    """
-    record = _checked_orientation(open_record(location), grid, location)
-    if variable not in record:
-        raise _lacks(location, variable, record, None)
-    field = record[variable].squeeze()
-    if set(field.dims) != {"lat", "lon"}:
-        raise InputError(f"{location}: {variable} has dimensions {field.dims}, expected (lat, lon)")
-    with NETCDF_LOCK:
-        loaded = field.transpose("lat", "lon").load(scheduler="synchronous")
-    return np.asarray(loaded.values, dtype=np.float64)
 
 
 def _in_calendar(date: cftime.datetime, calendar: str) -> cftime.datetime:

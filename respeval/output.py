@@ -16,8 +16,8 @@ from respeval.accumulate import SURFACES, GroupSums
 from respeval.calendar import DAY_S, to_date
 from respeval.emulator import Variable
 from respeval.errors import InputError
-from respeval.forcing import NETCDF_LOCK
 from respeval.grid import BoolArray, FloatArray, Grid
+from respeval.records import NETCDF_LOCK
 from respeval.segments import Segment
 
 MANIFEST = "manifest.json"

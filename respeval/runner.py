@@ -23,7 +23,7 @@ from respeval.comm import Comm
 from respeval.config import Case, PatchPerturbation, PatternPerturbation, UniformPerturbation
 from respeval.emulator import Emulator, EmulatorSpec, Roles
 from respeval.errors import BlowUpError, InputError
-from respeval.forcing import Forcing, read_initial_conditions, read_pattern
+from respeval.forcing import Forcing
 from respeval.output import (
     Layout,
     NoOutput,
@@ -37,6 +37,7 @@ from respeval.perturbation import (
     uniform_pattern,
 )
 from respeval.preflight import SstChange, inputs_out_of_range, measure_change, seen_sst
+from respeval.records import read_initial_conditions, read_pattern
 from respeval.rollout import RangeGuard, Rollout
 from respeval.segments import Segment, plan_segments
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,14 @@ import torch
 import xarray as xr
 import yaml
 
+from respeval.calendar import to_seconds
 from respeval.checkpoints.native import Manifest, NativeEmulator, save_checkpoint
+from respeval.comm import Comm
+from respeval.console import SilentReporter
 from respeval.grid import Grid
+from respeval.output import RunFolder
+from respeval.results import analyse, settings_of
+from respeval.runner import Execution, Plan, execute
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
@@ -152,6 +159,23 @@ def write_study(folder: Path, **case: Any) -> Path:
     }
     (folder / "case.yaml").write_text(yaml.safe_dump({**content, **case}))
     return checkpoint(folder / "tiny.pt")
+
+
+def run(planned: Plan, folder: Path, execution: Execution | None = None) -> Path:
+    """Execute a plan in this process and analyse it, as `respeval run` does; returns the folder."""
+    layout = dataclasses.replace(planned.layout, provenance={"checkpoint": "test"})
+    header = {
+        "case_digest": planned.case.digest(),
+        "checkpoint_sha256": "-",
+        "roles": dataclasses.asdict(planned.roles),
+    }
+    output = RunFolder(folder, header, layout, to_seconds(planned.forcing.starts[0]))
+    assert not output.is_finished()
+    execute(planned, output, Comm(), execution or Execution(), SilentReporter())
+    output.join()
+    analyse(folder, settings_of(planned.case, planned.roles, planned.emulator.spec.levels_hPa))
+    output.finish()
+    return folder
 
 
 @pytest.fixture(scope="session")

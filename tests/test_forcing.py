@@ -16,8 +16,9 @@ import xarray as xr
 from conftest import GRID
 
 from respeval.errors import InputError
-from respeval.forcing import Forcing, open_record, read_initial_conditions, read_pattern
+from respeval.forcing import Forcing
 from respeval.grid import Grid
+from respeval.records import open_record, read_initial_conditions, read_pattern
 
 NAMES = ("ocean_fraction", "sunlight", "skin")
 CPU = torch.device("cpu")

@@ -28,6 +28,7 @@ ROWS = [
     "accumulate",
     "segments",
     "comm",
+    "records",
     "forcing",
     "checkpoints",
     "output",

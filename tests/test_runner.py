@@ -13,17 +13,13 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from conftest import GRID
+from conftest import GRID, run
 
-from respeval.calendar import to_seconds
-from respeval.comm import Comm
 from respeval.config import load_case
-from respeval.console import SilentReporter
 from respeval.emulator import EmulatorSpec, NoiseSource, Roles, Variable
 from respeval.errors import BlowUpError, InputError
-from respeval.output import RunFolder, open_saved
-from respeval.results import analyse, settings_of
-from respeval.runner import Execution, Plan, execute, plan_run
+from respeval.output import open_saved
+from respeval.runner import Execution, Plan, plan_run
 
 MEMORY, COUPLING, DRIFT = 0.8, 0.3, 0.01
 
@@ -106,22 +102,6 @@ def plan(folder: Path, emulator: Toy, **case: Any) -> Plan:
     if "steps" in case:
         del options["days"]
     return plan_run(emulator, load_case(None, {**options, **case}), "the toy")
-
-
-def run(planned: Plan, folder: Path, execution: Execution | None = None) -> Path:
-    layout = dataclasses.replace(planned.layout, provenance={"checkpoint": "toy"})
-    header = {
-        "case_digest": planned.case.digest(),
-        "checkpoint_sha256": "-",
-        "roles": dataclasses.asdict(planned.roles),
-    }
-    output = RunFolder(folder, header, layout, to_seconds(planned.forcing.starts[0]))
-    assert not output.is_finished()
-    execute(planned, output, Comm(), execution or Execution(), SilentReporter())
-    output.join()
-    analyse(folder, settings_of(planned.case, planned.roles, ()))
-    output.finish()
-    return folder
 
 
 def exact_means(
