@@ -276,7 +276,8 @@ def _run(
 
     from respeval.comm import connect
     from respeval.config import load_case
-    from respeval.runner import Execution, default_threads, prepare
+    from respeval.plan import prepare
+    from respeval.runner import Execution, default_threads
 
     comm = connect(device)
     beside = checkpoint.parent / "case.yaml"
@@ -393,10 +394,11 @@ def _demo(folder: Path, num_years: int, num_samples: int) -> None:
     from respeval.console import perturbation_columns, truth_table
     from respeval.diagnostics import diagnose_reference
     from respeval.output import DIAGNOSTICS_FILE, open_saved
+    from respeval.plan import prepare
     from respeval.planet import SHIPPED_CHECKPOINTS
     from respeval.planet.study import write_study
     from respeval.results import settings_of
-    from respeval.runner import Execution, prepare
+    from respeval.runner import Execution
 
     console, comm = _console(), connect("cpu")
     torch.set_num_threads(1)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from respeval.accumulate import GroupSums
     from respeval.emulator import Emulator, EmulatorSpec
+    from respeval.plan import Plan
     from respeval.results import RunningRatio
-    from respeval.runner import Plan
     from respeval.segments import Segment
 
 #: Seconds between two lines of progress where the output is no terminal.
@@ -100,7 +100,7 @@ class ConsoleReporter:
             self._console.print(f"segment {segment.number} of {len(self._plan.segments)}, {text}")
 
     def _describe(self, step: int) -> str:
-        from respeval.runner import date_of
+        from respeval.plan import date_of
 
         elapsed = max(time.monotonic() - self._begin, 1e-9)
         speed = step / elapsed

@@ -26,11 +26,11 @@ from respeval.output import (
     ZONAL,
     describe_file,
     open_saved,
-    read_manifest,
     write_json,
     write_netcdf,
 )
 from respeval.plotting import write_figures
+from respeval.run_folder import read_manifest
 
 #: Segments of group means that are in memory at once.
 _CHUNKS = {"time": 12}

@@ -1,10 +1,9 @@
-"""Drives a run: prepares it, steps it, reduces and publishes its segments, and analyses the files."""
+"""Drives a run: steps it, and reduces and publishes its segments in the order of the commit."""
 
 from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -13,33 +12,17 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 import respeval
 from respeval.accumulate import GroupSums, MemberSums, deal_members
-from respeval.calendar import Duration, to_date, to_seconds
-from respeval.checkpoints import open_checkpoint
+from respeval.calendar import to_seconds
 from respeval.comm import Comm
-from respeval.config import Case, PatchPerturbation, PatternPerturbation, UniformPerturbation
-from respeval.emulator import Emulator, EmulatorSpec, Roles
-from respeval.errors import BlowUpError, InputError
-from respeval.forcing import Forcing
-from respeval.output import (
-    Layout,
-    NoOutput,
-    RunFolder,
-    RunOutput,
-)
-from respeval.perturbation import (
-    patch_pattern,
-    perturb_initial,
-    perturb_over_ocean,
-    uniform_pattern,
-)
-from respeval.preflight import SstChange, inputs_out_of_range, measure_change, seen_sst
-from respeval.records import read_initial_conditions, read_pattern
+from respeval.emulator import EmulatorSpec
+from respeval.errors import BlowUpError
+from respeval.plan import Plan
 from respeval.rollout import RangeGuard, Rollout
-from respeval.segments import Segment, plan_segments
+from respeval.run_folder import NoOutput, RunFolder, RunOutput
+from respeval.segments import Segment
 
 #: Grids with fewer cells than this run faster on one thread than on several.
 SMALL_GRID_CELLS = 64 * 128
@@ -61,27 +44,6 @@ class Execution:
     samples_per_batch: int | None = None
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A run, checked and ready: everything that is the same on every process."""
-
-    case: Case
-    emulator: Emulator
-    forcing: Forcing
-    initial: NDArray[np.float64]
-    patterns: NDArray[np.float64]
-    num_steps: int
-    segments: tuple[Segment, ...]
-    layout: Layout
-    roles: Roles
-    changes: tuple[SstChange, ...]
-    warnings: tuple[str, ...]
-
-    @property
-    def num_samples(self) -> int:
-        return len(self.forcing.starts)
-
-
 class Reporter(Protocol):
     """What a run tells while it runs; on the root process alone."""
 
@@ -90,182 +52,6 @@ class Reporter(Protocol):
     def stepped(self, step: int) -> None: ...
 
     def published(self, segment: Segment, means: GroupSums) -> None: ...
-
-
-def merge_roles(spec: EmulatorSpec, case: Case) -> Roles:
-    """The checkpoint's roles with the case's on top.
-
-    Raises InputError where the case names an output that the emulator does not have.
-    """
-    given = case.roles
-    changes: dict[str, Any] = {
-        name: getattr(given, name)
-        for name in ("near_surface_temperature", "surface_level", "upper_level")
-        if getattr(given, name) is not None
-    }
-    if given.column_temperature is not None:
-        changes["column_temperature"] = tuple(given.column_temperature)
-    roles = replace(spec.roles, **changes)
-    outputs = [variable.name for variable in spec.outputs]
-    for role in changes:
-        named = changes[role] if role == "column_temperature" else (changes[role],)
-        for name in named:
-            if name not in outputs:
-                raise InputError(
-                    f"roles.{role} names {name!r}, which is no output of the emulator (outputs: "
-                    f"{', '.join(outputs)})"
-                )
-    return roles
-
-
-def prepare(checkpoint: Path, case: Case) -> Plan:
-    """Open and check everything that a run reads. Raises InputError in one line."""
-    emulator = open_checkpoint(checkpoint, case.reader)
-    return plan_run(emulator, case, str(checkpoint))
-
-
-def plan_run(emulator: Emulator, case: Case, source: str) -> Plan:
-    """The plan of a run with an emulator that is already loaded; `source` names it in messages."""
-    spec = emulator.spec
-    if spec.surface_temperature is None or spec.ocean_fraction is None:
-        raise InputError(
-            f"{source} reads no prescribed SST (it names no surface temperature and ocean "
-            "fraction), so a change of SST can't reach it"
-        )
-    conditions = read_initial_conditions(
-        case.initial_condition, [v.name for v in spec.prognostic], spec.grid, case.start
-    )
-    num_steps = case.duration.steps_from(conditions.dates[0], spec.timestep_s)
-    dates = [date for date in conditions.dates for _ in range(case.num_realizations)]
-    forcing = _open_forcing(spec, case, dates, num_steps)
-    layout = _layout(spec, case, forcing)
-    patterns = np.stack(
-        [np.zeros(spec.grid.shape), *(_pattern(p, spec) for p in case.perturbations.values())]
-    )
-    for label, pattern in zip(case.perturbations, patterns[1:], strict=True):
-        if not np.isfinite(pattern[layout.ocean_mask]).all():
-            raise InputError(f"perturbations.{label}: the pattern is missing in cells of the ocean")
-    start = forcing.starts[0]
-    spinup = Duration.parse(case.spinup).steps_from(start, spec.timestep_s) if case.spinup else 0
-    if spinup >= num_steps:
-        raise InputError(
-            f"spinup ({case.spinup}) leaves nothing of a run of {case.duration}; lengthen the run"
-        )
-    segments = plan_segments(start, spec.timestep_s, num_steps, case.segment, spinup)
-    initial = np.repeat(conditions.state, case.num_realizations, axis=0)
-    changes, warnings = _preflight(emulator, case, forcing, initial, patterns, layout)
-    return Plan(
-        case,
-        emulator,
-        forcing,
-        initial,
-        patterns,
-        num_steps,
-        tuple(segments),
-        layout,
-        merge_roles(spec, case),
-        changes,
-        warnings,
-    )
-
-
-def _open_forcing(spec: EmulatorSpec, case: Case, dates: Sequence[Any], num_steps: int) -> Forcing:
-    aliases, roles = {}, {}
-    for role in ("surface_temperature", "ocean_fraction"):
-        name = getattr(spec, role)
-        roles[name] = role
-        aliases[name] = getattr(case.roles, role) or name
-    # Where SST is prescribed, only the ocean's is read; an input of the network is read everywhere.
-    inputs = [variable.name for variable in spec.forcing]
-    ocean_only = spec.surface_temperature if spec.surface_temperature not in inputs else None
-    return Forcing(
-        case.forcing,
-        spec.required_forcing,
-        spec.grid,
-        spec.timestep_s,
-        dates,
-        num_steps,
-        aliases=aliases,
-        roles=roles,
-        repeat_year=case.repeat == "year",
-        ocean_only=ocean_only,
-        ocean_fraction=spec.ocean_fraction,
-        ocean_cutoff=case.ocean_fraction_cutoff,
-    )
-
-
-def _layout(spec: EmulatorSpec, case: Case, forcing: Forcing) -> Layout:
-    """Masks, weights and labels of a run; the masks are fixed before it starts."""
-    ocean_fraction = forcing.mean_fraction(spec.ocean_fraction or "")
-    assert ocean_fraction is not None
-    ocean = ocean_fraction > case.ocean_fraction_cutoff
-    named = case.roles.land_fraction or spec.land_fraction
-    land_fraction = forcing.mean_fraction(named or "land_fraction")
-    if land_fraction is None and case.roles.land_fraction:
-        raise InputError(f"{case.forcing} has no {named!r} (roles.land_fraction)")
-    land = ~ocean if land_fraction is None else land_fraction > 0.5
-    return Layout(
-        spec.grid,
-        spec.outputs,
-        case.groups,
-        forcing.starts,
-        forcing.calendar,
-        ocean_fraction,
-        ocean,
-        land,
-        spec.grid.area_weights(case.area_weights),
-    )
-
-
-def _pattern(
-    perturbation: UniformPerturbation | PatchPerturbation | PatternPerturbation,
-    spec: EmulatorSpec,
-) -> NDArray[np.float64]:
-    if isinstance(perturbation, UniformPerturbation):
-        return uniform_pattern(spec.grid, perturbation.amplitude_K)
-    if isinstance(perturbation, PatchPerturbation):
-        return patch_pattern(spec.grid, **perturbation.model_dump(exclude={"type"}))
-    field = read_pattern(perturbation.file, perturbation.variable, spec.grid)
-    return perturbation.scale * field
-
-
-def _preflight(
-    emulator: Emulator,
-    case: Case,
-    forcing: Forcing,
-    initial: NDArray[np.float64],
-    patterns: NDArray[np.float64],
-    layout: Layout,
-) -> tuple[tuple[SstChange, ...], tuple[str, ...]]:
-    """The SST change that each group really sees at the first step, and inputs out of range."""
-    spec, cutoff = emulator.spec, case.ocean_fraction_cutoff
-    fields = forcing.read(0, 1, [0], torch.float64).fields
-    names = list(forcing.names)
-    sst, ocean = names.index(spec.surface_temperature or ""), names.index(spec.ocean_fraction or "")
-    prognostic = [variable.name for variable in spec.prognostic]
-    state = torch.from_numpy(initial[0])
-    at = prognostic.index(spec.surface_temperature or "") if spec.prescribes_sst else 0
-    baseline = seen_sst(emulator, state[None, at], fields[-1:])
-    changes, warnings = [], list[str]()
-    for label, pattern in zip(case.perturbations, torch.from_numpy(patterns[1:]), strict=True):
-        perturbed, started = fields.clone(), state.clone()
-        perturbed[:, sst] = perturb_over_ocean(fields[:, sst], fields[:, ocean], pattern, cutoff)
-        seen = seen_sst(emulator, state[None, at], perturbed[-1:])
-        difference = (seen - baseline)[0].double().numpy()
-        changes.append(
-            measure_change(
-                label, difference, layout.ocean_mask, layout.land_mask, layout.area_weight
-            )
-        )
-        if spec.prescribes_sst:
-            started[at] = perturb_initial(
-                state[at], fields[0, ocean], pattern, cutoff, case.initial_condition_scope
-            )
-        inputs = torch.cat([started, perturbed[0, : len(spec.forcing)]])
-        input_names = prognostic + [variable.name for variable in spec.forcing]
-        found = inputs_out_of_range(emulator, input_names, inputs)
-        warnings += [f"{label}: {phrase}" for phrase in found]
-    return tuple(changes), tuple(warnings)
 
 
 def header_of(plan: Plan, checkpoint: Path) -> dict[str, Any]:
@@ -397,9 +183,3 @@ def execute(
         raise
     finally:
         steps.close()
-
-
-def date_of(plan: Plan, step: int) -> Any:
-    """The first sample's date after this many steps."""
-    start = to_seconds(plan.forcing.starts[0])
-    return to_date(start + step * plan.emulator.spec.timestep_s, plan.forcing.calendar)

@@ -18,9 +18,10 @@ from respeval.checkpoints.native import Manifest, NativeEmulator, save_checkpoin
 from respeval.comm import Comm
 from respeval.console import SilentReporter
 from respeval.grid import Grid
-from respeval.output import RunFolder
+from respeval.plan import Plan
 from respeval.results import analyse, settings_of
-from respeval.runner import Execution, Plan, execute
+from respeval.run_folder import RunFolder
+from respeval.runner import Execution, execute
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)

@@ -16,11 +16,11 @@ from respeval.diagnostics import diagnose_reference, summary
 from respeval.grid import Grid
 from respeval.output import open_saved
 from respeval.perturbation import patch_pattern
+from respeval.plan import plan_run
 from respeval.planet.datasets import make_forcing, make_initial_conditions
 from respeval.planet.emulator import PlanetEmulator
 from respeval.planet.truth import true_response
 from respeval.results import settings_of
-from respeval.runner import plan_run
 
 GRID = Grid.legendre_gauss(12, 24)
 PATCH = {"lat_center": 5.0, "lon_center": 190.0, "lat_width": 60.0, "lon_width": 120.0}

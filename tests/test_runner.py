@@ -19,7 +19,8 @@ from respeval.config import load_case
 from respeval.emulator import EmulatorSpec, NoiseSource, Roles, Variable
 from respeval.errors import BlowUpError, InputError
 from respeval.output import open_saved
-from respeval.runner import Execution, Plan, plan_run
+from respeval.plan import Plan, plan_run
+from respeval.runner import Execution
 
 MEMORY, COUPLING, DRIFT = 0.8, 0.3, 0.01
 

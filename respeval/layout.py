@@ -1,0 +1,216 @@
+"""What the files of a run look like inside: dimensions, coordinates, masks and attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from respeval.accumulate import SURFACES, GroupSums
+from respeval.calendar import DAY_S, to_date
+from respeval.emulator import Variable
+from respeval.grid import BoolArray, FloatArray, Grid
+from respeval.output import GROUP_MEANS, ZONAL, global_attributes, write_netcdf
+from respeval.segments import Segment
+
+_ZONAL_SUFFIX = "_zonal"
+_MEMBER_SUFFIX = "_members"
+
+
+def grid_coordinates(grid: Grid) -> dict[str, Any]:
+    """Latitude and longitude with their bounds, as CF coordinate variables."""
+    return {
+        "lat": (
+            "lat",
+            grid.latitude,
+            {
+                "standard_name": "latitude",
+                "long_name": "latitude",
+                "units": "degrees_north",
+                "axis": "Y",
+                "bounds": "lat_bnds",
+            },
+        ),
+        "lon": (
+            "lon",
+            grid.longitude,
+            {
+                "standard_name": "longitude",
+                "long_name": "longitude",
+                "units": "degrees_east",
+                "axis": "X",
+                "bounds": "lon_bnds",
+            },
+        ),
+        "lat_bnds": (("lat", "bnds"), grid.latitude_bounds()),
+        "lon_bnds": (("lon", "bnds"), grid.longitude_bounds()),
+    }
+
+
+def _time_coordinates(segment: Segment, origin_s: int, calendar: str) -> dict[str, Any]:
+    units = f"days since {to_date(origin_s, calendar).strftime('%Y-%m-%d %H:%M:%S')}"
+    bounds = np.array([[segment.start_s - origin_s, segment.end_s - origin_s]]) / DAY_S
+    attributes = {
+        "standard_name": "time",
+        "long_name": "time",
+        "units": units,
+        "calendar": calendar,
+        "axis": "T",
+        "bounds": "time_bnds",
+    }
+    return {
+        "time": ("time", bounds.mean(axis=1), attributes),
+        "time_bnds": (("time", "bnds"), bounds),
+    }
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What every file of a run says of its cells, groups and samples.
+
+    ocean_mask, land_mask: [lat, lon]; area_weight: [lat, lon], sums to 1.
+    ocean_fraction: [lat, lon], mean over the run's forcing. starts: start date of each sample.
+    """
+
+    grid: Grid
+    outputs: tuple[Variable, ...]
+    groups: tuple[str, ...]
+    starts: tuple[Any, ...]
+    calendar: str
+    ocean_fraction: FloatArray
+    ocean_mask: BoolArray
+    land_mask: BoolArray
+    area_weight: FloatArray
+    provenance: dict[str, str] = field(default_factory=dict)
+
+    def surface_masks(self) -> BoolArray:
+        """Cells of each surface, [surface, lat, lon]."""
+        return np.stack([np.ones(self.grid.shape, bool), self.land_mask, self.ocean_mask])
+
+    def circle_areas(self) -> FloatArray:
+        """Share of the globe's area in each surface's cells of each circle, [surface, lat]."""
+        area: FloatArray = np.where(self.surface_masks(), self.area_weight, 0.0).sum(-1)
+        return area
+
+    def _fields(self) -> dict[str, Any]:
+        flags = {"flag_values": np.array([0, 1], np.int8), "units": "1"}
+        plane = ("lat", "lon")
+        return {
+            "area_weight": (
+                plane,
+                self.area_weight,
+                {"long_name": "share of the area of the globe", "units": "1"},
+            ),
+            "mean_ocean_fraction": (
+                plane,
+                self.ocean_fraction,
+                {
+                    "long_name": "ocean fraction, mean over the forcing of the run",
+                    "units": "1",
+                    "cell_methods": "time: mean",
+                },
+            ),
+            "ocean_mask": (
+                plane,
+                self.ocean_mask.astype(np.int8),
+                {"long_name": "ocean cells", "flag_meanings": "other ocean", **flags},
+            ),
+            "land_mask": (
+                plane,
+                self.land_mask.astype(np.int8),
+                {"long_name": "land cells", "flag_meanings": "other land", **flags},
+            ),
+        }
+
+    def _samples(self) -> dict[str, Any]:
+        dates = [date.strftime("%Y-%m-%d %H:%M:%S") for date in self.starts]
+        return {
+            "sample": ("sample", np.arange(len(dates)), {"long_name": "sample", "units": "1"}),
+            "start_date": ("sample", dates, {"long_name": "date of the initial condition"}),
+        }
+
+    def segment_dataset(self, segment: Segment, origin_s: int, means: GroupSums) -> xr.Dataset:
+        """Everything of one segment: group means, circle means, and member means if they are kept."""
+        area = self.circle_areas()
+        zonal = np.where(area[:, None, :] > 0, means.zonal.cpu().numpy(), np.nan)
+        field = means.field.cpu().numpy()
+        members = None if means.member is None else means.member.cpu().numpy()
+        variables: dict[str, Any] = {**self._fields(), **_counts(means)}
+        variables["area"] = (
+            ("surface", "lat"),
+            area,
+            {"long_name": "share of the area of the globe in the cells of a circle", "units": "1"},
+        )
+        for i, output in enumerate(self.outputs):
+            attributes = {"units": output.units, "long_name": output.long_name}
+            variables[output.name] = (
+                ("group", "time", "lat", "lon"),
+                field[:, None, i],
+                {**attributes, "cell_methods": "time: mean"},
+            )
+            variables[output.name + _ZONAL_SUFFIX] = (
+                ("group", "sample", "time", "surface", "lat"),
+                zonal[:, :, None, :, i],
+                {**attributes, "cell_methods": "time: lon: mean"},
+            )
+            if members is not None:
+                variables[output.name + _MEMBER_SUFFIX] = (
+                    ("group", "sample", "time", "lat", "lon"),
+                    members[:, :, None, i],
+                    {**attributes, "cell_methods": "time: mean"},
+                )
+        coordinates = {
+            **grid_coordinates(self.grid),
+            **_time_coordinates(segment, origin_s, self.calendar),
+            **self._samples(),
+            "group": ("group", list(self.groups), {"long_name": "experiment"}),
+            "surface": ("surface", list(SURFACES), {"long_name": "cells of a latitude circle"}),
+        }
+        bounds = {name: coordinates.pop(name) for name in list(coordinates) if "_bnds" in name}
+        attributes = global_attributes("means of a segment of a paired rollout", self.provenance)
+        return xr.Dataset({**variables, **bounds}, coordinates, attributes)
+
+
+def _counts(means: GroupSums) -> dict[str, Any]:
+    attributes = {"long_name": "steps in the mean", "units": "1"}
+    field, zonal = means.field_count.cpu().numpy(), means.zonal_count.cpu().numpy()
+    return {
+        "count": (("group", "time"), field[:, None], attributes),
+        "count" + _ZONAL_SUFFIX: (("group", "sample", "time"), zonal[:, :, None], attributes),
+    }
+
+
+def join_segments(paths: Sequence[Path], folder: Path, provenance: Mapping[str, str]) -> None:
+    """Write group_means.nc and zonal.nc from the segments' files, one segment in memory at a time."""
+    with xr.open_mfdataset(
+        [str(path) for path in paths],
+        combine="nested",
+        concat_dim="time",
+        data_vars="minimal",
+        coords="minimal",
+        compat="override",
+        join="override",
+        combine_attrs="override",
+        decode_times=False,
+        chunks={},
+    ) as joined:
+        names = [str(name) for name in joined.data_vars if not str(name).endswith(_MEMBER_SUFFIX)]
+        zonal = [name for name in names if name.endswith(_ZONAL_SUFFIX)]
+        group = [name for name in names if name not in zonal and name != "area"]
+        means = joined[group].drop_vars(["surface", "sample", "start_date"], errors="ignore")
+        circles = joined[[*zonal, "area", "time_bnds", "lat_bnds"]].drop_vars(
+            "lon", errors="ignore"
+        )
+        circles = circles.rename({name: name.removesuffix(_ZONAL_SUFFIX) for name in zonal})
+        for dataset, name, title in (
+            (means, GROUP_MEANS, "group means of a paired rollout"),
+            (circles, ZONAL, "means over the latitude circles of a paired rollout"),
+        ):
+            dataset.attrs = global_attributes(title, provenance)
+            for variable in dataset.variables.values():
+                variable.encoding.clear()
+            write_netcdf(dataset, folder / name)
