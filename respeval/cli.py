@@ -27,7 +27,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
 )
 
 _CASE = "Case file"
@@ -98,8 +98,21 @@ def _compute(help_text: str) -> Any:
     return typer.Option(help=help_text, rich_help_panel=_COMPUTE)
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        from respeval import __version__
+
+        _console().print(f"respeval {__version__}", highlight=False)
+        raise typer.Exit
+
+
 @app.callback()
-def _respeval() -> None:
+def _respeval(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
     pass
 
 
@@ -115,7 +128,7 @@ def run(
         list[str] | None,
         _case(
             "LABEL=uniform:KELVIN, LABEL=patch:KELVIN,lat_center=…,lon_center=…,lat_width=…,"
-            "lon_width=… or LABEL=pattern:FILE,variable=NAME[,scale=…]; repeat for several. "
+            "lon_width=… or LABEL=pattern:FILE,variable=NAME,scale=…; repeat for several. "
             "Replaces the case file's; default p4K=uniform:4."
         ),
     ] = None,
@@ -310,7 +323,7 @@ def run_plan(
 
     console = _console(comm.is_root)
     output = open_output(plan, checkpoint, folder, comm)
-    if comm.together(output.is_finished):
+    if any(comm.gather(comm.together(output.is_finished))):
         console.print(f"{folder} holds this run already, finished: nothing to do")
         return
     spec = plan.emulator.spec

@@ -52,6 +52,7 @@ class ConsoleReporter:
         self._num_processes = num_processes
         self._progress: Progress | None = None
         self._ratio = ""
+        self._num_published = 0
 
     def planned(self, plan: Plan) -> None:
         """Say what will run and what SST change each group sees; start the clock."""
@@ -87,6 +88,7 @@ class ConsoleReporter:
 
     def published(self, segment: Segment, means: GroupSums) -> None:
         """Take the segment into the running ratio and tell it."""
+        self._num_published = segment.number
         if not segment.spinup:
             ratios = self._running.add(means.zonal.cpu().numpy(), means.zonal_count.cpu().numpy())
             self._ratio = ", ".join(
@@ -97,7 +99,7 @@ class ConsoleReporter:
         if self._progress is None and (late or is_last):
             self._last_line = time.monotonic()
             text = self._describe(segment.stop_step)
-            self._console.print(f"segment {segment.number} of {len(self._plan.segments)}, {text}")
+            self._console.print(text, highlight=False)
 
     def _describe(self, step: int) -> str:
         from respeval.plan import date_of
@@ -107,6 +109,7 @@ class ConsoleReporter:
         years_per_day = speed * self._plan.emulator.spec.timestep_s / _YEAR_S * 86_400
         left = (self._plan.num_steps - step) / speed if step else float("nan")
         text = (
+            f"segment {self._num_published} of {len(self._plan.segments)}  "
             f"{date_of(self._plan, step).strftime('%Y-%m-%d')}  {speed:.1f} steps/s  "
             f"{years_per_day:,.0f} simulated years/day  {_minutes(left)} left"
         )

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from respeval.calendar import Seconds, to_date, to_seconds
+from respeval.calendar import Duration, Seconds, to_date, to_seconds
 from respeval.errors import InputError
 from respeval.grid import FloatArray, Grid
 from respeval.records import NETCDF_LOCK, lacks, on_grid, open_record
@@ -45,7 +45,7 @@ class Forcing:
 
     names: variables to read, in order; aliases: name -> its name in the files, where it differs.
     starts: the date of each sample's initial condition; the record must hold every time from it to
-        `num_steps` steps later. repeat_year: the record is one year that is used again and again.
+        `duration` later. repeat_year: the record is one year that is used again and again.
     ocean_only: the variable that may be missing where `ocean_fraction` is at or below the cutoff.
     """
 
@@ -56,7 +56,7 @@ class Forcing:
         grid: Grid,
         timestep_s: int,
         starts: Sequence[cftime.datetime],
-        num_steps: int,
+        duration: Duration,
         *,
         aliases: Mapping[str, str],
         roles: Mapping[str, str],
@@ -78,7 +78,8 @@ class Forcing:
         self._times: Seconds = self._record["time"].values
         self._check_times(timestep_s)
         self.starts = tuple(_in_calendar(date, self.calendar) for date in starts)
-        self._index = self._locate(timestep_s, num_steps, repeat_year)
+        self.num_steps = duration.steps_from(self.starts[0], timestep_s)
+        self._index = self._locate(timestep_s, self.num_steps, repeat_year)
 
     def _check_variable(self, name: str, role: str | None) -> None:
         file_name = self._aliases.get(name, name)
@@ -242,9 +243,13 @@ class Forcing:
 
 
 def _in_calendar(date: cftime.datetime, calendar: str) -> cftime.datetime:
-    return cftime.datetime(
-        date.year, date.month, date.day, date.hour, date.minute, date.second, calendar=calendar
-    )
+    parts = (date.year, date.month, date.day, date.hour, date.minute, date.second)
+    try:
+        return cftime.datetime(*parts, calendar=calendar)
+    except ValueError:
+        raise InputError(
+            f"the initial condition's date {date} does not exist in the forcing's calendar ({calendar})"
+        ) from None
 
 
 def _with_year(date: cftime.datetime, year: int) -> cftime.datetime:

@@ -93,9 +93,9 @@ def plan_run(emulator: Emulator, case: Case, source: str) -> Plan:
     conditions = read_initial_conditions(
         case.initial_condition, [v.name for v in spec.prognostic], spec.grid, case.start
     )
-    num_steps = case.duration.steps_from(conditions.dates[0], spec.timestep_s)
     dates = [date for date in conditions.dates for _ in range(case.num_realizations)]
-    forcing = _open_forcing(spec, case, dates, num_steps)
+    forcing = _open_forcing(spec, case, dates)
+    num_steps = forcing.num_steps
     layout = _layout(spec, case, forcing)
     patterns = np.stack(
         [np.zeros(spec.grid.shape), *(_pattern(p, spec) for p in case.perturbations.values())]
@@ -127,7 +127,7 @@ def plan_run(emulator: Emulator, case: Case, source: str) -> Plan:
     )
 
 
-def _open_forcing(spec: EmulatorSpec, case: Case, dates: Sequence[Any], num_steps: int) -> Forcing:
+def _open_forcing(spec: EmulatorSpec, case: Case, dates: Sequence[Any]) -> Forcing:
     aliases, roles = {}, {}
     for role in ("surface_temperature", "ocean_fraction"):
         name = getattr(spec, role)
@@ -142,7 +142,7 @@ def _open_forcing(spec: EmulatorSpec, case: Case, dates: Sequence[Any], num_step
         spec.grid,
         spec.timestep_s,
         dates,
-        num_steps,
+        case.duration,
         aliases=aliases,
         roles=roles,
         repeat_year=case.repeat == "year",

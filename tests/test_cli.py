@@ -101,7 +101,7 @@ def test_the_table_shows_the_summarys_numbers(finished: tuple[Path, str]) -> Non
     assert f"{summary['p4K/land_warming/tropics']:.2f} ± " in shown
     assert f"{summary['p2K/vertical_warming_ratio_tropical_ocean']:.2f} ± " in shown
     assert "SST as the emulator sees it +4.00 K over ocean" in shown
-    assert "segment 3 of 3, 2001-03-17" in shown
+    assert "segment 3 of 3  2001-03-17" in shown
     assert "land/ocean (midlatitudes): p2K " in shown
 
 

@@ -15,6 +15,7 @@ import torch
 import xarray as xr
 from conftest import GRID
 
+from respeval.calendar import Duration
 from respeval.errors import InputError
 from respeval.forcing import Forcing
 from respeval.grid import Grid
@@ -39,7 +40,8 @@ def open_forcing(location: Path | str, num_steps: int = 20, **changes: Any) -> F
         "ocean_fraction": "ocean_fraction",
     }
     names = changes.pop("names", NAMES)
-    return Forcing(str(location), names, num_steps=num_steps, **{**options, **changes})
+    length = Duration(num_steps, "step")
+    return Forcing(str(location), names, duration=length, **{**options, **changes})
 
 
 def write(folder: Path, dataset: xr.Dataset) -> Path:

@@ -1,4 +1,4 @@
-"""The order of the house: who may import whom (DESIGN.md, section 5), and what opening costs."""
+"""The order of the house: who may import whom, and what opening costs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "respeval"
 
-#: The table of DESIGN.md, section 5: a module imports only from rows above its own, and within it.
+#: From top to bottom: a module imports only from rows above its own, and within it.
 ROWS = [
     "errors",
     "calendar",
@@ -118,7 +118,7 @@ def prints(node: ast.AST) -> TypeGuard[ast.expr | ast.stmt]:
 
 def test_every_module_has_a_row() -> None:
     rows = {row_of(module_name(path)) for path in SOURCES} - {None}
-    assert rows <= set(ROWS), f"no row in DESIGN.md's table: {sorted(rows - set(ROWS))}"
+    assert rows <= set(ROWS), f"no row for {sorted(rows - set(ROWS))}"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: module_name(path))

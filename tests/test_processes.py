@@ -59,6 +59,9 @@ def test_three_samples_on_two_processes_equal_one_process(
     assert got.keys() == expected.keys()
     for name, values in expected.items():
         np.testing.assert_allclose(got[name], values, rtol=1e-10, atol=0, err_msg=name)
+    again = torchrun(2, "run", study, "-o", out)
+    assert again.returncode == 0, again.stderr
+    assert "nothing to do" in again.stdout
     first, second = (json.loads((f / "summary.json").read_text()) for f in (alone, out))
     assert second == pytest.approx(first, rel=1e-6, nan_ok=True)
 

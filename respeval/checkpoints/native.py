@@ -93,7 +93,7 @@ class RoleSettings(_Frozen):
 
 
 class Manifest(_Frozen):
-    """Everything about a native checkpoint but its weights (DESIGN.md section 4).
+    """Everything about a native checkpoint but its weights.
 
     climatology: variables whose mean is a field, `climatology.NAME` in the state dictionary.
     split_surface_temperature: ocean and land surface temperature enter as two channels.

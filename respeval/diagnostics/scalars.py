@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from respeval.emulator import Roles
+from respeval.errors import InputError
 from respeval.grid import BoolArray, in_band
 
 #: Folded |latitude| bands, degrees, half-open [low, high).
@@ -39,7 +40,7 @@ class DiagnosticSettings:
     tropical_lat_max: the tropical ocean is |latitude| < this, degrees.
     levels_hPa: pressure of each of `roles.column_temperature`, where known.
 
-    Raises ValueError where a band or the number of levels makes no sense.
+    Raises InputError where a band or the number of levels makes no sense.
     """
 
     roles: Roles = field(default_factory=Roles)
@@ -49,19 +50,19 @@ class DiagnosticSettings:
 
     def __post_init__(self) -> None:
         if not self.bands:
-            raise ValueError("at least one latitude band is needed, for example tropics: [0, 15]")
+            raise InputError("at least one latitude band is needed, for example tropics: [0, 15]")
         for name, (low, high) in self.bands.items():
             if not 0 <= low < high <= 90:
-                raise ValueError(
+                raise InputError(
                     f"band {name!r} is [{low:g}, {high:g}] but must rise within 0 to 90 degrees"
                 )
         if not 0 < self.tropical_lat_max <= 90:
-            raise ValueError(
+            raise InputError(
                 f"tropical_lat_max is {self.tropical_lat_max:g} but must lie in 0 to 90 degrees"
             )
         num_levels = len(self.roles.column_temperature)
         if self.levels_hPa and len(self.levels_hPa) != num_levels:
-            raise ValueError(
+            raise InputError(
                 f"{len(self.levels_hPa)} pressures for {num_levels} levels of column temperature"
             )
 

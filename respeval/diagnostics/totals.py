@@ -13,6 +13,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from respeval.errors import InputError
+
 #: The group that every perturbation is compared with.
 BASELINE = "baseline"
 
@@ -21,11 +23,11 @@ UNCERTAINTY_SUFFIXES = ("_stderr", "_pvalue")
 
 
 def require(dataset: xr.Dataset, names: Iterable[str], source: str) -> None:
-    """Raise ValueError where `dataset`, which `source` names, lacks one of the variables."""
+    """Raise InputError where `dataset`, which `source` names, lacks one of the variables."""
     for name in names:
         if name not in dataset.variables:
             present = ", ".join(sorted(map(str, dataset.variables)))
-            raise ValueError(f"{source} has no {name!r} (it has: {present})")
+            raise InputError(f"{source} has no {name!r} (it has: {present})")
 
 
 def names_with_dims(dataset: xr.Dataset, dims: Sequence[str]) -> list[str]:
@@ -45,17 +47,17 @@ def year_blocks(means: xr.Dataset) -> list[slice]:
     coordinate `time`) decides. A segment longer than a year is a block of its own.
 
     means: `time` and `time_bnds` (time, bnds), decoded, cftime or datetime64.
-    Raises ValueError where there is no segment, no `time_bnds`, or time does not rise.
+    Raises InputError where there is no segment, no `time_bnds`, or time does not rise.
     """
     require(means, ("time", "time_bnds"), "the file of means")
     middle = means["time"]
     if middle.size == 0:
-        raise ValueError("the file of means has no segment (were all of them left out as spin-up?)")
+        raise InputError("the file of means has no segment (were all of them left out as spin-up?)")
     start = means["time_bnds"].isel(time=slice(0, 1), bnds=0)
     before_anniversary = _within_year(middle) < _within_year(start)
     year = middle.dt.year.values - start.dt.year.values - before_anniversary
     if (np.diff(year) < 0).any():
-        raise ValueError("the segments of the file of means are not in the order of time")
+        raise InputError("the segments of the file of means are not in the order of time")
     edges = [0, *(np.flatnonzero(np.diff(year)) + 1), middle.size]
     return [slice(int(first), int(last)) for first, last in pairwise(edges)]
 
@@ -99,11 +101,11 @@ def response_of_totals(totals: xr.Dataset) -> xr.Dataset:
 
     totals: variables (group, …) and `count` (group, …). A mean of no step is NaN.
     Returns variables (perturbation, …); the labels are those of the groups.
-    Raises ValueError where there is no group `baseline`.
+    Raises InputError where there is no group `baseline`.
     """
     if BASELINE not in totals["group"].values:
         labels = ", ".join(map(str, totals["group"].values))
-        raise ValueError(f"there is no group {BASELINE!r} to compare with (groups: {labels})")
+        raise InputError(f"there is no group {BASELINE!r} to compare with (groups: {labels})")
     count = totals["count"]
     means = totals.drop_vars("count") / count.where(count > 0)
     response = means.drop_sel(group=BASELINE) - means.sel(group=BASELINE, drop=True)

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 import yaml
 
+from respeval.errors import InputError
 from respeval.grid import Grid
 from respeval.output import write_netcdf, write_text
 from respeval.planet import SHIPPED_CHECKPOINTS, shipped_checkpoint
@@ -33,7 +34,9 @@ def write_study(
     num_years: years that count in the means, after a year of spin-up.
     Returns the true response to `AMPLITUDES_K`, with the names of response.nc, K and SI units.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    case = _case_text(num_years, num_samples)
+    _claim(folder, case)
+    write_text(folder / "case.yaml", case)
     grid = Grid.legendre_gauss(24, 48)
     report(
         f"making {SPINUP_YEARS + num_years} years of forcing and {num_samples} initial conditions"
@@ -44,6 +47,16 @@ def write_study(
     write_netcdf(make_record(grid, _TRAINING_DAYS), folder / "training.nc")
     for name in SHIPPED_CHECKPOINTS:
         shutil.copyfile(shipped_checkpoint(name), folder / f"{name}.pt")
+    report("computing the planet's true response")
+    settled = forcing.isel(time=slice(365 * SPINUP_YEARS, None))
+    patterns = {label: np.full(grid.shape, a) for label, a in AMPLITUDES_K.items()}
+    truth = true_response(settled, patterns)
+    truth["area_weight"] = (("lat", "lon"), grid.area_weights(), {"units": "1"})
+    write_netcdf(truth, folder / "truth.nc")
+    return truth
+
+
+def _case_text(num_years: int, num_samples: int) -> str:
     case = {
         "forcing": "forcing.nc",
         "initial_condition": "initial.nc",
@@ -55,11 +68,19 @@ def write_study(
         },
         "probe_data": "training.nc",
     }
-    write_text(folder / "case.yaml", yaml.safe_dump(case, sort_keys=False))
-    report("computing the planet's true response")
-    settled = forcing.isel(time=slice(365 * SPINUP_YEARS, None))
-    patterns = {label: np.full(grid.shape, a) for label, a in AMPLITUDES_K.items()}
-    truth = true_response(settled, patterns)
-    truth["area_weight"] = (("lat", "lon"), grid.area_weights(), {"units": "1"})
-    write_netcdf(truth, folder / "truth.nc")
-    return truth
+    origin = f"# respeval demo --years {num_years} --samples {num_samples}\n"
+    return origin + yaml.safe_dump(case, sort_keys=False)
+
+
+def _claim(folder: Path, case: str) -> None:
+    """Make the folder. Raises InputError where it holds anything but this very demo."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        present = any(folder.iterdir())
+        same = present and (folder / "case.yaml").read_text(encoding="utf-8") == case
+    except FileNotFoundError:
+        same = False
+    except OSError as error:
+        raise InputError(f"{folder} can't be made ({error.strerror})") from None
+    if present and not same:
+        raise InputError(f"{folder} is not empty and holds no such demo; choose another folder")
