@@ -155,7 +155,7 @@ class Layout:
             variables[output.name + _ZONAL_SUFFIX] = (
                 ("group", "sample", "time", "surface", "lat"),
                 zonal[:, :, None, :, i],
-                {**attributes, "cell_methods": "time: lon: mean"},
+                {**attributes, "cell_methods": "time: longitude: mean"},
             )
             if members is not None:
                 variables[output.name + _MEMBER_SUFFIX] = (

@@ -200,6 +200,9 @@ def test_a_planet_without_land_or_without_ocean(tmp_path: Path, value: float, pr
     got = {s: summary[f"p4K/{s}_warming/tropics"] for s in ("land", "ocean")}
     absent = "land" if present == "ocean" else "ocean"
     assert got[absent] is None
+    with open_saved(out / "zonal.nc") as zonal:
+        assert zonal["air"].sel(surface=absent).isnull().all()
+        assert zonal["air"].sel(surface="all").notnull().all()
     assert summary["p4K/land_ocean_warming_ratio/tropics"] is None
     if value == 0.5:
         assert got["land"] is None
@@ -262,6 +265,26 @@ def test_paired_noise_cancels_and_unpaired_noise_does_not(tmp_path: Path) -> Non
         errors[paired] = abs(summary["p4K/ocean_warming/tropics"] - expected)
     assert errors[True] < 1e-11
     assert errors[False] > 1e-3
+
+
+def test_every_step_draws_other_noise(tmp_path: Path) -> None:
+    folder = study(tmp_path / "study", days=(0,))
+    planned = plan(folder, Toy(noise_K=1.0), steps=3, segment="1 steps")
+    out = run(planned, tmp_path / "out")
+    with open_saved(out / "group_means.nc") as means:
+        air, skin = (means[name].sel(group="baseline").values for name in ("air", "skin"))
+    drawn = [air[k + 1] - MEMORY * air[k] - COUPLING * skin[k] for k in range(2)]
+    assert np.std(drawn[0]) == pytest.approx(1.0, abs=0.3)
+    assert abs(np.corrcoef(drawn[0].ravel(), drawn[1].ravel())[0, 1]) < 0.4
+
+
+def test_without_a_land_fraction_land_is_what_is_not_ocean(tmp_path: Path) -> None:
+    folder = study(tmp_path / "study")
+    record = xr.load_dataset(folder / "forcing.nc").drop_vars("land_fraction")
+    record.to_netcdf(folder / "forcing.nc")
+    layout = plan(folder, Toy()).layout
+    assert (layout.land_mask == (conftest.ocean_fraction(GRID) <= 0.5)).all()
+    assert (layout.ocean_mask == (conftest.ocean_fraction(GRID) > 0.5)).all()
 
 
 def test_realizations_share_the_state_and_differ_in_noise(tmp_path: Path) -> None:

@@ -94,9 +94,10 @@ def summarize(grid: Grid, warming: FloatArray, land: BoolArray, ocean: BoolArray
     """The response's numbers from maps of warming [level, lat, lon], K."""
     area = grid.area_weights()
 
-    def mean(field: FloatArray, cells: BoolArray) -> float:
+    def mean(field: FloatArray, cells: BoolArray) -> float:  # NaN where there is no cell
         weights = np.where(cells, area, 0.0)
-        return float((field * weights).sum() / weights.sum())
+        total = weights.sum()
+        return float((field * weights).sum() / total) if total > 0.0 else float("nan")
 
     near_surface = warming[-1]
     ratios = {}

@@ -14,7 +14,11 @@ import torch
 from respeval.emulator import Roles, Variable
 from respeval.grid import FloatArray, Grid
 from respeval.planet.geography import Geography
-from respeval.planet.insolation import annual_mean_insolation
+from respeval.planet.insolation import (
+    DAYS_PER_YEAR,
+    annual_mean_insolation,
+    daily_insolation,
+)
 from respeval.planet.sea import annual_mean_sst
 from respeval.planet.thermodynamics import (
     HEAT_CAPACITY,
@@ -22,7 +26,7 @@ from respeval.planet.thermodynamics import (
     moist_adiabat,
     saturation_humidity,
 )
-from respeval.planet.weather import Smoother
+from respeval.planet.weather import Smoother, finest_radius
 
 LEVELS_HPA = (25.0, 95.0, 230.0, 360.0, 520.0, 680.0, 850.0, 960.0)
 TEMPERATURES = tuple(f"air_temperature_{level}" for level in range(len(LEVELS_HPA)))
@@ -74,14 +78,12 @@ class Equilibrium:
     land_surface: [member, lat, lon], K, of land alone; what it is over ocean has no meaning.
     precipitation: [member, lat, lon], kg/m**2/s.
     shortwave: [member, lat, lon], upward at the top, W/m**2.
-    reflected: [member, lat, lon], the part of it that clouds of the weather modulate, W/m**2.
     """
 
     atmosphere: torch.Tensor
     land_surface: torch.Tensor
     precipitation: torch.Tensor
     shortwave: torch.Tensor
-    reflected: torch.Tensor
 
 
 class Climate:
@@ -93,8 +95,9 @@ class Climate:
         self._device = device
         self._adiabat_base, self._adiabat = self._make_adiabats()
         self.ocean = torch.as_tensor(self.geography.ocean, device=device)
-        self._near = Smoother(grid, OCEAN_INFLUENCE_DEGREES, device)
-        self._wide = Smoother(grid, TROPICS_DEGREES, device)
+        finest = finest_radius(grid)
+        self._near = Smoother(grid, max(OCEAN_INFLUENCE_DEGREES, finest), device)
+        self._wide = Smoother(grid, max(TROPICS_DEGREES, finest), device)
         warm = np.exp(-0.5 * (grid.latitude / 12.0) ** 2)[:, None]
         self._ocean = self.ocean.to(torch.float64)
         self._warm_ocean = self._ocean * self._map(warm)
@@ -107,6 +110,9 @@ class Climate:
         self._rain = self._map(self.geography.precipitation)
         self._albedo = self._map(self.geography.albedo)
         self._mean_insolation = self._map(annual_mean_insolation(grid.latitude)[:, None])
+        darkest = daily_insolation(grid.latitude, np.arange(float(DAYS_PER_YEAR))).min(axis=0)
+        # A coefficient without season: one with the Sun's would correlate with the weather's lag.
+        self._cloud_reflection = 0.03 * self._albedo * self._map(darkest[:, None])
         land = self._map(self.geography.land_fraction)
         self._land_season = LAND_SEASON * self._near(land).clamp(0.0, 1.0)
         self._reference_sst = self._map(annual_mean_sst(grid))[None]
@@ -183,7 +189,6 @@ class Climate:
             land_surface=self.land_equilibrium(near, insolation),
             precipitation=self._rain * (1.0 + 0.025 * warming + 0.04 * contrast),
             shortwave=insolation * (self._albedo - 0.004 * excess - 0.001 * warming),
-            reflected=insolation * self._albedo,
         )
 
     def settled(self, surface: torch.Tensor, insolation: torch.Tensor) -> torch.Tensor:
@@ -205,7 +210,7 @@ class Climate:
         rain = toward.precipitation + 0.2 * self._rain * ascent
         slopes = self._by_level(OUTGOING_BY_LEVEL)
         outgoing = 212.0 + (slopes * (atmosphere[:, :-1] - 255.0)).sum(dim=1) - 4.0 * ascent
-        shortwave = toward.shortwave + 0.03 * toward.reflected * ascent
+        shortwave = toward.shortwave + self._cloud_reflection * ascent
         fluxes = torch.stack([rain, outgoing, shortwave], dim=1)
         return torch.cat([atmosphere, surface[:, None], fluxes], dim=1)
 

@@ -60,16 +60,19 @@ def true_response(forcing: xr.Dataset, perturbations: Mapping[str, SstChange]) -
 
 
 def _mean_outputs(climate: Climate, forcing: xr.Dataset, change: SstChange | None) -> FloatArray:
-    """Outputs [output, lat, lon] at equilibrium, averaged over all but the last time."""
+    """Outputs [output, lat, lon] at equilibrium, averaged over all but the last time.
+
+    `Climate.settled` reads the SST of ocean cells only, so a change over land changes nothing.
+    """
     total = torch.zeros((), dtype=torch.float64)
     num_days = forcing.sizes["time"] - 1
     for first in range(0, num_days, CHUNK_DAYS):
         days = forcing.isel(time=slice(first, min(first + CHUNK_DAYS, num_days)))
         sst = days[SURFACE].values.astype(np.float64)
         if callable(change):
-            sst = np.where(climate.geography.ocean, change(sst), sst)
+            sst = change(sst)
         elif change is not None:
-            sst = np.where(climate.geography.ocean, sst + change, sst)
+            sst = sst + change
         insolation = torch.as_tensor(days["DSWRFtoa"].values.astype(np.float64))
         total = total + climate.settled(torch.as_tensor(sst), insolation).sum(dim=0)
     return np.asarray((total / num_days).numpy())

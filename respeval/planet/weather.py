@@ -103,6 +103,15 @@ class Weather:
         return self._transform.inverse(mixed)
 
 
+def finest_radius(grid: Grid) -> float:
+    """Least radius of a `Smoother`, degrees, whose kernel the grid's degrees resolve.
+
+    The last degree is damped to a hundredth; a narrower kernel would ring and turn negative.
+    """
+    num_degrees = min(grid.num_lat, grid.num_lon // 2)
+    return float(np.degrees(np.sqrt(2.0 * np.log(100.0) / (num_degrees * (num_degrees - 1)))))
+
+
 class Smoother:
     """Smoothing of fields [..., lat, lon] with a Gaussian of `radius` degrees (standard deviation).
 
