@@ -146,7 +146,7 @@ _ROWS = (
     ("land/ocean ratio", "land_ocean_warming_ratio", "", "band"),
     ("surface level", "tropical_ocean_surface_warming", " K", None),
     ("upper level", "tropical_ocean_upper_warming", " K", None),
-    ("upper/surface ratio", "vertical_warming_ratio_tropical_ocean", "", None),
+    ("vertical ratio", "vertical_warming_ratio_tropical_ocean", "", None),
     ("column, global", "column_warming", " K", "level"),
 )
 
