@@ -2,38 +2,130 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
+import torch
 from torch import nn
 
-#: (module that defines the class, class, parameter) -> axis of the degree. A table, because an
-#: axis can't be told by its size: channels may be as many as degrees.
-DEGREE_AXES: dict[tuple[str, str, str], int] = {
-    ("torch_harmonics.examples.models._layers", "SpectralConvS2", "weight"): 2,
-    ("torch_harmonics.spectral_convolution", "SpectralConvS2", "weight"): 3,
+from respeval.errors import InputError
+
+
+@dataclass(frozen=True)
+class FilterLayout:
+    """How a filter's weights are laid out.
+
+    degree_axis: the axis of l. orders_follow: further axes after it, if there are any, run over
+        orders m. real_pairs: the last axis, of size 2, holds real and imaginary parts.
+    """
+
+    degree_axis: int
+    orders_follow: bool = False
+    real_pairs: bool = False
+
+
+_ACE = FilterLayout(1, real_pairs=True)
+
+#: (module that defines the class, class, parameter) -> layout. A table, because an axis can't be
+#: told by its size: channels may be as many as degrees.
+LAYOUTS: dict[tuple[str, str, str], FilterLayout] = {
+    # (out, in, l), (out, in, l, m) or (out, in, l, m, m), complex
+    ("torch_harmonics.examples.models._layers", "SpectralConvS2", "weight"): FilterLayout(
+        2, orders_follow=True
+    ),
+    # (groups, in, out, l), complex
+    ("torch_harmonics.spectral_convolution", "SpectralConvS2", "weight"): FilterLayout(3),
+    # ACE: (groups, l, out, in, 2) and its low-rank updates; before that (in, out, l[, m], 2)
+    ("fme.core.models.conditional_sfno.s2convolutions", "SpectralConvS2", "weight"): _ACE,
+    ("fme.core.models.conditional_sfno.s2convolutions", "SpectralConvS2", "lora_A"): _ACE,
+    ("fme.core.models.conditional_sfno.s2convolutions", "SpectralConvS2", "lora_B"): _ACE,
+    ("fme.ace.models.modulus.s2convolutions", "SpectralConvS2", "weight"): FilterLayout(
+        2, orders_follow=True, real_pairs=True
+    ),
 }
 
 
 @dataclass(frozen=True)
 class SpectralFilter:
-    """A parameter that holds one weight per degree along `degree_axis`."""
+    """A parameter that holds weights for every degree along `degree_axis`.
+
+    order_axes: axes that run over orders m, whose weights beyond m = l take no part.
+    """
 
     name: str
     parameter: nn.Parameter
     degree_axis: int
+    order_axes: tuple[int, ...] = ()
 
     @property
     def num_degrees(self) -> int:
         return int(self.parameter.shape[self.degree_axis])
 
+    def num_weights(self) -> torch.Tensor:
+        """Real numbers among the weights of each degree that take part, [degree], float64."""
+        fixed = 2 if self.parameter.is_complex() else 1
+        count = torch.ones(self.num_degrees, dtype=torch.float64)
+        for axis, size in enumerate(self.parameter.shape):
+            if axis in self.order_axes:
+                count *= torch.arange(1, self.num_degrees + 1).clamp(max=size)
+            elif axis != self.degree_axis:
+                fixed *= int(size)
+        return fixed * count
+
+    def square_by_degree(self, values: torch.Tensor) -> torch.Tensor:
+        """Sum of |values|² over everything but the degree, [degree], float64.
+
+        values: of the parameter's shape; orders beyond the degree are left out.
+        """
+        square = values.detach().abs().to(torch.float64).square()
+        for axis in self.order_axes:
+            shape = [1] * square.ndim
+            shape[self.degree_axis], shape[axis] = self.num_degrees, square.shape[axis]
+            ones = square.new_ones(self.num_degrees, square.shape[axis])
+            square = square * ones.tril().reshape(shape)
+        others = [axis for axis in range(square.ndim) if axis != self.degree_axis]
+        return square.sum(dim=others)
+
 
 def find_filters(network: nn.Module) -> list[SpectralFilter]:
     """The spectral filters of a network in the order of its modules."""
-    found = []
+    return list(_filters(network))
+
+
+def _filters(network: nn.Module) -> Iterator[SpectralFilter]:
     for module_name, module in network.named_modules():
         kind = type(module)
         for name, parameter in module.named_parameters(prefix=module_name, recurse=False):
-            axis = DEGREE_AXES.get((kind.__module__, kind.__name__, name.rpartition(".")[2]))
-            if axis is not None:
-                found.append(SpectralFilter(name, parameter, axis))
-    return found
+            layout = LAYOUTS.get((kind.__module__, kind.__name__, name.rpartition(".")[2]))
+            if layout is None:
+                continue
+            last = parameter.ndim - layout.real_pairs
+            orders = range(layout.degree_axis + 1, last) if layout.orders_follow else ()
+            yield SpectralFilter(name, parameter, layout.degree_axis, tuple(orders))
+
+
+def select_filters(network: nn.Module, pattern: str | None, source: str) -> list[SpectralFilter]:
+    """The filters whose names fit a glob, or all of them.
+
+    Raises InputError where there are none: it lists what was found. `source` names the network.
+    """
+    found = find_filters(network)
+    if not found:
+        kinds = Counter(
+            f"{type(module).__module__}.{type(module).__name__}"
+            for module in network.modules()
+            if any(True for _ in module.parameters(recurse=False))
+        )
+        listed = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common(8))
+        known = sorted({f"{module}.{kind}" for module, kind, _ in LAYOUTS})
+        raise InputError(
+            f"{source} has no spectral filter that respeval knows; its modules with weights are "
+            f"{listed or 'none'}; known filters: {', '.join(known)}"
+        )
+    chosen = [entry for entry in found if pattern is None or fnmatchcase(entry.name, pattern)]
+    if not chosen:
+        names = ", ".join(entry.name for entry in found)
+        raise InputError(f"--filter {pattern!r} fits none of the spectral filters ({names})")
+    return chosen

@@ -1,0 +1,213 @@
+"""Sums over the batches of a probe, and the profile per degree that they give.
+
+Everything that depends on a single batch is kept by batch, so that a bootstrap can draw batches
+again; of the gradients themselves only the sum over batches is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from respeval.grid import SphericalTransform
+from respeval.loss_probe.arms import Arm, PerSample
+from respeval.loss_probe.filters import SpectralFilter
+from respeval.loss_probe.gradients import BatchGradients, output_gradient_power
+from respeval.loss_probe.scores import degree_amplitude
+
+FloatArray = NDArray[np.float64]
+
+#: Quantiles of the whitening factor over samples and variables.
+FACTOR_QUANTILES = (0.1, 0.9)
+
+
+class ProbeSums:
+    """What a probe adds up, in float64 on the compute device; the same on every process.
+
+    loss: [arm, batch]. spectral: [arm, batch, degree], parts of the spectral term, mean over samples
+    and variables. output_power: [arm, batch, degree], mean power of the loss's gradient with respect
+    to the outputs. target_square: [batch, degree], mean of A_l². factor: [arm, batch, sample,
+    output, degree]. filter_square[layer]: [arm, batch, degree], sum of |dL/dw|².
+    filter_sum[layer]: [arm, *weight shape, 2 where complex], sum of the gradients over batches.
+    Entries of batches that this process was not dealt are zero.
+    """
+
+    def __init__(
+        self,
+        num_batches: int,
+        batch_size: int,
+        num_outputs: int,
+        arms: Sequence[Arm],
+        filters: Sequence[SpectralFilter],
+        num_degrees: int,
+        device: torch.device,
+    ) -> None:
+        def zeros(*shape: int) -> torch.Tensor:
+            return torch.zeros(shape, dtype=torch.float64, device=device)
+
+        num_arms = len(arms)
+        self._filters = filters
+        self.loss = zeros(num_arms, num_batches)
+        self.spectral = zeros(num_arms, num_batches, num_degrees)
+        self.output_power = zeros(num_arms, num_batches, num_degrees)
+        self.target_square = zeros(num_batches, num_degrees)
+        self.factor = zeros(num_arms, num_batches, batch_size, num_outputs, num_degrees)
+        self.filter_square = [zeros(num_arms, num_batches, f.num_degrees) for f in filters]
+        self.filter_sum = [
+            zeros(num_arms, *f.parameter.shape, *([2] if f.parameter.is_complex() else []))
+            for f in filters
+        ]
+
+    def add(
+        self,
+        batch: int,
+        found: BatchGradients,
+        area_weight: torch.Tensor,
+        transform: SphericalTransform,
+    ) -> None:
+        """Take in one batch."""
+        amplitude = degree_amplitude(found.target).double()
+        self.target_square[batch] = amplitude.square().mean(dim=(0, 1))
+        for arm, of_arm in enumerate(found.arms):
+            self.loss[arm, batch] = of_arm.loss.total.detach()
+            self.spectral[arm, batch] = of_arm.loss.by_degree.detach().double().mean(dim=(0, 1))
+            power = output_gradient_power(of_arm.output, area_weight, transform)
+            self.output_power[arm, batch] = power.double().mean(dim=(0, 1, 2))
+            self.factor[arm, batch] = of_arm.loss.factor.detach()
+            for layer, (entry, gradient) in enumerate(
+                zip(self._filters, of_arm.filters, strict=True)
+            ):
+                self.filter_square[layer][arm, batch] = entry.square_by_degree(gradient)
+                self.filter_sum[layer][arm] += _real(gradient)
+
+    def _tensors(self) -> list[torch.Tensor]:
+        alone = [self.loss, self.spectral, self.output_power, self.target_square, self.factor]
+        return [*alone, *self.filter_square, *self.filter_sum]
+
+    def pack(self) -> torch.Tensor:
+        """Everything in one vector, for one collective."""
+        return torch.cat([tensor.reshape(-1) for tensor in self._tensors()])
+
+    def unpack(self, packed: torch.Tensor) -> None:
+        """Take the values of a vector that `pack` made."""
+        tensors = self._tensors()
+        parts = packed.split([tensor.numel() for tensor in tensors])
+        for tensor, part in zip(tensors, parts, strict=True):
+            tensor.copy_(part.reshape(tensor.shape))
+
+
+def _real(values: torch.Tensor) -> torch.Tensor:
+    return torch.view_as_real(values) if values.is_complex() else values
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Quantities per degree, float64; NaN at degrees that a filter does not have.
+
+    batch_square: [arm, batch, layer, degree], mean of |dL/dw|² over a degree's weights in one batch.
+    grad_rms: [arm, layer, degree], its root mean over batches: the gradient per real weight.
+    grad_snr: [arm, layer, degree], |mean gradient| / spread between batches; see `signal_to_noise`.
+    weight_rms: [layer, degree]. relative_update: [arm, layer, degree], grad_rms / weight_rms.
+    energy_score: [arm, degree], parts of the spectral term; energy_share: of its total.
+    whitening_factor: [arm, degree], mean over samples and outputs; its quantiles [quantile, arm,
+    degree]. output_gradient: [arm, degree], root of the mean power. target_amplitude: [degree],
+    root mean square of A_l. loss: [arm, batch]. The factor is NaN for arms without one but `none`.
+    """
+
+    batch_square: FloatArray
+    grad_rms: FloatArray
+    grad_snr: FloatArray
+    weight_rms: FloatArray
+    relative_update: FloatArray
+    energy_score: FloatArray
+    energy_share: FloatArray
+    whitening_factor: FloatArray
+    whitening_factor_quantiles: FloatArray
+    output_gradient: FloatArray
+    target_amplitude: FloatArray
+    loss: FloatArray
+
+
+def signal_to_noise(
+    square_of_sum: FloatArray, sum_of_squares: FloatArray, num_batches: int
+) -> FloatArray:
+    """|ḡ| / sqrt(Σ_b |g_b - ḡ|² / (B - 1)) of the gradient vectors g_b of B batches, ḡ their mean.
+
+    square_of_sum: |Σ_b g_b|²; sum_of_squares: Σ_b |g_b|². Pure noise gives 1 / sqrt(B) on average
+    (the mean of B vectors is that much shorter). NaN for a single batch and where nothing varies.
+    """
+    if num_batches < 2:
+        return np.full_like(square_of_sum, np.nan)
+    spread = (sum_of_squares - square_of_sum / num_batches) / (num_batches - 1)
+    ratio = square_of_sum / num_batches**2 / np.where(spread > 0, spread, np.nan)
+    result: FloatArray = np.sqrt(ratio)
+    return result
+
+
+def make_profile(
+    sums: ProbeSums, filters: Sequence[SpectralFilter], arms: Sequence[Arm]
+) -> Profile:
+    """The profile from the sums over all batches."""
+    num_arms, num_batches = sums.loss.shape
+    num_degrees = max(sums.spectral.shape[-1], *(f.num_degrees for f in filters))
+    shape = (num_arms, num_batches, len(filters), num_degrees)
+    square, snr = np.full(shape, np.nan), np.full((shape[0], *shape[2:]), np.nan)
+    weight_rms = np.full(shape[2:], np.nan)
+    for layer, entry in enumerate(filters):
+        kept, count = slice(entry.num_degrees), entry.num_weights().numpy()
+        by_batch = sums.filter_square[layer].cpu().numpy()
+        square[:, :, layer, kept] = by_batch / count
+        of_sum = _square_of_sum(sums.filter_sum[layer], entry)
+        snr[:, layer, kept] = signal_to_noise(of_sum, by_batch.sum(axis=1), num_batches)
+        weights = entry.square_by_degree(entry.parameter).cpu().numpy()
+        weight_rms[layer, kept] = np.sqrt(weights / count)
+    grad_rms = np.sqrt(square.mean(axis=1))
+    spectral = _padded(sums.spectral.mean(dim=1), num_degrees)
+    mean, quantiles = _factors(sums.factor, arms)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return Profile(
+            batch_square=square,
+            grad_rms=grad_rms,
+            grad_snr=snr,
+            weight_rms=weight_rms,
+            relative_update=grad_rms / np.where(weight_rms > 0, weight_rms, np.nan),
+            energy_score=spectral,
+            energy_share=spectral / np.nansum(spectral, axis=-1, keepdims=True),
+            whitening_factor=_padded(mean, num_degrees),
+            whitening_factor_quantiles=_padded(quantiles, num_degrees),
+            output_gradient=_padded(sums.output_power.mean(dim=1).sqrt(), num_degrees),
+            target_amplitude=_padded(sums.target_square.mean(dim=0).sqrt(), num_degrees),
+            loss=sums.loss.cpu().numpy(),
+        )
+
+
+def _square_of_sum(total: torch.Tensor, entry: SpectralFilter) -> FloatArray:
+    """|Σ_b g_b|², [arm, degree], of the summed gradients [arm, *weight shape, 2 where complex]."""
+    vectors = torch.view_as_complex(total) if entry.parameter.is_complex() else total
+    squares = torch.stack([entry.square_by_degree(vector) for vector in vectors])
+    result: FloatArray = squares.cpu().numpy()
+    return result
+
+
+def _factors(factor: torch.Tensor, arms: Sequence[Arm]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean [arm, degree] and quantiles [quantile, arm, degree] over batches, samples and outputs."""
+    flat = factor.flatten(1, 3)
+    levels = torch.tensor(FACTOR_QUANTILES, dtype=flat.dtype, device=flat.device)
+    # One degree at a time: torch.quantile takes no more than 16 million numbers.
+    per_degree = [torch.quantile(flat[..., i], levels, dim=1) for i in range(flat.shape[-1])]
+    mean, quantiles = flat.mean(dim=1), torch.stack(per_degree, dim=-1)
+    for i, arm in enumerate(arms):
+        if arm.kind != "none" and not isinstance(arm, PerSample):
+            mean[i], quantiles[:, i] = float("nan"), float("nan")
+    return mean, quantiles
+
+
+def _padded(values: torch.Tensor, num_degrees: int) -> FloatArray:
+    """Values [..., degree] with NaN at the degrees up to `num_degrees` that they lack."""
+    found: FloatArray = values.cpu().numpy()
+    padding = [(0, 0)] * (found.ndim - 1) + [(0, num_degrees - found.shape[-1])]
+    return np.pad(found, padding, constant_values=np.nan)
