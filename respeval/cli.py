@@ -434,3 +434,137 @@ def _demo(folder: Path, num_years: int, num_samples: int) -> None:
             truth_table(true_column, {name: c[label] for name, c in columns.items()}, label)
         )
     console.print(f"files: {folder}, figures: {folder}/runs/*/figures", highlight=False)
+
+
+def _probe(help_text: str, *names: str) -> Any:
+    return typer.Option(*names, help=help_text, rich_help_panel="What is probed")
+
+
+def _loss(help_text: str) -> Any:
+    return typer.Option(help=help_text, rich_help_panel="The loss")
+
+
+@app.command()
+def gradient_probe(
+    checkpoint: Checkpoint,
+    output: Output,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Consecutive states, netCDF or zarr; default: probe_data of the case file."
+        ),
+    ] = None,
+    case: Annotated[
+        Path | None,
+        typer.Option(help="Case file (YAML); default: case.yaml beside the checkpoint."),
+    ] = None,
+    arm: Annotated[
+        list[str] | None,
+        _probe(
+            "none, per_sample[:gamma=0.5,eps=0.02,max_ratio=none] or spectral_power; repeat for "
+            "several, the first is what the others are compared with. Default: none and per_sample."
+        ),
+    ] = None,
+    filters: Annotated[
+        str | None, _probe("Glob over names of spectral filters; default all.", "--filter")
+    ] = None,
+    batches: Annotated[int, _probe("Number of batches.")] = 16,
+    batch_size: Annotated[int, _probe("Pairs of states in a batch.")] = 8,
+    ensemble: Annotated[
+        int | None, _probe("Members; default 2, and 1 for a deterministic checkpoint.")
+    ] = None,
+    input_noise: Annotated[
+        float, _probe("Standard deviation of noise on the state, in units of its normalization.")
+    ] = 0.0,
+    seed: Annotated[int, _probe("Seed of the drawn pairs and of the noise.")] = 0,
+    crps_weight: Annotated[float, _loss("Weight of the CRPS.")] = 0.9,
+    energy_score_weight: Annotated[float, _loss("Weight of the spectral term.")] = 0.1,
+    finite_difference_weight: Annotated[
+        float, _loss("Weight of the CRPS of finite differences.")
+    ] = 0.0,
+    finite_difference_levels: Annotated[
+        int, _loss("Levels of the finite differences; each is twice as coarse.")
+    ] = 1,
+    alpha: Annotated[float, _loss("Of the almost-fair CRPS; 1 is fair.")] = 0.95,
+    checkpoint_activations: Annotated[
+        bool, _compute("Run each trajectory twice instead of keeping a batch's graph.")
+    ] = False,
+    device: Annotated[str | None, _compute("cpu or cuda; default: cuda where present.")] = None,
+    threads: Annotated[
+        int | None, _compute("Threads per process; default 1 under torchrun and on small grids.")
+    ] = None,
+) -> None:
+    """Measure how much gradient each spherical-harmonic degree's filter weights get.
+
+    Arms are variants of the loss, compared on the same batches and the same forward pass. The same
+    command under `torchrun --nproc-per-node N -m respeval gradient-probe …` uses N processes.
+    """
+    with _one_line_errors():
+        for name, count in (("batches", batches), ("batch-size", batch_size), ("threads", threads)):
+            _at_least_one(name, count)
+        weights = (crps_weight, energy_score_weight, finite_difference_weight)
+        settings = {
+            "num_batches": batches,
+            "batch_size": batch_size,
+            "num_members": ensemble,
+            "input_noise": input_noise,
+            "filters": filters,
+            "seed": seed,
+            "recompute": checkpoint_activations,
+        }
+        loss = (*weights, alpha, finite_difference_levels)
+        _gradient_probe(checkpoint, output, (data, case), arm, settings, loss, (device, threads))
+
+
+def _gradient_probe(
+    checkpoint: Path,
+    folder: Path,
+    sources: tuple[str | None, Path | None],
+    arms: list[str] | None,
+    options: dict[str, Any],
+    loss: tuple[Any, ...],
+    compute: tuple[str | None, int | None],
+) -> None:
+    import torch
+
+    from respeval.comm import connect
+    from respeval.console import ConsoleProbeReporter, SilentProbeReporter
+    from respeval.probe_runner import check_folder, parse_settings, prepare_probe, run_probe
+    from respeval.runner import default_threads
+
+    device, threads = compute
+    comm = connect(device)
+    torch.set_num_threads(threads or 1)
+    settings = comm.together(lambda: parse_settings(arms, loss, options))
+    plan = comm.together(lambda: prepare_probe(checkpoint, settings, *sources))
+    comm.together(lambda: check_folder(folder) if comm.is_root else None)
+    chosen = threads or default_threads(plan.emulator.spec, comm)
+    torch.set_num_threads(chosen or torch.get_num_interop_threads())
+    reporter = (
+        ConsoleProbeReporter(_console(), comm.num_processes)
+        if comm.is_root
+        else SilentProbeReporter()
+    )
+    try:
+        sums = run_probe(plan, comm, reporter)
+    finally:
+        reporter.close()
+    if comm.is_root:
+        _show_probe(plan, sums, folder)
+    comm.close()
+
+
+def _show_probe(plan: Any, sums: Any, folder: Path) -> None:
+    from respeval.console import probe_table
+    from respeval.probe_runner import write_probe
+
+    written = write_probe(plan, sums, folder)
+    console = _console()
+    title = f"Gradient by degree, {plan.checkpoint}"
+    console.print(probe_table(written.summary, written.profile, title))
+    console.print(
+        "low, high: the lowest and highest eighth of the degrees without degree 0; brackets: 95 % "
+        "over batches",
+        highlight=False,
+    )
+    console.print(f"files: {folder}, figure: {written.figure}", highlight=False)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import xarray as xr
@@ -18,7 +19,7 @@ from respeval.config import Case, load_case
 from respeval.emulator import Emulator, EmulatorSpec
 from respeval.errors import InputError
 from respeval.grid import SphericalTransform
-from respeval.loss_probe.arms import Arm, PerSample, Plain
+from respeval.loss_probe.arms import Arm, PerSample, Plain, parse_arms
 from respeval.loss_probe.files import profile_dataset
 from respeval.loss_probe.filters import SpectralFilter, select_filters
 from respeval.loss_probe.gradients import Ensemble, Normalization, Probe
@@ -53,6 +54,23 @@ class ProbeSettings:
     seed: int = 0
     weights: LossWeights = field(default_factory=LossWeights)
     recompute: bool = False
+
+
+def parse_settings(
+    arms: Sequence[str] | None, loss: tuple[Any, ...], options: Mapping[str, Any]
+) -> ProbeSettings:
+    """Settings from the command line's texts and numbers; loss: arguments of `LossWeights`.
+
+    Raises InputError that says what is allowed.
+    """
+    parsed = parse_arms(list(arms)) if arms else DEFAULT_ARMS
+    try:
+        weights = LossWeights(*loss)
+    except ValueError as error:
+        raise InputError(f"the loss: {error}") from None
+    if options.get("seed", 0) < 0:
+        raise InputError(f"--seed {options['seed']}: expected a whole number of at least 0")
+    return ProbeSettings(arms=parsed, weights=weights, **options)
 
 
 @dataclass(frozen=True)
@@ -240,8 +258,20 @@ def check_folder(folder: Path) -> None:
         )
 
 
-def write_probe(plan: ProbePlan, sums: ProbeSums, folder: Path) -> tuple[xr.Dataset, Path]:
-    """Write gradient_profile.nc, summary.json and the figure; returns the dataset and the figure."""
+@dataclass(frozen=True)
+class ProbeFiles:
+    """What a probe wrote: the contents of gradient_profile.nc and summary.json, the figure's path."""
+
+    profile: xr.Dataset
+    summary: dict[str, float | list[float] | None]
+    figure: Path
+
+
+def write_probe(plan: ProbePlan, sums: ProbeSums, folder: Path) -> ProbeFiles:
+    """Write gradient_profile.nc, summary.json and the figure.
+
+    Raises InputError where a loss is not finite.
+    """
     settings = plan.settings
     arms = [str(arm) for arm in settings.arms]
     profile = make_profile(sums, plan.filters, settings.arms)
@@ -255,7 +285,7 @@ def write_probe(plan: ProbePlan, sums: ProbeSums, folder: Path) -> tuple[xr.Data
     write_json(folder / SUMMARY, summary)
     (folder / FIGURES).mkdir(exist_ok=True)
     figure = save(gradient_profile(dataset), folder / FIGURES / "gradient_profile.png")
-    return dataset, figure
+    return ProbeFiles(dataset, summary, figure)
 
 
 def _provenance(plan: ProbePlan) -> dict[str, object]:

@@ -44,6 +44,7 @@ ROWS = [
     "plan",
     "results",
     "runner",
+    "probe_runner",
     "console",
     "cli",
     "__main__",

@@ -207,7 +207,7 @@ def test_the_time_series_draws_every_group_and_the_response(saved) -> None:
 @pytest.fixture
 def coarse(monkeypatch) -> None:
     """Small pictures where only their presence counts."""
-    monkeypatch.setattr(plotting, "DOTS_PER_INCH", 40)
+    monkeypatch.setattr(plotting.style, "DOTS_PER_INCH", 40)
 
 
 def write(directory: Path, saved: dict[str, xr.Dataset], roles: Roles = ROLES) -> set[str]:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from respeval.calendar import to_date
 from respeval.emulator import EmulatorSpec
 from respeval.errors import InputError
-from respeval.forcing import Forcing, open_record
+from respeval.forcing import Forcing
+from respeval.records import open_record
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the command line shows: progress while a run goes on, and the tables at its end."""
+"""A run on the terminal: its progress, and the tables at its end."""
 
 from __future__ import annotations
 

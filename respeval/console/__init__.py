@@ -1,0 +1,23 @@
+"""What the command line shows: progress while something runs, and the tables at its end."""
+
+from respeval.console.probe import ConsoleProbeReporter, SilentProbeReporter, probe_table
+from respeval.console.run import (
+    ConsoleReporter,
+    SilentReporter,
+    inspection_tables,
+    perturbation_columns,
+    truth_table,
+    warming_table,
+)
+
+__all__ = [
+    "ConsoleProbeReporter",
+    "ConsoleReporter",
+    "SilentProbeReporter",
+    "SilentReporter",
+    "inspection_tables",
+    "perturbation_columns",
+    "probe_table",
+    "truth_table",
+    "warming_table",
+]

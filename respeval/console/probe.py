@@ -1,0 +1,150 @@
+"""A gradient probe on the terminal: its progress, and the table at its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from respeval.probe_runner import ProbePlan
+
+#: Seconds between two lines of progress where the output is no terminal.
+LINE_INTERVAL_S = 10.0
+
+Number = float | list[float] | None
+
+
+class SilentProbeReporter:
+    """The reporter of every process but the root."""
+
+    def planned(self, plan: ProbePlan) -> None:
+        pass
+
+    def probed(self, batch: int) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class ConsoleProbeReporter:
+    """Progress on the root by batch: a live bar on a terminal, else a plain line now and then."""
+
+    def __init__(self, console: Console, num_processes: int) -> None:
+        self._console, self._num_processes = console, num_processes
+        self._progress: Progress | None = None
+
+    def planned(self, plan: ProbePlan) -> None:
+        """Say what will be probed; start the clock."""
+        settings, pairs = plan.settings, plan.pairs
+        members = plan.ensemble.num_members
+        self._console.print(
+            f"{len(settings.arms)} arms ({', '.join(str(arm) for arm in settings.arms)}), "
+            f"{len(plan.filters)} spectral filters, {pairs.num_batches} batches of "
+            f"{pairs.batch_size} pairs from {plan.location}, {members} "
+            f"member{'s' if members > 1 else ', so no score has a spread term'}",
+            highlight=False,
+        )
+        # Batches are dealt in turn, so the root's last one is the last but a few of all.
+        self._total = -(-pairs.num_batches // self._num_processes)
+        self._done = 0
+        self._last_line = time.monotonic()
+        if self._console.is_terminal:
+            columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            self._progress = Progress("batches", *columns, console=self._console)
+            self._task = self._progress.add_task("", total=self._total)
+            self._progress.start()
+
+    def probed(self, batch: int) -> None:
+        """Count a batch of this process."""
+        self._done += 1
+        if self._progress is not None:
+            self._progress.update(self._task, completed=self._done)
+        elif time.monotonic() - self._last_line > LINE_INTERVAL_S or self._done == self._total:
+            self._last_line = time.monotonic()
+            self._console.print(f"batch {self._done} of {self._total}")
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+#: Rows from summary.json: (what, name, format).
+_SUMMARY_ROWS = (
+    ("loss", "loss", ".4g"),
+    ("gradient RMS, low degrees", "gradient_rms_low", ".2e"),
+    ("gradient RMS, high degrees", "gradient_rms_high", ".2e"),
+    ("low / high ratio", "gradient_low_to_high_ratio", ".2f"),
+    ("rank correlation with degree", "gradient_rank_correlation", "+.2f"),
+    ("log-log slope", "gradient_log_slope", "+.2f"),
+)
+
+#: Rows from gradient_profile.nc: (what, variable, format), at low and high degrees.
+_PROFILE_ROWS = (
+    ("signal to noise", "grad_snr", ".2f"),
+    ("relative update", "relative_update", ".1e"),
+    ("whitening factor", "whitening_factor", ".2f"),
+    ("share of the spectral term", "energy_share", ".1%"),
+)
+
+
+def probe_table(summary: Mapping[str, Number], profile: xr.Dataset, title: str) -> Table:
+    """The probe's statistics, one column per arm; in brackets 95 % intervals over batches.
+
+    summary: as in summary.json; profile: as in gradient_profile.nc.
+    """
+    arms = [str(arm) for arm in profile["arm"].values]
+    table = Table(title=title, title_justify="left")
+    table.add_column("gradient of the spectral filters")
+    for arm in arms:
+        table.add_column(arm, justify="right")
+    for what, name, style in _SUMMARY_ROWS:
+        last = name == _SUMMARY_ROWS[-1][1] and len(arms) == 1
+        table.add_row(
+            what, *(_shown(summary, f"{a}/{name}", style) for a in arms), end_section=last
+        )
+    for what, name, style in _SUMMARY_ROWS[3:] if len(arms) > 1 else ():
+        signed = f"+{style.lstrip('+')}"
+        keys = [f"{arm}/{name}_minus_{arms[0]}" for arm in arms]
+        cells = [_shown(summary, key, signed) if key in summary else "" for key in keys]
+        table.add_row(
+            f"  {what}, minus {arms[0]}", *cells, end_section=name == _SUMMARY_ROWS[-1][1]
+        )
+    for what, cells in _profile_rows(profile):
+        table.add_row(what, *cells)
+    return table
+
+
+def _shown(summary: Mapping[str, Number], key: str, style: str) -> str:
+    value, interval = summary.get(key), summary.get(f"{key}_interval")
+    if not isinstance(value, float | int):
+        return "-"
+    text = format(value, style)
+    if isinstance(interval, list):
+        text += f" [{format(interval[0], style)}, {format(interval[1], style)}]"
+    return text
+
+
+def _profile_rows(profile: xr.Dataset) -> Iterator[tuple[str, list[str]]]:
+    """(what, cells of the arms): means over the lowest and the highest eighth of the degrees."""
+    from respeval.loss_probe.summary import ends
+
+    for what, name, style in _PROFILE_ROWS:
+        values = profile[name]
+        if "layer" in values.dims:
+            values = values.mean("layer", skipna=False)
+        known = values.dropna("degree", how="all")
+        for where, part in zip(("low", "high"), ends(known.sizes["degree"]), strict=True):
+            some = known.isel(degree=part)
+            found = some.sum("degree") if name == "energy_share" else some.mean("degree")
+            cells = [format(float(v), style) if v == v else "-" for v in found.values]
+            yield f"{what}, {where}", cells

@@ -1,0 +1,23 @@
+"""Figures from the saved files: Datasets in, matplotlib figures out.
+
+Figures are objects of their own (no pyplot, no global state), sized for a two-column page. Colours
+are the colour-blind-safe set of Okabe and Ito (2008) for lines, and Crameri's `vik` (2018, MIT
+licence), perceptually even and diverging, for maps.
+"""
+
+from respeval.plotting.files import write_figures
+from respeval.plotting.gradient import gradient_profile
+from respeval.plotting.maps import response_map
+from respeval.plotting.series import global_mean_timeseries
+from respeval.plotting.style import save
+from respeval.plotting.warming import column_warming, land_ocean_warming
+
+__all__ = [
+    "column_warming",
+    "global_mean_timeseries",
+    "gradient_profile",
+    "land_ocean_warming",
+    "response_map",
+    "save",
+    "write_figures",
+]

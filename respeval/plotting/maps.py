@@ -1,0 +1,118 @@
+"""Maps of the response."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from respeval.grid import FloatArray, Grid
+from respeval.plotting.style import (
+    FONT_SIZE,
+    SMALL_FONT_SIZE,
+    WIDTH_INCHES,
+    axis_label,
+    make_panels,
+    perturbation_labels,
+    set_title,
+    units,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: Places in 0 to 1 and colours: ten even samples of the map, and its middle.
+VIK = (
+    *((0 / 9, "#001261"), (1 / 9, "#023A7A"), (2 / 9, "#1E6F9D"), (3 / 9, "#71A8C4")),
+    *((4 / 9, "#C9DDE7"), (1 / 2, "#ECE5E0"), (5 / 9, "#EACEBD")),
+    *((6 / 9, "#D39774"), (7 / 9, "#BE6533"), (8 / 9, "#8B2706"), (9 / 9, "#590008")),
+)
+#: Share of map cells that the colours must tell apart; the rest are beyond the scale's ends.
+SHARE_IN_SCALE = 99.5
+
+
+def response_map(response: xr.Dataset, name: str) -> Figure:
+    """Maps of one output's response, one panel per perturbation on a common scale.
+
+    response: as in response.nc; `name` (perturbation, lat, lon), `area_weight` and
+        `mean_ocean_fraction` (lat, lon), whose contour 0.5 is the coast.
+    The colours are centred on zero. Raises ValueError where there is no perturbation.
+    """
+    from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap
+
+    labels = perturbation_labels(response)
+    values = response[name]
+    grid = Grid(response["lat"].values, response["lon"].values)
+    steps, overflow = _symmetric_steps(values.values)
+    colors = LinearSegmentedColormap.from_list("vik", VIK)
+    norm = BoundaryNorm(steps, colors.N, extend="both" if overflow else "neither")
+    num_columns = min(2, len(labels))
+    num_rows = -(-len(labels) // num_columns)
+    height = (0.46 * WIDTH_INCHES / num_columns + 0.3) * num_rows + 0.85
+    figure, panels = make_panels(num_rows, num_columns, height, sharex=True, sharey=True)
+    for panel, label in zip(panels, labels, strict=False):
+        field = values.sel(perturbation=label)
+        mesh = _draw_map(panel, grid, field.values, response["mean_ocean_fraction"].values)
+        mesh.set(cmap=colors, norm=norm)
+        mean = float((field * response["area_weight"]).sum(skipna=False))
+        set_title(panel, label, f"global mean {mean:+.2f} {units(values)}".replace("-", "−"))
+    for lowest in panels[max(0, len(labels) - num_columns) : len(labels)]:
+        lowest.tick_params(labelbottom=True)
+    for unused in panels[len(labels) :]:
+        unused.remove()
+    bar = figure.colorbar(
+        mesh, ax=panels[: len(labels)], orientation="horizontal", aspect=45, shrink=0.8, pad=0.02
+    )
+    bar.set_label(axis_label(values), fontsize=FONT_SIZE)
+    bar.ax.tick_params(labelsize=SMALL_FONT_SIZE)
+    bar.ax.minorticks_off()
+    return figure
+
+
+def _draw_map(panel: Axes, grid: Grid, field: FloatArray, ocean_fraction: FloatArray) -> Any:
+    """Cells of a field from 180°W to 180°E with the coast; the cells at the seam are on both ends."""
+    signed = (grid.longitude + 180.0) % 360.0 - 180.0
+    order = np.argsort(signed)
+    order = np.concatenate([order[-1:], order, order[:1]])
+    half = 180.0 / grid.num_lon
+    centres = signed[order]
+    centres[[0, -1]] += (-360.0, 360.0)
+    bounds = grid.latitude_bounds()
+    mesh = panel.pcolormesh(
+        np.append(centres - half, centres[-1] + half),
+        np.append(bounds[:, 0], bounds[-1, 1]),
+        field[:, order],
+    )
+    if ocean_fraction.min() < 0.5 < ocean_fraction.max():
+        panel.contour(
+            *(centres, grid.latitude, ocean_fraction[:, order]),
+            levels=[0.5],
+            colors="0.1",
+            linewidths=0.7,
+        )
+    panel.set(xlim=(-180, 180), ylim=(-90, 90), aspect="equal")
+    panel.set_xticks(range(-120, 121, 60), [_degrees(x, "°E", "°W") for x in range(-120, 121, 60)])
+    panel.set_yticks(range(-60, 61, 30), [_degrees(y, "°N", "°S") for y in range(-60, 61, 30)])
+    panel.spines[:].set_visible(True)
+    return mesh
+
+
+def _degrees(angle: int, positive: str, negative: str) -> str:
+    return f"{abs(angle)}{positive if angle > 0 else negative if angle < 0 else '°'}"
+
+
+def _symmetric_steps(values: FloatArray) -> tuple[FloatArray, bool]:
+    """Round steps of colour from -limit to limit, and whether some values lie beyond them."""
+    from matplotlib.ticker import MaxNLocator
+
+    size = np.abs(values[np.isfinite(values)])
+    limit = float(np.percentile(size, SHARE_IN_SCALE)) if size.size else 0.0
+    limit = limit if limit > 0 else 1.0
+    ticks = MaxNLocator(nbins=24, steps=[1, 2, 2.5, 5, 10]).tick_values(-limit, limit)
+    step = float(ticks[1] - ticks[0])
+    num_steps = math.ceil(limit / step - 1e-9)
+    steps: FloatArray = step * np.arange(-num_steps, num_steps + 1, dtype=np.float64)
+    return steps, bool(size.size and size.max() > steps[-1] * (1 + 1e-9))
