@@ -78,14 +78,20 @@ class ConsoleProbeReporter:
             self._progress = None
 
 
-#: Rows from summary.json: (what, name, format).
+#: Rows from summary.json: (what, name, format, whether the interval is shown).
 _SUMMARY_ROWS = (
-    ("loss", "loss", ".4g"),
-    ("gradient RMS, low degrees", "gradient_rms_low", ".2e"),
-    ("gradient RMS, high degrees", "gradient_rms_high", ".2e"),
-    ("low / high ratio", "gradient_low_to_high_ratio", ".2f"),
-    ("rank correlation with degree", "gradient_rank_correlation", "+.2f"),
-    ("log-log slope", "gradient_log_slope", "+.2f"),
+    ("loss", "loss", ".4f", False),
+    ("gradient RMS, low", "gradient_rms_low", ".2e", False),
+    ("gradient RMS, high", "gradient_rms_high", ".2e", False),
+    ("low / high ratio", "gradient_low_to_high_ratio", ".1f", True),
+    ("rank correlation with l", "gradient_rank_correlation", "+.3f", False),
+    ("log-log slope", "gradient_log_slope", "+.2f", True),
+)
+
+#: Differences from the first arm, as above.
+_DIFFERENCE_ROWS = (
+    ("ratio, minus first arm", "gradient_low_to_high_ratio", "+.1f", True),
+    ("slope, minus first arm", "gradient_log_slope", "+.2f", True),
 )
 
 #: Rows from gradient_profile.nc: (what, variable, format), at low and high degrees.
@@ -93,7 +99,7 @@ _PROFILE_ROWS = (
     ("signal to noise", "grad_snr", ".2f"),
     ("relative update", "relative_update", ".1e"),
     ("whitening factor", "whitening_factor", ".2f"),
-    ("share of the spectral term", "energy_share", ".1%"),
+    ("spectral term", "energy_share", ".1%"),
 )
 
 
@@ -104,32 +110,27 @@ def probe_table(summary: Mapping[str, Number], profile: xr.Dataset, title: str) 
     """
     arms = [str(arm) for arm in profile["arm"].values]
     table = Table(title=title, title_justify="left")
-    table.add_column("gradient of the spectral filters")
+    table.add_column("spectral filters")
     for arm in arms:
         table.add_column(arm, justify="right")
-    for what, name, style in _SUMMARY_ROWS:
-        last = name == _SUMMARY_ROWS[-1][1] and len(arms) == 1
-        table.add_row(
-            what, *(_shown(summary, f"{a}/{name}", style) for a in arms), end_section=last
-        )
-    for what, name, style in _SUMMARY_ROWS[3:] if len(arms) > 1 else ():
-        signed = f"+{style.lstrip('+')}"
-        keys = [f"{arm}/{name}_minus_{arms[0]}" for arm in arms]
-        cells = [_shown(summary, key, signed) if key in summary else "" for key in keys]
-        table.add_row(
-            f"  {what}, minus {arms[0]}", *cells, end_section=name == _SUMMARY_ROWS[-1][1]
-        )
+    for rows, suffix in ((_SUMMARY_ROWS, ""), (_DIFFERENCE_ROWS, f"_minus_{arms[0]}")):
+        if suffix and len(arms) == 1:
+            continue
+        for what, name, style, sure in rows:
+            keys = [f"{arm}/{name}{suffix}" for arm in arms]
+            cells = [_shown(summary, k, style, sure) if k in summary else "" for k in keys]
+            table.add_row(what, *cells, end_section=(what, name, style, sure) == rows[-1])
     for what, cells in _profile_rows(profile):
         table.add_row(what, *cells)
     return table
 
 
-def _shown(summary: Mapping[str, Number], key: str, style: str) -> str:
+def _shown(summary: Mapping[str, Number], key: str, style: str, sure: bool) -> str:
     value, interval = summary.get(key), summary.get(f"{key}_interval")
     if not isinstance(value, float | int):
         return "-"
     text = format(value, style)
-    if isinstance(interval, list):
+    if sure and isinstance(interval, list):
         text += f" [{format(interval[0], style)}, {format(interval[1], style)}]"
     return text
 

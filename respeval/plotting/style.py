@@ -47,14 +47,14 @@ def set_title(panel: Axes, title: str, remark: str = "") -> None:
     panel.set_title(remark, loc="right", fontsize=SMALL_FONT_SIZE, color="0.35")
 
 
-def legend_below(figure: Figure, panel: Axes) -> None:
+def legend_below(figure: Figure, panel: Axes, num_columns: int = 8) -> None:
     """One legend under all panels, with the labels of one of them."""
     handles, names = panel.get_legend_handles_labels()
     figure.legend(
         handles,
         names,
         loc="outside lower center",
-        ncols=8,
+        ncols=num_columns,
         frameon=False,
         fontsize=FONT_SIZE,
         columnspacing=1.4,
