@@ -529,7 +529,8 @@ def _gradient_probe(
 
     from respeval.comm import connect
     from respeval.console import ConsoleProbeReporter, SilentProbeReporter
-    from respeval.probe_runner import check_folder, parse_settings, prepare_probe, run_probe
+    from respeval.probe_plan import parse_settings, prepare_probe
+    from respeval.probe_runner import check_folder, run_probe
     from respeval.runner import default_threads
 
     device, threads = compute

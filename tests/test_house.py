@@ -44,6 +44,7 @@ ROWS = [
     "plan",
     "results",
     "runner",
+    "probe_plan",
     "probe_runner",
     "console",
     "cli",

@@ -13,7 +13,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     import xarray as xr
 
-    from respeval.probe_runner import ProbePlan
+    from respeval.probe_plan import ProbePlan
 
 #: Seconds between two lines of progress where the output is no terminal.
 LINE_INTERVAL_S = 10.0

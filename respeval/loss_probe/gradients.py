@@ -31,9 +31,9 @@ class Normalization:
         missing = [name for name in names if name not in spec.normalization]
         if missing:
             raise InputError(f"the checkpoint has no normalization of {', '.join(missing)}")
-        means = [torch.as_tensor(spec.normalization[name][0]) for name in names]
+        means = [torch.as_tensor(spec.normalization[name][0], dtype=dtype) for name in names]
         fields = [mean.expand(spec.grid.shape) for mean in means]
-        scales = torch.tensor([float(spec.normalization[name][1]) for name in names])
+        scales = torch.tensor([float(spec.normalization[name][1]) for name in names], dtype=dtype)
         self.mean = torch.stack(fields).to(device, dtype)
         self.scale = scales[:, None, None].to(device, dtype)
 

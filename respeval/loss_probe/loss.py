@@ -66,6 +66,7 @@ class ScoredEnsemble:
 
     ensemble: [member, sample, variable, lat, lon]; target: [sample, variable, lat, lon]; both in
         normalized units and in the precision of `transform`. Gradients flow into the ensemble.
+    Grid-space scores are plain means over cells, as ACE has them, not weighted by area.
     """
 
     def __init__(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from respeval.calendar import to_date
+from respeval.calendar import Duration, to_date
 from respeval.emulator import EmulatorSpec
 from respeval.errors import InputError
 from respeval.forcing import Forcing
@@ -72,7 +72,7 @@ class Pairs:
             spec.grid,
             spec.timestep_s,
             [to_date(times[row], calendar) for row in self.rows.ravel()],
-            1,
+            Duration(1, "step"),
             aliases={k: v for k, v in aliases.items() if k not in record and v in record},
             roles={},
         )

@@ -110,9 +110,17 @@ def _explain(panel: Axes, profile: xr.Dataset) -> None:
 
 
 def _set_logarithmic(panel: Axes) -> None:
-    """A logarithmic axis that is labelled at 1, 2 and 5 where it spans less than two decades."""
+    """A logarithmic axis that is labelled at 1, 2 and 5 where it spans less than two decades.
+
+    An axis without positive values says so, as signal to noise does for a single batch.
+    """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+    drawn = [np.asarray(line.get_ydata(), dtype=np.float64) for line in panel.lines]
+    if not any((values > 0).any() for values in drawn):
+        panel.text(0.5, 0.5, "none", transform=panel.transAxes, ha="center", color="0.5")
+        panel.set_yticks([])
+        return
     panel.set_yscale("log")
     low, high = panel.get_ylim()
     narrow = high < 100 * low

@@ -1,0 +1,169 @@
+"""What a gradient probe needs, opened and checked: checkpoint, filters, data and ensemble."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from respeval.checkpoints import open_checkpoint
+from respeval.config import Case, load_case
+from respeval.emulator import Emulator, EmulatorSpec
+from respeval.errors import InputError
+from respeval.grid import SphericalTransform
+from respeval.loss_probe.arms import Arm, PerSample, Plain, parse_arms
+from respeval.loss_probe.filters import SpectralFilter, select_filters
+from respeval.loss_probe.gradients import Ensemble, Normalization
+from respeval.loss_probe.loss import LossWeights, full_truncation
+from respeval.loss_probe.pairs import Pairs
+
+DEFAULT_ARMS: tuple[Arm, ...] = (Plain(), PerSample())
+
+
+@dataclass(frozen=True)
+class ProbeSettings:
+    """What a probe is asked for. Defaults:
+
+    - 16 batches of 8, so that the spread between batches is known to about a fifth;
+    - two members where the emulator is stochastic (or gets input noise), as ACE trains, else one.
+
+    input_noise: standard deviation of noise on the state, in units of the normalization.
+    filters: glob over names of filters, None for all. recompute: see `Probe`.
+    """
+
+    arms: tuple[Arm, ...] = DEFAULT_ARMS
+    num_batches: int = 16
+    batch_size: int = 8
+    num_members: int | None = None
+    input_noise: float = 0.0
+    filters: str | None = None
+    seed: int = 0
+    weights: LossWeights = field(default_factory=LossWeights)
+    recompute: bool = False
+
+
+def parse_settings(
+    arms: Sequence[str] | None, loss: tuple[Any, ...], options: Mapping[str, Any]
+) -> ProbeSettings:
+    """Settings from the command line's texts and numbers; loss: arguments of `LossWeights`.
+
+    Raises InputError that says what is allowed.
+    """
+    parsed = parse_arms(list(arms)) if arms else DEFAULT_ARMS
+    try:
+        weights = LossWeights(*loss)
+    except ValueError as error:
+        raise InputError(f"the loss: {error}") from None
+    if options.get("seed", 0) < 0:
+        raise InputError(f"--seed {options['seed']}: expected a whole number of at least 0")
+    return ProbeSettings(arms=parsed, weights=weights, **options)
+
+
+@dataclass(frozen=True)
+class ProbePlan:
+    """A probe, checked and ready: everything that is the same on every process."""
+
+    checkpoint: Path
+    location: str
+    emulator: Emulator
+    filters: tuple[SpectralFilter, ...]
+    pairs: Pairs
+    ensemble: Ensemble
+    settings: ProbeSettings
+
+
+def prepare_probe(
+    checkpoint: Path, settings: ProbeSettings, data: str | None, case_file: Path | None
+) -> ProbePlan:
+    """Open and check everything that a probe reads. Raises InputError in one line.
+
+    data: a dataset of consecutive states; default: `probe_data` of the case file. case_file: default
+    case.yaml beside the checkpoint, where there is one.
+    """
+    beside = checkpoint.parent / "case.yaml"
+    path = case_file or (beside if beside.is_file() else None)
+    case = load_case(path, {}) if path is not None else None
+    emulator = open_checkpoint(checkpoint, case.reader if case else {})
+    location = data or (case.probe_data if case else None)
+    if location is None:
+        source = f"{path} has no probe_data" if path else f"no case.yaml beside {checkpoint}"
+        raise InputError(f"no data to probe with ({source}): give --data FILE")
+    return plan_probe(emulator, settings, location, case, checkpoint)
+
+
+def plan_probe(
+    emulator: Emulator,
+    settings: ProbeSettings,
+    location: str,
+    case: Case | None,
+    checkpoint: Path,
+) -> ProbePlan:
+    """The plan of a probe of an emulator that is already loaded."""
+    spec = emulator.spec
+    if not isinstance(emulator, nn.Module):
+        raise InputError(f"{checkpoint}: {spec.architecture} has no weights to probe")
+    filters = select_filters(emulator, settings.filters, str(checkpoint))
+    ensemble = _ensemble(spec, settings, checkpoint)
+    try:
+        transform_of(spec)
+    except ValueError as error:
+        raise InputError(f"{checkpoint}: {error}") from None
+    pairs = Pairs(
+        location,
+        spec,
+        settings.num_batches,
+        settings.batch_size,
+        settings.seed,
+        _aliases(spec, case),
+    )
+    Normalization(spec, torch.float32, torch.device("cpu"))
+    return ProbePlan(checkpoint, location, emulator, tuple(filters), pairs, ensemble, settings)
+
+
+def _ensemble(spec: EmulatorSpec, settings: ProbeSettings, checkpoint: Path) -> Ensemble:
+    """How many members, and whether anything makes them differ."""
+    noise = settings.input_noise
+    if not 0.0 <= noise < float("inf"):
+        raise InputError(f"--input-noise {noise}: expected a number of at least 0")
+    differ = spec.num_noise_channels > 0 or noise > 0
+    asked = settings.num_members
+    num_members = (2 if differ else 1) if asked is None else asked
+    if num_members < 1:
+        raise InputError(
+            f"--ensemble {num_members}: expected 2 members or more for a spread, or 1 for none"
+        )
+    if num_members > 1 and not differ:
+        raise InputError(
+            f"{checkpoint} is deterministic, so its {num_members} members would be equal: add "
+            "--input-noise STD (in units of the normalization, e.g. 0.1), or use --ensemble 1"
+        )
+    if num_members == 1 and noise > 0:
+        raise InputError(
+            "--input-noise makes members differ and one member has no spread: use --ensemble 2 or "
+            "more, or leave --input-noise out"
+        )
+    return Ensemble(num_members, settings.seed, noise)
+
+
+def _aliases(spec: EmulatorSpec, case: Case | None) -> dict[str, str]:
+    """Names of the forcing's variables in the files, where the case names them."""
+    if case is None:
+        return {}
+    given = {
+        spec.surface_temperature: case.roles.surface_temperature,
+        spec.ocean_fraction: case.roles.ocean_fraction,
+    }
+    return {name: alias for name, alias in given.items() if name and alias}
+
+
+def transform_of(spec: EmulatorSpec) -> SphericalTransform:
+    """The transform of an emulator's outputs, at the full truncation of its grid.
+
+    Raises ValueError where the grid has no quadrature.
+    """
+    lmax = full_truncation(spec.grid)
+    return SphericalTransform(spec.grid, lmax, lmax, getattr(torch, spec.precision))
