@@ -94,8 +94,8 @@ def _case(help_text: str, **options: Any) -> Any:
     return typer.Option(help=help_text, rich_help_panel=_CASE, **options)
 
 
-def _compute(help_text: str) -> Any:
-    return typer.Option(help=help_text, rich_help_panel=_COMPUTE)
+def _compute(help_text: str, *names: str) -> Any:
+    return typer.Option(*names, help=help_text, rich_help_panel=_COMPUTE)
 
 
 def _show_version(asked: bool) -> None:
@@ -487,7 +487,11 @@ def gradient_probe(
     ] = 1,
     alpha: Annotated[float, _loss("Of the almost-fair CRPS; 1 is fair.")] = 0.95,
     checkpoint_activations: Annotated[
-        bool, _compute("Run each trajectory twice instead of keeping a batch's graph.")
+        bool,
+        _compute(
+            "Run each trajectory twice instead of keeping a batch's graph.",
+            "--checkpoint-activations",
+        ),
     ] = False,
     device: Annotated[str | None, _compute("cpu or cuda; default: cuda where present.")] = None,
     threads: Annotated[
@@ -564,8 +568,7 @@ def _show_probe(plan: Any, sums: Any, folder: Path) -> None:
     title = f"Gradient by degree, {plan.checkpoint}"
     console.print(probe_table(written.summary, written.profile, title))
     console.print(
-        "low, high: the lowest and highest eighth of the degrees without degree 0; brackets: 95 % "
-        "over batches",
+        "low, high: the lowest and highest eighth of the degrees without degree 0",
         highlight=False,
     )
     console.print(f"files: {folder}, figure: {written.figure}", highlight=False)

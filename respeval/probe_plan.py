@@ -58,8 +58,8 @@ def parse_settings(
         weights = LossWeights(*loss)
     except ValueError as error:
         raise InputError(f"the loss: {error}") from None
-    if options.get("seed", 0) < 0:
-        raise InputError(f"--seed {options['seed']}: expected a whole number of at least 0")
+    if not 0 <= options.get("seed", 0) < 2**63:
+        raise InputError(f"--seed {options['seed']}: expected a whole number from 0 to 2**63 - 1")
     return ProbeSettings(arms=parsed, weights=weights, **options)
 
 
@@ -108,6 +108,12 @@ def plan_probe(
         raise InputError(f"{checkpoint}: {spec.architecture} has no weights to probe")
     filters = select_filters(emulator, settings.filters, str(checkpoint))
     ensemble = _ensemble(spec, settings, checkpoint)
+    num_levels = settings.weights.finite_difference_levels
+    most = (spec.grid.num_lat - 1).bit_length()
+    if num_levels > most:
+        raise InputError(
+            f"--finite-difference-levels {num_levels}: {spec.grid.num_lat} latitudes allow at most {most}"
+        )
     try:
         transform_of(spec)
     except ValueError as error:

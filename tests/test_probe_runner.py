@@ -148,6 +148,12 @@ def test_weights_and_flags_are_left_as_they_were(folder) -> None:
     assert all(p.grad is None for p in emulator.parameters())
 
 
+def test_finite_differences_take_as_many_levels_as_there_are_rows_for(folder: Path) -> None:
+    weights = LossWeights(finite_difference_crps=0.5, finite_difference_levels=3)
+    profile = probe(folder / "tiny.pt", weights=weights, num_batches=2)[1]
+    assert (profile.loss > probe(folder / "tiny.pt", num_batches=2)[1].loss).all()
+
+
 def test_noise_makes_members_differ_and_the_seed_repeats_it(folder) -> None:
     first = probe(folder / "tiny.pt", input_noise=0.2)
     assert first[0].ensemble.num_members == 2
@@ -228,7 +234,7 @@ def test_the_table_has_a_column_for_every_arm(done: Path) -> None:
         table = probe_table(summary, profile, "probe")
         assert [column.header for column in table.columns[1:]] == list(profile["arm"].values)
         alone = probe_table(summary, profile.isel(arm=[0]), "probe")
-        assert alone.row_count == table.row_count - 2
+        assert alone.row_count == table.row_count - 4  # no differences and their intervals
 
 
 def test_two_processes_give_what_one_gives(folder: Path, done: Path, tmp_path: Path) -> None:
@@ -286,6 +292,7 @@ def test_an_error_on_one_process_ends_all_with_one_line(folder: Path, tmp_path: 
         (["--alpha", "2"], "alpha must lie in [0, 1]"),
         (["--data", "nowhere.nc"], "nowhere.nc: no such file"),
         (["--seed", "-1"], "--seed -1"),
+        (["--finite-difference-levels", "4"], "8 latitudes allow at most 3"),
     ],
 )
 def test_a_wrong_option_is_refused_in_one_line(folder, tmp_path, options, message) -> None:

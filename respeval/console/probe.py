@@ -46,10 +46,10 @@ class ConsoleProbeReporter:
         settings, pairs = plan.settings, plan.pairs
         members = plan.ensemble.num_members
         self._console.print(
-            f"{len(settings.arms)} arms ({', '.join(str(arm) for arm in settings.arms)}), "
-            f"{len(plan.filters)} spectral filters, {pairs.num_batches} batches of "
-            f"{pairs.batch_size} pairs from {plan.location}, {members} "
-            f"member{'s' if members > 1 else ', so no score has a spread term'}",
+            f"arms: {', '.join(str(arm) for arm in settings.arms)}; spectral filters: "
+            f"{len(plan.filters)}; batches: {pairs.num_batches} of {pairs.batch_size} pairs from "
+            f"{plan.location}; members: {members}"
+            + ("" if members > 1 else ", so no score has a spread term"),
             highlight=False,
         )
         # Batches are dealt in turn, so the root's last one is the last but a few of all.
@@ -104,7 +104,7 @@ _PROFILE_ROWS = (
 
 
 def probe_table(summary: Mapping[str, Number], profile: xr.Dataset, title: str) -> Table:
-    """The probe's statistics, one column per arm; in brackets 95 % intervals over batches.
+    """The probe's statistics, one column per arm, with 95 % intervals over batches.
 
     summary: as in summary.json; profile: as in gradient_profile.nc.
     """
@@ -112,27 +112,33 @@ def probe_table(summary: Mapping[str, Number], profile: xr.Dataset, title: str) 
     table = Table(title=title, title_justify="left")
     table.add_column("spectral filters")
     for arm in arms:
-        table.add_column(arm, justify="right")
+        table.add_column(arm.replace(":", "\n") if len(arms) > 3 else arm, justify="right")
     for rows, suffix in ((_SUMMARY_ROWS, ""), (_DIFFERENCE_ROWS, f"_minus_{arms[0]}")):
         if suffix and len(arms) == 1:
             continue
         for what, name, style, sure in rows:
             keys = [f"{arm}/{name}{suffix}" for arm in arms]
-            cells = [_shown(summary, k, style, sure) if k in summary else "" for k in keys]
-            table.add_row(what, *cells, end_section=(what, name, style, sure) == rows[-1])
+            table.add_row(what, *(_value(summary, key, style) for key in keys))
+            intervals = [_interval(summary, key, style) for key in keys]
+            if sure and any(intervals):
+                table.add_row("  95 % interval", *intervals, style="dim")
+        table.add_section()
     for what, cells in _profile_rows(profile):
         table.add_row(what, *cells)
     return table
 
 
-def _shown(summary: Mapping[str, Number], key: str, style: str, sure: bool) -> str:
-    value, interval = summary.get(key), summary.get(f"{key}_interval")
-    if not isinstance(value, float | int):
-        return "-"
-    text = format(value, style)
-    if sure and isinstance(interval, list):
-        text += f" [{format(interval[0], style)}, {format(interval[1], style)}]"
-    return text
+def _value(summary: Mapping[str, Number], key: str, style: str) -> str:
+    """The number, nothing where the table has no such entry, a dash where it does not exist."""
+    value = summary.get(key)
+    if key not in summary:
+        return ""
+    return format(value, style) if isinstance(value, float | int) else "-"
+
+
+def _interval(summary: Mapping[str, Number], key: str, style: str) -> str:
+    edges = summary.get(f"{key}_interval")
+    return " to ".join(format(e, style) for e in edges) if isinstance(edges, list) else ""
 
 
 def _profile_rows(profile: xr.Dataset) -> Iterator[tuple[str, list[str]]]:

@@ -118,7 +118,7 @@ def _set_logarithmic(panel: Axes) -> None:
 
     drawn = [np.asarray(line.get_ydata(), dtype=np.float64) for line in panel.lines]
     if not any((values > 0).any() for values in drawn):
-        panel.text(0.5, 0.5, "none", transform=panel.transAxes, ha="center", color="0.5")
+        panel.text(0.5, 0.5, "not defined", transform=panel.transAxes, ha="center", color="0.5")
         panel.set_yticks([])
         return
     panel.set_yscale("log")
