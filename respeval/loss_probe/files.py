@@ -44,7 +44,7 @@ _VARIABLES: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
         ("arm", "degree"),
         {
             "long_name": "whitening factor, mean over samples and outputs",
-            "cell_methods": "batch: sample: mean",
+            **_OVER_BATCHES,
         },
     ),
     "whitening_factor_quantiles": (

@@ -53,6 +53,17 @@ def gradient_profile(profile: xr.Dataset) -> Figure:
         noise = profile.sizes["batch"] ** -0.5
         signal.axhline(noise, color="0.5", lw=1.0, ls=":", zorder=0)
     _draw_target(target, shown, arms, colors)
+    _label_panels(panels, arms)
+    for panel in (weight, update, target):
+        panel.set_xlabel("Spherical-harmonic degree", fontsize=FONT_SIZE)
+    _set_degrees(gradient, profile.sizes["degree"])
+    _explain(gradient, profile)
+    legend_below(figure, gradient, num_columns=4)
+    return figure
+
+
+def _label_panels(panels: list[Axes], arms: list[str]) -> None:
+    """Titles, labels and logarithmic axes."""
     second = f"Gradient / {arms[0]}" if len(arms) > 1 else "Gradient of outputs"
     titles = ("Gradient", second, "Signal to noise", "Weights", "Relative update", "Target, factor")
     labels = (
@@ -68,12 +79,6 @@ def gradient_profile(profile: xr.Dataset) -> Figure:
         set_title(panel, title)
         panel.set_ylabel(label, fontsize=FONT_SIZE)
         _set_logarithmic(panel)
-    for panel in (weight, update, target):
-        panel.set_xlabel("Spherical-harmonic degree", fontsize=FONT_SIZE)
-    _set_degrees(gradient, profile.sizes["degree"])
-    _explain(gradient, profile)
-    legend_below(figure, gradient, num_columns=4)
-    return figure
 
 
 def _draw_layers(panel: Axes, values: xr.DataArray, color: str, label: str | None = None) -> None:
