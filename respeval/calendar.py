@@ -14,6 +14,7 @@ from respeval.errors import InputError
 
 UNITS = "seconds since 0001-01-01"
 DAY_S = 86_400
+MAX_SECONDS = 366 * DAY_S * 100_000
 Seconds = NDArray[np.int64]
 
 _ALIASES = {"gregorian": "standard", "365_day": "noleap", "366_day": "all_leap"}
@@ -49,6 +50,8 @@ def decode_seconds(values: NDArray[Any], units: str, calendar: str) -> Seconds:
     numbers = np.asarray(values, dtype=np.float64)
     if not np.isfinite(numbers).all():
         raise InputError("time has missing values")
+    if numbers.size and np.abs(numbers * scale).max() > MAX_SECONDS:
+        raise InputError(f"time reaches further than the year {MAX_SECONDS // (366 * DAY_S):,}")
     return np.rint(numbers * scale).astype(np.int64) + to_seconds(start)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 EXIT_BAD_INPUT = 2
 EXIT_BLOWN_UP = 3
+EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     help="How does a climate emulator's checkpoint respond to warming?",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -34,9 +34,19 @@ _CASE = "Case file"
 _COMPUTE = "How to compute (results stay the same beyond rounding)"
 
 
+#: What typer raises for wrong usage; it has no public name of its own.
+_UsageError: Any = typer.BadParameter.__mro__[1]
+
+
 def main() -> None:
     """The console script; also `python -m respeval`."""
-    app()
+    try:
+        code = app(["--help"] if len(sys.argv) == 1 else None, standalone_mode=False)
+    except _UsageError as error:
+        message = " ".join(str(error.format_message()).split())
+        sys.stderr.write(f"respeval: {message} (see respeval COMMAND --help)\n")
+        sys.exit(EXIT_BAD_INPUT)
+    sys.exit(code or 0)
 
 
 @contextlib.contextmanager
@@ -52,6 +62,8 @@ def _one_line_errors() -> Iterator[None]:
         _leave(str(error), EXIT_BAD_INPUT)
     except BlowUpError as error:
         _leave(str(error), EXIT_BLOWN_UP)
+    except KeyboardInterrupt:
+        _leave("interrupted; what was published stays", EXIT_INTERRUPTED)
 
 
 def _leave(message: str, code: int) -> None:
@@ -71,7 +83,7 @@ def _console(is_root: bool = True) -> Console:
     from rich.console import Console
 
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 100
-    return Console(quiet=not is_root, width=width, soft_wrap=True)
+    return Console(quiet=not is_root, width=width, soft_wrap=True, markup=False)
 
 
 Output = Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")]
@@ -238,26 +250,46 @@ def _lists(
     reader: list[str] | None,
 ) -> dict[str, Any]:
     """The options that are repeated on the command line and mappings in the case file."""
-    import yaml
-
     from respeval.config import parse_band, parse_perturbation
 
     given: dict[str, Any] = {}
     if perturb:
-        given["perturbations"] = dict(parse_perturbation(text) for text in perturb)
+        given["perturbations"] = _unique("--perturb", map(parse_perturbation, perturb))
     if bands:
         texts = [part for text in bands for part in text.split(",") if part]
-        given["bands"] = dict(parse_band(text) for text in texts)
+        given["bands"] = _unique("--bands", map(parse_band, texts))
     if role:
-        pairs = dict(_pair("--role", text) for text in role)
+        pairs = _unique("--role", (_pair("--role", text) for text in role))
         given["roles"] = {
             name: value.split(",") if name == "column_temperature" else value
             for name, value in pairs.items()
         }
     if reader:
-        pairs = dict(_pair("--reader", text) for text in reader)
-        given["reader"] = {name: yaml.safe_load(value) for name, value in pairs.items()}
+        pairs = _unique("--reader", (_pair("--reader", text) for text in reader))
+        given["reader"] = {name: _plain_value(name, value) for name, value in pairs.items()}
     return given
+
+
+def _unique(option: str, pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    from respeval.errors import InputError
+
+    given: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in given:
+            raise InputError(f"{option} gives {name!r} twice")
+        given[name] = value
+    return given
+
+
+def _plain_value(name: str, text: str) -> Any:
+    import yaml
+
+    from respeval.errors import InputError
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise InputError(f"--reader {name}={text}: the value is no YAML") from None
 
 
 def _pair(option: str, text: str) -> tuple[str, str]:
@@ -296,6 +328,7 @@ def _run(
     beside = checkpoint.parent / "case.yaml"
     path = case_file or (beside if beside.is_file() else None)
     usual_threads = torch.get_num_threads()
+    threads = min(threads, os.cpu_count() or 1) if threads else None
     torch.set_num_threads(threads or 1)
     plan = comm.together(lambda: prepare(checkpoint, load_case(path, options)))
     torch.set_num_threads(threads or default_threads(plan.emulator.spec, comm) or usual_threads)
@@ -318,6 +351,7 @@ def run_plan(
     reference: diagnostics that the figures show beside the run's, as (name, Dataset).
     """
     from respeval.console import ConsoleReporter, SilentReporter
+    from respeval.diagnostics import left_out
     from respeval.results import RunningRatio, analyse, settings_of
     from respeval.runner import execute, open_output
 
@@ -335,6 +369,8 @@ def run_plan(
     reporter = (
         ConsoleReporter(console, running, comm.num_processes) if comm.is_root else SilentReporter()
     )
+    for left, reason in left_out(names, settings).items():
+        console.print(f"left out: {left}, because {reason}", highlight=False)
     try:
         execute(plan, output, comm, execution, reporter)
     finally:
@@ -539,12 +575,13 @@ def _gradient_probe(
 
     device, threads = compute
     comm = connect(device)
+    usual_threads = torch.get_num_threads()
+    threads = min(threads, os.cpu_count() or 1) if threads else None
     torch.set_num_threads(threads or 1)
     settings = comm.together(lambda: parse_settings(arms, loss, options))
     plan = comm.together(lambda: prepare_probe(checkpoint, settings, *sources))
     comm.together(lambda: check_folder(folder) if comm.is_root else None)
-    chosen = threads or default_threads(plan.emulator.spec, comm)
-    torch.set_num_threads(chosen or torch.get_num_interop_threads())
+    torch.set_num_threads(threads or default_threads(plan.emulator.spec, comm) or usual_threads)
     reporter = (
         ConsoleProbeReporter(_console(), comm.num_processes)
         if comm.is_root

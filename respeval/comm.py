@@ -17,8 +17,9 @@ from respeval.errors import InputError, SharedInputError
 
 Result = TypeVar("Result")
 
-#: How long a collective waits for a process that is slow or gone.
-COLLECTIVE_TIMEOUT = timedelta(minutes=30)
+#: How long a collective waits: a process with fewer members may be a segment ahead of the others.
+#: A process that is gone is found sooner, by the launcher.
+COLLECTIVE_TIMEOUT = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,11 @@ def connect(device: str | None = None) -> Comm:
         raise InputError("--device cuda: this machine has no CUDA device that torch can use")
     kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    if kind == "cuda" and local_rank >= torch.cuda.device_count():
+        raise InputError(
+            f"process {local_rank} of this machine has no GPU of its own (it has "
+            f"{torch.cuda.device_count()}); start as many processes as there are GPUs"
+        )
     own = torch.device("cuda", local_rank) if kind == "cuda" else torch.device("cpu")
     if own.type == "cuda":
         torch.cuda.set_device(own)

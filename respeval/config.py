@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
 import difflib
 import glob
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -92,25 +91,28 @@ class RoleNames(_Frozen):
     land_fraction: str | None = None
 
 
-def _as_text(value: object) -> object:
-    """YAML reads an unquoted 2001-01-01 as a date; the case means its text."""
-    return str(value) if isinstance(value, datetime.date) else value
+def _check_label(label: str, kind: str) -> None:
+    if label == BASELINE or not re.fullmatch(r"[\w.+-]+", label):
+        raise ValueError(
+            f"{label!r} can't name a {kind}: expected letters, digits, '.', '_', '+' or '-', and not "
+            f"{BASELINE!r}"
+        )
 
 
 class Case(_Frozen):
     """A case file with the command line's options applied; paths are absolute. Defaults:
 
     - four kelvin everywhere over ocean, because +4 K is the experiment of CFMIP and AIMIP;
-    - monthly segments, so that a year gives twelve of them and a kill costs a month at most;
+    - monthly segments, so that a year gives twelve of them, and files stay small;
     - bands and tropics as Joshi et al. (2008) and later studies of the land/ocean contrast use them.
     """
 
     forcing: str
     initial_condition: str
-    start: list[Annotated[str, BeforeValidator(_as_text)]] = []
-    years: Annotated[int, Field(ge=1)] | None = None
-    days: Annotated[int, Field(ge=1)] | None = None
-    steps: Annotated[int, Field(ge=1)] | None = None
+    start: list[str] = []
+    years: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    days: Annotated[int, Field(ge=1, le=4_000_000)] | None = None
+    steps: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
     spinup: str | None = None
     segment: str = "month"
     num_realizations: Annotated[int, Field(ge=1)] = 1
@@ -138,21 +140,14 @@ class Case(_Frozen):
     @classmethod
     def _check_labels(cls, value: dict[str, Any]) -> dict[str, Any]:
         for label in value:
-            if label == BASELINE or not label or "/" in label:
-                raise ValueError(
-                    f"{label!r} can't name a perturbation: it must not be empty, hold a slash or be "
-                    f"{BASELINE!r}"
-                )
+            _check_label(label, "perturbation")
         return value
 
     @field_validator("bands")
     @classmethod
     def _check_bands(cls, value: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
         for name, (low, high) in value.items():
-            if not name or "/" in name:
-                raise ValueError(
-                    f"{name!r} can't name a band: it must not be empty or hold a slash"
-                )
+            _check_label(name, "band")
             if not 0 <= low < high <= 90:
                 raise ValueError(
                     f"band {name}: expected 0 <= low < high <= 90, got [{low:g}, {high:g}]"
@@ -239,13 +234,34 @@ def _mapping(value: object) -> dict[str, Any]:
     return dict(value) if isinstance(value, Mapping) else {}
 
 
+class _CaseLoader(yaml.SafeLoader):
+    """Plain data only; refuses a key that is given twice, and leaves dates as texts."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [str(key.value) for key, _ in node.value]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        if twice:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{twice[0]!r} is given twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
+_CaseLoader.yaml_implicit_resolvers = {
+    first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _CaseLoader)
     except FileNotFoundError:
         raise InputError(f"{path}: no such case file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} can't be read ({error})") from None
+    except RecursionError:
+        raise InputError(f"{path} is no case file: it is nested too deeply") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" in line {mark.line + 1}" if mark is not None else ""
@@ -281,15 +297,18 @@ def _absolute(location: str, folder: Path) -> str:
 
 def _explain(error: ValidationError, from_options: bool) -> str:
     """The first fault of a case in one line, with what is allowed."""
-    first = error.errors()[0]
+    faults = error.errors()
+    unknown = [fault for fault in faults if fault["type"] == "extra_forbidden"]
+    first = (unknown or faults)[0]
     where = [str(part) for part in first["loc"]]
     if first["type"] == "extra_forbidden":
         return _unknown_key(where)
     if first["type"] == "missing":
         option = "--" + where[-1].replace("_", "-")
-        hint = f"give {option}" if len(where) == 1 else "add it"
+        if len(where) > 1:
+            return f"{'.'.join(where)} is missing; add it"
         beside = " or a case file (case.yaml beside the checkpoint, or --case)"
-        return f"{'.'.join(where)} is missing; {hint}{beside if from_options else ''}"
+        return f"{where[0]} is missing; give {option}{beside if from_options else ''}"
     message = str(first["msg"]).removeprefix("Value error, ")
     if not where:
         return message
@@ -331,6 +350,8 @@ def parse_perturbation(text: str) -> tuple[str, dict[str, Any]]:
             name, value = ("file" if kind == "pattern" else "amplitude_K"), part
             if i > 0:
                 raise InputError(f"--perturb {text!r}: expected NAME=VALUE, got {part!r}")
+        if name.strip() in entry:
+            raise InputError(f"--perturb {text!r}: {name.strip()} is given twice")
         entry[name.strip()] = value.strip()
     return label, entry
 

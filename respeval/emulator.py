@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     import torch
 
 
+#: Emulators prescribe surface temperature where ocean fraction is strictly above this.
+OCEAN_CUTOFF = 0.5
+
+
 @dataclass(frozen=True)
 class Variable:
     """A field's name in files and its description: units as CF writes them, a long name."""

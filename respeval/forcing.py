@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from respeval.calendar import Duration, Seconds, to_date, to_seconds
+from respeval.calendar import MAX_SECONDS, Duration, Seconds, to_date, to_seconds
 from respeval.errors import InputError
 from respeval.grid import FloatArray, Grid
-from respeval.records import NETCDF_LOCK, lacks, on_grid, open_record
+from respeval.records import NETCDF_LOCK, check_units, lacks, on_grid, open_record
 
 #: Masks are the mean over at most this many times of the period.
 MAX_MASK_TIMES = 400
@@ -60,6 +60,7 @@ class Forcing:
         *,
         aliases: Mapping[str, str],
         roles: Mapping[str, str],
+        units: Mapping[str, str],
         repeat_year: bool = False,
         ocean_only: str | None = None,
         ocean_fraction: str | None = None,
@@ -71,17 +72,19 @@ class Forcing:
         self._aliases = aliases
         self._record = on_grid(open_record(location), grid, location)
         for name in names:
-            self._check_variable(name, roles.get(name))
+            self._check_variable(name, roles.get(name), units.get(name, ""))
         if "time" not in self._record.dims:
             raise InputError(f"{location} has no time dimension")
         self.calendar = str(self._record.attrs["calendar"])
         self._times: Seconds = self._record["time"].values
+        if not self._times.size:
+            raise InputError(f"{location} has 0 times")
         self._check_times(timestep_s)
         self.starts = tuple(_in_calendar(date, self.calendar) for date in starts)
         self.num_steps = duration.steps_from(self.starts[0], timestep_s)
         self._index = self._locate(timestep_s, self.num_steps, repeat_year)
 
-    def _check_variable(self, name: str, role: str | None) -> None:
+    def _check_variable(self, name: str, role: str | None, units: str) -> None:
         file_name = self._aliases.get(name, name)
         if file_name not in self._record:
             raise lacks(self._location, file_name, self._record, role)
@@ -91,6 +94,9 @@ class Forcing:
                 f"{self._location}: {file_name} has dimensions {self._record[file_name].dims}, "
                 "expected (time, lat, lon) or (lat, lon)"
             )
+        if self._record[file_name].dtype.kind not in "fiub":
+            raise InputError(f"{self._location}: {file_name} holds no numbers")
+        check_units(self._location, self._record[file_name], units)
 
     def _check_times(self, timestep_s: int) -> None:
         steps = np.diff(self._times)
@@ -114,20 +120,19 @@ class Forcing:
     def _locate(self, timestep_s: int, num_steps: int, repeat_year: bool) -> NDArray[np.int64]:
         """Row of the record for every (sample, step), [sample, num_steps + 1]."""
         begin = np.array([to_seconds(date) for date in self.starts], dtype=np.int64)
-        needed = begin[:, None] + timestep_s * np.arange(num_steps + 1, dtype=np.int64)
-        if repeat_year:
-            needed = self._into_year(needed, timestep_s)
         first, last = int(self._times[0]), int(self._times[-1])
         covers = f"{to_date(first, self.calendar)} to {to_date(last, self.calendar)}"
-        if needed.min() < first or needed.max() > last:
-            wanted = (
-                f"{to_date(needed.min(), self.calendar)} to {to_date(needed.max(), self.calendar)}"
-            )
+        end = int(begin.max()) + timestep_s * num_steps
+        if not repeat_year and (begin.min() < first or end > last):
+            wanted = f"{to_date(begin.min(), self.calendar)} to {_far_date(end, self.calendar)}"
             raise InputError(
                 f"{self._location} is too short: the run reads {wanted} (each step needs its start and "
                 f"its end), the record has {covers}; shorten the run, extend the forcing, or use "
                 "repeat: year"
             )
+        needed = begin[:, None] + timestep_s * np.arange(num_steps + 1, dtype=np.int64)
+        if repeat_year:
+            needed = self._into_year(needed, timestep_s)
         offset = needed - first
         if (offset % timestep_s).any():
             raise InputError(
@@ -257,6 +262,11 @@ def _with_year(date: cftime.datetime, year: int) -> cftime.datetime:
         return date.replace(year=year)
     except ValueError:
         return date.replace(year=year, day=28)
+
+
+def _far_date(seconds: int, calendar: str) -> str:
+    """A date that may lie beyond what calendars can say."""
+    return str(to_date(seconds, calendar)) if seconds < MAX_SECONDS else "far beyond any record"
 
 
 def _hours(seconds: int) -> str:

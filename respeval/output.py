@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -40,9 +41,12 @@ def publish(path: Path, write: Any) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(f"{path} can't be written ({error.strerror or error})") from None
+    except (OSError, RuntimeError) as error:  # netCDF tells a full disk by a RuntimeError
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise InputError(f"{path} can't be written ({reason}); is the disk full?") from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_netcdf(dataset: xr.Dataset, path: Path) -> None:

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from respeval.calendar import Duration, to_date, to_seconds
+from respeval.calendar import Duration, canonical_calendar, to_date, to_seconds
 from respeval.checkpoints import open_checkpoint
 from respeval.config import Case, PatchPerturbation, PatternPerturbation, UniformPerturbation
-from respeval.emulator import Emulator, EmulatorSpec, Roles
+from respeval.emulator import OCEAN_CUTOFF, Emulator, EmulatorSpec, Roles
 from respeval.errors import InputError
 from respeval.forcing import Forcing
+from respeval.grid import in_band
 from respeval.layout import Layout
 from respeval.perturbation import (
     patch_pattern,
@@ -91,8 +92,13 @@ def plan_run(emulator: Emulator, case: Case, source: str) -> Plan:
             "fraction), so a change of SST can't reach it"
         )
     conditions = read_initial_conditions(
-        case.initial_condition, [v.name for v in spec.prognostic], spec.grid, case.start
+        case.initial_condition, spec.prognostic, spec.grid, case.start
     )
+    if case.num_realizations > 1 and not spec.num_noise_channels:
+        raise InputError(
+            f"num_realizations is {case.num_realizations}, but {source} is deterministic: its "
+            "realizations would be equal, and standard errors wrong"
+        )
     dates = [date for date in conditions.dates for _ in range(case.num_realizations)]
     forcing = _open_forcing(spec, case, dates)
     num_steps = forcing.num_steps
@@ -100,9 +106,15 @@ def plan_run(emulator: Emulator, case: Case, source: str) -> Plan:
     patterns = np.stack(
         [np.zeros(spec.grid.shape), *(_pattern(p, spec) for p in case.perturbations.values())]
     )
+    needed = layout.ocean_mask if case.initial_condition_scope != "field" else np.True_
     for label, pattern in zip(case.perturbations, patterns[1:], strict=True):
-        if not np.isfinite(pattern[layout.ocean_mask]).all():
-            raise InputError(f"perturbations.{label}: the pattern is missing in cells of the ocean")
+        missing = int((~np.isfinite(pattern) & needed).sum())
+        if missing:
+            raise InputError(
+                f"perturbations.{label}: the pattern is missing in {missing} cells where it is added; "
+                "fill them, with 0 where SST is to stay"
+            )
+    patterns = np.nan_to_num(patterns)
     start = forcing.starts[0]
     spinup = Duration.parse(case.spinup).steps_from(start, spec.timestep_s) if case.spinup else 0
     if spinup >= num_steps:
@@ -112,6 +124,19 @@ def plan_run(emulator: Emulator, case: Case, source: str) -> Plan:
     segments = plan_segments(start, spec.timestep_s, num_steps, case.segment, spinup)
     initial = np.repeat(conditions.state, case.num_realizations, axis=0)
     changes, warnings = _preflight(emulator, case, forcing, initial, patterns, layout)
+    for change in changes:
+        if change.area_share == 0:
+            raise InputError(
+                f"perturbations.{change.label} changes SST in no cell of the grid ({spec.grid})"
+            )
+    for name, (low, high) in case.bands.items():
+        if not in_band(spec.grid.latitude, low, high).any():
+            warnings = (*warnings, f"band {name} [{low:g}, {high:g}) holds no latitude of the grid")
+    if forcing.calendar != canonical_calendar(spec.calendar):
+        warnings = (
+            *warnings,
+            f"the forcing's calendar is {forcing.calendar}, the emulator's {spec.calendar}",
+        )
     return Plan(
         case,
         emulator,
@@ -145,11 +170,18 @@ def _open_forcing(spec: EmulatorSpec, case: Case, dates: Sequence[Any]) -> Forci
         case.duration,
         aliases=aliases,
         roles=roles,
+        units=_forcing_units(spec),
         repeat_year=case.repeat == "year",
         ocean_only=ocean_only,
         ocean_fraction=spec.ocean_fraction,
-        ocean_cutoff=case.ocean_fraction_cutoff,
+        ocean_cutoff=min(case.ocean_fraction_cutoff, OCEAN_CUTOFF),
     )
+
+
+def _forcing_units(spec: EmulatorSpec) -> dict[str, str]:
+    """What the forcing must be in: variable -> units, where the emulator says them."""
+    units = {variable.name: variable.units for variable in spec.outputs + spec.forcing}
+    return {**units, spec.ocean_fraction or "": "1"}
 
 
 def _layout(spec: EmulatorSpec, case: Case, forcing: Forcing) -> Layout:
@@ -157,10 +189,21 @@ def _layout(spec: EmulatorSpec, case: Case, forcing: Forcing) -> Layout:
     ocean_fraction = forcing.mean_fraction(spec.ocean_fraction or "")
     assert ocean_fraction is not None
     ocean = ocean_fraction > case.ocean_fraction_cutoff
+    if not ocean.any():
+        raise InputError(
+            f"{case.forcing}: no cell has an ocean fraction above {case.ocean_fraction_cutoff:g}, so "
+            "a change of SST can't reach the emulator"
+        )
     named = case.roles.land_fraction or spec.land_fraction
     land_fraction = forcing.mean_fraction(named or "land_fraction")
     if land_fraction is None and case.roles.land_fraction:
         raise InputError(f"{case.forcing} has no {named!r} (roles.land_fraction)")
+    for name, fraction in (("ocean", ocean_fraction), ("land", land_fraction)):
+        if fraction is not None and not -0.01 <= fraction.min() <= fraction.max() <= 1.01:
+            raise InputError(
+                f"{case.forcing}: the {name} fraction reaches from {fraction.min():g} to "
+                f"{fraction.max():g}; expected fractions of 1"
+            )
     land = ~ocean if land_fraction is None else land_fraction > 0.5
     return Layout(
         spec.grid,
@@ -204,26 +247,24 @@ def _preflight(
     state = torch.from_numpy(initial[0])
     at = prognostic.index(spec.surface_temperature or "") if spec.prescribes_sst else 0
     baseline = seen_sst(emulator, state[None, at], fields[-1:])
-    changes, warnings = [], list[str]()
-    for label, pattern in zip(case.perturbations, torch.from_numpy(patterns[1:]), strict=True):
+    input_names = prognostic + [variable.name for variable in spec.forcing]
+    changes, warnings = list[SstChange](), list[str]()
+    for label, pattern in zip(case.groups, torch.from_numpy(patterns), strict=True):
         perturbed, started = fields.clone(), state.clone()
         perturbed[:, sst] = perturb_over_ocean(fields[:, sst], fields[:, ocean], pattern, cutoff)
         seen = seen_sst(emulator, state[None, at], perturbed[-1:])
         difference = (seen - baseline)[0].double().numpy()
-        changes.append(
-            measure_change(
-                label, difference, layout.ocean_mask, layout.land_mask, layout.area_weight
-            )
-        )
+        masks = layout.ocean_mask, layout.land_mask
+        changes.append(measure_change(label, difference, *masks, layout.area_weight))
         if spec.prescribes_sst:
-            started[at] = perturb_initial(
-                state[at], fields[0, ocean], pattern, cutoff, case.initial_condition_scope
-            )
-        inputs = torch.cat([started, perturbed[0, : len(spec.forcing)]])
-        input_names = prognostic + [variable.name for variable in spec.forcing]
-        found = inputs_out_of_range(emulator, input_names, inputs)
-        warnings += [f"{label}: {phrase}" for phrase in found]
-    return tuple(changes), tuple(warnings)
+            scope = case.initial_condition_scope
+            started[at] = perturb_initial(state[at], fields[0, ocean], pattern, cutoff, scope)
+        inputs = torch.cat([started, perturbed[0, : len(spec.forcing)], seen.to(started)])
+        names_of_inputs = [*input_names, spec.surface_temperature or ""]
+        for phrase in inputs_out_of_range(emulator, names_of_inputs, inputs):
+            if not any(phrase in earlier for earlier in warnings):
+                warnings.append(f"{label}: {phrase}")
+    return tuple(changes[1:]), tuple(warnings)
 
 
 def date_of(plan: Plan, step: int) -> Any:

@@ -29,9 +29,10 @@ class SstChange:
     area_share: float
 
     def __str__(self) -> str:
+        coast = "" if np.isnan(self.coast_K) else f"{self.coast_K:+.2f} K at coasts, "
         return (
-            f"{self.label}: SST as the emulator sees it {self.mean_K:+.2f} K over ocean, "
-            f"{self.coast_K:+.2f} K at coasts, {100 * self.area_share:.0f} % of the globe changed"
+            f"{self.label}: SST as the emulator sees it {self.mean_K:+.2f} K over ocean, {coast}"
+            f"{100 * self.area_share:.0f} % of the globe changed"
         )
 
 

@@ -21,6 +21,7 @@ from respeval.calendar import (
     to_date,
     to_seconds,
 )
+from respeval.emulator import Variable
 from respeval.errors import InputError
 from respeval.grid import FloatArray, Grid
 
@@ -45,7 +46,7 @@ def open_record(location: str) -> xr.Dataset:
                 raise InputError(f"{location}: no such file or zarr store")
             opened = xr.open_zarr(location, decode_times=False, consolidated=None)
             return _standard_names(opened, location)
-        files = sorted(glob.glob(location)) if glob.has_magic(location) else [location]
+        files = [location] if path.is_file() else sorted(glob.glob(location))
         if not files or not all(Path(file).is_file() for file in files):
             raise InputError(f"{location}: no such file")
         return _open_files(files, location)
@@ -126,6 +127,27 @@ def on_grid(record: xr.Dataset, grid: Grid, location: str) -> xr.Dataset:
     return record
 
 
+#: Spellings of units that a field is easily given in by mistake: wanted -> given instead.
+_MISTAKEN_UNITS = {
+    "K": ("degc", "celsius", "c", "degrees_c", "deg_c", "degree_celsius", "degrees_celsius", "°c"),
+    "1": ("%", "percent"),
+}
+
+
+def check_units(location: str, field: xr.DataArray, wanted: str) -> None:
+    """Raise InputError where a field says that it is in degrees Celsius or percent but must not be."""
+    given = str(field.attrs.get("units", ""))
+    if given.strip().lower() in _MISTAKEN_UNITS.get(wanted, ()):
+        raise InputError(f"{location}: {field.name} is in {given}, the emulator wants {wanted}")
+
+
+def as_numbers(location: str, field: xr.DataArray) -> FloatArray:
+    """A loaded field's values as float64. Raises InputError where they are no numbers."""
+    if field.dtype.kind not in "fiub":
+        raise InputError(f"{location}: {field.name} holds {field.dtype}, expected numbers")
+    return np.asarray(field.values, dtype=np.float64)
+
+
 def lacks(location: str, name: str, record: xr.Dataset, role: str | None) -> InputError:
     has = ", ".join(str(v) for v in record.data_vars) or "no variables"
     hint = f"; name it with roles.{role} in the case file" if role else ""
@@ -141,7 +163,7 @@ class InitialConditions:
 
 
 def read_initial_conditions(
-    location: str, names: Sequence[str], grid: Grid, start: Sequence[str] = ()
+    location: str, variables: Sequence[Variable], grid: Grid, start: Sequence[str] = ()
 ) -> InitialConditions:
     """The initial conditions in a file, or those whose dates `start` names.
 
@@ -157,18 +179,22 @@ def read_initial_conditions(
         sample = "sample"
     calendar = record.attrs["calendar"]
     seconds = record["time"].values
+    if not seconds.size:
+        raise InputError(f"{location} holds no initial condition: it has 0 samples")
     chosen = _choose(location, seconds, start, calendar)
     fields = []
-    for name in names:
+    for variable in variables:
+        name = variable.name
         if name not in record:
             raise lacks(location, name, record, None)
+        check_units(location, record[name], variable.units)
         if set(record[name].dims) != {sample, "lat", "lon"}:
             raise InputError(
                 f"{location}: {name} has dimensions {record[name].dims}, expected (sample, lat, lon)"
             )
         with NETCDF_LOCK:
             field = record[name].isel({sample: chosen}).transpose(sample, "lat", "lon")
-            fields.append(np.asarray(field.load(scheduler="synchronous").values, np.float64))
+            fields.append(as_numbers(location, field.load(scheduler="synchronous")))
         if not np.isfinite(fields[-1]).all():
             raise InputError(
                 f"{location}: {name} has missing values; the emulator reads every cell"
@@ -187,6 +213,8 @@ def _choose(location: str, seconds: Seconds, start: Sequence[str], calendar: str
             has = ", ".join(str(to_date(s, calendar)) for s in seconds[:5])
             more = ", …" if len(seconds) > 5 else ""
             raise InputError(f"{location} has no initial condition at {text} (it has: {has}{more})")
+        if int(found[0]) in chosen:
+            raise InputError(f"start names {text} twice; samples must differ")
         chosen.extend(int(i) for i in found)
     return chosen
 
@@ -204,4 +232,4 @@ def read_pattern(location: str, variable: str, grid: Grid) -> FloatArray:
         raise InputError(f"{location}: {variable} has dimensions {field.dims}, expected (lat, lon)")
     with NETCDF_LOCK:
         loaded = field.transpose("lat", "lon").load(scheduler="synchronous")
-    return np.asarray(loaded.values, dtype=np.float64)
+    return as_numbers(location, loaded)

@@ -56,7 +56,7 @@ class NoOutput:
 class RunFolder:
     """The folder of a run on the root process; the manifest is the truth about it.
 
-    `header` holds what makes a run this run: digest of the case, checkpoint, forcing, versions.
+    `header` holds what makes a run this run: digest of the case, checkpoint, versions.
     """
 
     path: Path
@@ -93,7 +93,8 @@ class RunFolder:
                 )
         if manifest.get("status") != "finished":
             raise InputError(
-                f"{self.path} holds an unfinished run of this case; choose another folder with -o "
+                f"{self.path} holds an unfinished run of this case ({manifest.get('status')}: "
+                f"{manifest.get('reason', 'it ended without a word')}); choose another folder with -o "
                 "or remove it"
             )
         return True

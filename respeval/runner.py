@@ -18,7 +18,7 @@ from respeval.accumulate import GroupSums, MemberSums, deal_members
 from respeval.calendar import to_seconds
 from respeval.comm import Comm
 from respeval.emulator import EmulatorSpec
-from respeval.errors import BlowUpError
+from respeval.errors import BlowUpError, InputError
 from respeval.plan import Plan
 from respeval.rollout import RangeGuard, Rollout
 from respeval.run_folder import NoOutput, RunFolder, RunOutput
@@ -82,7 +82,7 @@ def header_of(plan: Plan, checkpoint: Path) -> dict[str, Any]:
         "levels_hPa": list(plan.emulator.spec.levels_hPa),
         "sst_change": {
             change.label: {
-                "mean_K": change.mean_K,
+                "mean_K": _finite(change.mean_K),
                 "coast_K": _finite(change.coast_K),
                 "area_share": change.area_share,
             }
@@ -178,8 +178,8 @@ def execute(
                 output.publish_segment(segment, means)
                 reporter.published(segment, means)
                 sums.reset()
-    except BlowUpError as error:
-        output.fail(str(error))
+    except (BlowUpError, InputError, KeyboardInterrupt) as error:
+        output.fail(str(error) or "interrupted")
         raise
     finally:
         steps.close()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -310,6 +312,9 @@ def test_an_emulator_that_blows_up_ends_with_3_and_keeps_its_segments(tmp_path: 
         (["--role", "upper=skin"], "unknown key 'roles.upper'; did you mean 'upper_level'?"),
         (["--role", "upper_level=wind"], "roles.upper_level names 'wind', which is no output"),
         (["--start", "2002-01-01"], "has no initial condition at 2002-01-01"),
+        (["--perturb", "a=uniform:1", "--perturb", "a=uniform:2"], "--perturb gives 'a' twice"),
+        (["--reader", "a=[1"], "--reader a=[1: the value is no YAML"),
+        (["--num-realizations", "2"], "tiny.pt is deterministic"),
         (["--window", "0"], "--window 0: expected a whole number of at least 1"),
         (["--spinup", "80 days"], "spinup (80 days) leaves nothing of a run of 75 days"),
         (["--case", "nothing.yaml"], "nothing.yaml: no such case file"),
@@ -320,6 +325,38 @@ def test_mistaken_options_get_one_line(
     study: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     assert message in refused("run", study, "-o", tmp_path / "out", *arguments)
+
+
+def test_wrong_usage_gets_one_line() -> None:
+    for arguments, message in (
+        (["run"], "Missing argument"),
+        (["run", "a.pt", "-o", "b", "--days", "many"], "'--days': Input should be a valid integer"),
+        (["run", "a.pt", "-o", "b", "--dayz", "3"], "No such option"),
+        (["walk"], "No such command 'walk'"),
+    ):
+        command = [sys.executable, "-m", "respeval", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert done.stderr.startswith("respeval: ")
+        assert message in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_demo_protects_a_folder_that_is_not_its_own(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+    assert "is not empty and holds no such demo" in refused("demo", tmp_path)
+
+
+def test_a_full_disk_gets_one_line_and_leaves_nothing_half(study: Path, tmp_path: Path) -> None:
+    """A limit on the size of files stands in for the disk."""
+    out = tmp_path / "out"
+    shell = f"ulimit -f 20; exec {sys.executable} -m respeval run {study} -o {out}"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "can't be written" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not list(out.glob("**/*.partial"))
+    assert not list((out / "segments").iterdir())
 
 
 def test_diagnose_refuses_what_is_no_run(tmp_path: Path) -> None:

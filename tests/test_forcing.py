@@ -16,6 +16,7 @@ import xarray as xr
 from conftest import GRID
 
 from respeval.calendar import Duration
+from respeval.emulator import Variable
 from respeval.errors import InputError
 from respeval.forcing import Forcing
 from respeval.grid import Grid
@@ -35,6 +36,7 @@ def open_forcing(location: Path | str, num_steps: int = 20, **changes: Any) -> F
         "grid": GRID,
         "timestep_s": 86_400,
         "aliases": {},
+        "units": {"skin": "K", "ocean_fraction": "1"},
         "roles": {"ocean_fraction": "ocean_fraction", "skin": "surface_temperature"},
         "ocean_only": "skin",
         "ocean_fraction": "ocean_fraction",
@@ -42,6 +44,10 @@ def open_forcing(location: Path | str, num_steps: int = 20, **changes: Any) -> F
     names = changes.pop("names", NAMES)
     length = Duration(num_steps, "step")
     return Forcing(str(location), names, duration=length, **{**options, **changes})
+
+
+def kelvin(*names: str) -> list[Variable]:
+    return [Variable(name, "K", name) for name in names]
 
 
 def write(folder: Path, dataset: xr.Dataset) -> Path:
@@ -184,6 +190,18 @@ REFUSALS: list[tuple[str, Callable[[xr.Dataset], xr.Dataset], str]] = [
         lambda d: d.assign(sunlight=d["sunlight"].expand_dims(z=2)),
         r"sunlight has dimensions .*expected \(time, lat, lon\)",
     ),
+    (
+        "degrees Celsius",
+        lambda d: d.assign(skin=d["skin"].assign_attrs(units="degC")),
+        "skin is in degC, the emulator wants K",
+    ),
+    (
+        "per cent",
+        lambda d: d.assign(ocean_fraction=d["ocean_fraction"].assign_attrs(units="%")),
+        "ocean_fraction is in %, the emulator wants 1",
+    ),
+    ("no times", lambda d: d.isel(time=slice(0, 0)), "has 0 times"),
+    ("text", lambda d: d.assign(sunlight=d["sunlight"].astype(str)), "sunlight holds no numbers"),
     ("no time units", lambda d: d.assign_coords(time=d["time"].values), "time has no units"),
     (
         "unknown calendar",
@@ -223,7 +241,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
 def test_initial_conditions_are_chosen_by_date(tmp_path: Path) -> None:
     path = tmp_path / "initial.nc"
     conftest.initial(days=(0, 7, 9)).to_netcdf(path)
-    names = ("skin", "air_temperature_0")
+    names = kelvin("skin", "air_temperature_0")
     every = read_initial_conditions(str(path), names, GRID)
     assert every.state.shape == (3, 2, *GRID.shape)
     assert [date.day for date in every.dates] == [1, 8, 10]
@@ -233,6 +251,8 @@ def test_initial_conditions_are_chosen_by_date(tmp_path: Path) -> None:
         InputError, match=re.escape("at 2001-02-01 (it has: 2001-01-01 00:00:00, 2001-01-08")
     ):
         read_initial_conditions(str(path), names, GRID, ["2001-02-01"])
+    with pytest.raises(InputError, match="start names 2001-01-10 twice"):
+        read_initial_conditions(str(path), names, GRID, ["2001-01-10", "2001-01-10"])
     with pytest.raises(InputError, match="is no date"):
         read_initial_conditions(str(path), names, GRID, ["tomorrow"])
 
@@ -241,10 +261,10 @@ def test_initial_conditions_along_time_and_a_single_one(tmp_path: Path) -> None:
     dataset = conftest.initial(days=(0, 7))
     along = dataset.swap_dims(sample="time")
     along.to_netcdf(tmp_path / "along.nc")
-    got = read_initial_conditions(str(tmp_path / "along.nc"), ["skin"], GRID)
+    got = read_initial_conditions(str(tmp_path / "along.nc"), kelvin("skin"), GRID)
     assert (got.state[:, 0] == dataset["skin"].values).all()
     dataset.isel(sample=1).to_netcdf(tmp_path / "single.nc")
-    single = read_initial_conditions(str(tmp_path / "single.nc"), ["skin"], GRID)
+    single = read_initial_conditions(str(tmp_path / "single.nc"), kelvin("skin"), GRID)
     assert (single.state[0, 0] == dataset["skin"].values[1]).all()
     assert single.dates[0].day == 8
 
@@ -255,14 +275,14 @@ def test_initial_conditions_that_are_refused(tmp_path: Path) -> None:
     dataset["skin"][1, 2, 3] = np.nan
     dataset.to_netcdf(path)
     with pytest.raises(InputError, match="skin has missing values"):
-        read_initial_conditions(str(path), ["skin"], GRID)
+        read_initial_conditions(str(path), kelvin("skin"), GRID)
     with pytest.raises(InputError, match="has no 'wind'"):
-        read_initial_conditions(str(path), ["wind"], GRID)
+        read_initial_conditions(str(path), kelvin("wind"), GRID)
     with pytest.raises(InputError, match="another grid"):
-        read_initial_conditions(str(path), ["air_temperature_0"], Grid.legendre_gauss(8, 18))
+        read_initial_conditions(str(path), kelvin("air_temperature_0"), Grid.legendre_gauss(8, 18))
     dataset.drop_vars("time").to_netcdf(tmp_path / "timeless.nc")
     with pytest.raises(InputError, match="has no time"):
-        read_initial_conditions(str(tmp_path / "timeless.nc"), ["air_temperature_0"], GRID)
+        read_initial_conditions(str(tmp_path / "timeless.nc"), kelvin("air_temperature_0"), GRID)
 
 
 def test_patterns_are_read_on_the_emulators_grid(tmp_path: Path) -> None:

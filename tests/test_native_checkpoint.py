@@ -224,6 +224,30 @@ REFUSALS: list[tuple[str, Callable[[dict[str, Any]], Any], str]] = [
     ),
     ("normalization", _with_manifest(normalization={}), "normalization lacks air_temperature_0"),
     ("grid", _with_manifest(grid={"kind": "regular", "latitude": [1], "longitude": [0]}), "two"),
+    ("calendar", _with_manifest(calendar="mars"), "unknown calendar 'mars'"),
+    (
+        "role",
+        _with_manifest(roles={"surface_level": "nope"}),
+        "roles name 'nope', which is no output",
+    ),
+    ("levels", _with_manifest(levels_hPa=[1.0]), "levels_hPa needs one pressure for each"),
+    ("deep JSON", lambda c: {**c, "manifest": "[" * 100_000}, "manifest is no JSON"),
+    (
+        "huge network",
+        _with_manifest(
+            architecture={
+                "name": "sfno",
+                "arguments": {"embed_dim": 100_000, "num_layers": 200},
+                "transform": {"lmax": 8, "mmax": 8, "grid": "legendre-gauss"},
+            }
+        ),
+        r"asks for 128000000\.0 MB of spectral filters, the file has",
+    ),
+    (
+        "other type",
+        _with_weights(lambda w: {**w, ENCODER: w[ENCODER].to(torch.complex64)}),
+        r"encoder\.0\.weight is torch\.complex64, expected torch\.float32",
+    ),
     ("no weights", lambda c: {**c, "state_dict": 3}, "has no state_dict"),
     (
         "missing weight",

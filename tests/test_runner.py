@@ -48,6 +48,7 @@ class Toy:
             land_fraction="land_fraction",
             roles=Roles("air", ("air",), "air", "air"),
             normalization={"air": (1000.0, 7.0)} if limit else {},
+            num_noise_channels=1,
             precision="float64",
         )
 
@@ -190,28 +191,49 @@ def test_surface_temperature_that_is_only_a_forcing(tmp_path: Path) -> None:
         assert got == pytest.approx(expected.mean(0)[0], rel=1e-13)
 
 
-@pytest.mark.parametrize(("value", "present"), [(1.0, "ocean"), (0.0, "land"), (0.5, "land")])
-def test_a_planet_without_land_or_without_ocean(tmp_path: Path, value: float, present: str) -> None:
-    """At exactly 0.5 a cell is not ocean; with a land fraction of 0.5 it is not land either."""
-    folder = study(tmp_path / "study", np.full(GRID.shape, value))
-    planned = plan(folder, Toy(), steps=20)
-    out = run(planned, tmp_path / "out")
+def test_a_planet_without_land(tmp_path: Path) -> None:
+    folder = study(tmp_path / "study", np.ones(GRID.shape))
+    out = run(plan(folder, Toy(), steps=20), tmp_path / "out")
     summary = json.loads((out / "summary.json").read_text())
-    got = {s: summary[f"p4K/{s}_warming/tropics"] for s in ("land", "ocean")}
-    absent = "land" if present == "ocean" else "ocean"
-    assert got[absent] is None
-    with open_saved(out / "zonal.nc") as zonal:
-        assert zonal["air"].sel(surface=absent).isnull().all()
-        assert zonal["air"].sel(surface="all").notnull().all()
+    assert summary["p4K/land_warming/tropics"] is None
     assert summary["p4K/land_ocean_warming_ratio/tropics"] is None
-    if value == 0.5:
-        assert got["land"] is None
-    elif present == "ocean":
-        assert got["ocean"] == pytest.approx(
-            np.mean(6.0 * (1 - MEMORY ** np.arange(1, 21))), rel=1e-12
-        )
-    else:
-        assert got["land"] == 0.0
+    expected = np.mean(6.0 * (1 - MEMORY ** np.arange(1, 21)))
+    assert summary["p4K/ocean_warming/tropics"] == pytest.approx(expected, rel=1e-12)
+    with open_saved(out / "zonal.nc") as zonal:
+        assert zonal["air"].sel(surface="land").isnull().all()
+        assert zonal["air"].sel(surface="all").notnull().all()
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5])
+def test_a_planet_without_ocean_is_refused(tmp_path: Path, value: float) -> None:
+    """At exactly 0.5 a cell is not ocean."""
+    folder = study(tmp_path / "study", np.full(GRID.shape, value))
+    with pytest.raises(InputError, match=r"no cell has an ocean fraction above 0\.5"):
+        plan(folder, Toy(), steps=20)
+
+
+def test_what_would_give_wrong_numbers_is_refused(tmp_path: Path) -> None:
+    folder = study(tmp_path / "study")
+    quiet = Toy()
+    quiet.spec = dataclasses.replace(quiet.spec, num_noise_channels=0)
+    with pytest.raises(InputError, match="num_realizations is 2, but the toy is deterministic"):
+        plan(folder, quiet, num_realizations=2)
+    small = {"type": "patch", "amplitude_K": 2, "lat_center": 1, "lon_center": 1}
+    small |= {"lat_width": 0.1, "lon_width": 0.1}
+    with pytest.raises(InputError, match=r"perturbations\.small changes SST in no cell"):
+        plan(folder, Toy(), perturbations={"small": small})
+    per_cent = study(tmp_path / "percent", 100 * conftest.ocean_fraction(GRID))
+    with pytest.raises(InputError, match="ocean fraction reaches from 0 to 100"):
+        plan(per_cent, Toy())
+
+
+def test_another_calendar_is_told(tmp_path: Path) -> None:
+    folder = study(tmp_path / "study")
+    toy = Toy()
+    toy.spec = dataclasses.replace(toy.spec, calendar="standard")
+    warnings = plan(folder, toy, bands={"thin": [0, 1]}).warnings
+    assert "the forcing's calendar is noleap, the emulator's standard" in warnings
+    assert "band thin [0, 1) holds no latitude of the grid" in warnings
 
 
 def test_one_sample(tmp_path: Path) -> None:
@@ -349,7 +371,7 @@ def test_patches_and_patterns_are_what_the_emulator_sees(tmp_path: Path) -> None
         {"tos": (("lat", "lon"), field)}, {"lat": GRID.latitude, "lon": GRID.longitude}
     ).to_netcdf(folder / "pattern2.nc")
     perturbations["future"]["file"] = str(folder / "pattern2.nc")
-    with pytest.raises(InputError, match="missing in cells of the ocean"):
+    with pytest.raises(InputError, match="the pattern is missing in 8 cells where it is added"):
         plan(folder, Toy(), steps=1, perturbations=perturbations)
 
 
@@ -361,7 +383,7 @@ def test_the_preflight_measures_what_the_emulator_sees(tmp_path: Path) -> None:
     assert (change.label, change.mean_K, change.coast_K) == ("p4K", 4.0, 4.0)
     assert change.area_share == pytest.approx(GRID.area_weights()[sea].sum())
     far = plan(folder, Toy(limit=True))
-    assert any("p4K: air: up to 1" in warning for warning in far.warnings)
+    assert any("baseline: air: up to 1" in warning for warning in far.warnings)
 
 
 def test_a_blow_up_names_variable_group_sample_and_date(tmp_path: Path) -> None:

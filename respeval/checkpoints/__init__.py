@@ -29,6 +29,8 @@ def open_checkpoint(path: Path, options: Mapping[str, Any]) -> Emulator:
     options: of the reader (`reader` in the case file). Raises InputError where there is no such
     file, no reader for it, or where the reader refuses it.
     """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, expected a checkpoint file")
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint file")
     reader = READERS.get(path.suffix)

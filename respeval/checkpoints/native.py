@@ -16,12 +16,12 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import nn
 
-from respeval.emulator import EmulatorSpec, NoiseSource, Roles, Variable
+from respeval.calendar import canonical_calendar
+from respeval.emulator import OCEAN_CUTOFF, EmulatorSpec, NoiseSource, Roles, Variable
 from respeval.errors import InputError
 from respeval.grid import Grid, GridKind
 
 FORMAT = "respeval/1"
-OCEAN_CUTOFF = 0.5
 
 Count = Annotated[int, Field(ge=1, le=100_000)]
 
@@ -135,6 +135,8 @@ class Manifest(_Frozen):
                     raise ValueError(f"normalization of {variable.name} lacks residual_scale")
         if (self.surface_temperature is None) != (self.ocean_fraction is None):
             raise ValueError("surface_temperature and ocean_fraction must be named together")
+        canonical_calendar(self.calendar)
+        self._check_roles()
         unknown = [name for name in self.climatology if name not in names]
         if unknown:
             raise ValueError(f"climatology names unknown variables: {', '.join(unknown)}")
@@ -146,6 +148,16 @@ class Manifest(_Frozen):
                     "ocean_fraction in forcing"
                 )
         return self
+
+    def _check_roles(self) -> None:
+        outputs = [v.name for v in self.prognostic + self.diagnostic]
+        roles = self.roles
+        named = [roles.near_surface_temperature, roles.surface_level, roles.upper_level]
+        for name in [*roles.column_temperature, *(name for name in named if name is not None)]:
+            if name not in outputs:
+                raise ValueError(f"roles name {name!r}, which is no output")
+        if self.levels_hPa and len(self.levels_hPa) != len(roles.column_temperature):
+            raise ValueError("levels_hPa needs one pressure for each of roles.column_temperature")
 
     def spec(self) -> EmulatorSpec:
         """The emulator's description. Raises ValueError where the grid is none."""
@@ -343,12 +355,25 @@ def load_checkpoint(path: Path) -> NativeEmulator:
     if content["format"] != FORMAT:
         raise InputError(f"{path} has format {content['format']!r}; this respeval reads {FORMAT!r}")
     manifest = parse_manifest(content.get("manifest"), path)
+    _check_size(manifest.architecture, path)
     try:
         emulator = NativeEmulator(manifest)
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
     _load_weights(emulator, content.get("state_dict"), path)
     return emulator.eval()
+
+
+def _check_size(architecture: Architecture, path: Path) -> None:
+    """Raise InputError where the network is larger than the file, before memory is taken for it."""
+    arguments, degrees = architecture.arguments, architecture.transform.lmax
+    filters = arguments.num_layers * arguments.embed_dim**2 * degrees * 8
+    size = path.stat().st_size
+    if filters > size:
+        raise InputError(
+            f"{path}: its manifest asks for {filters / 1e6:.1f} MB of spectral filters, the file has "
+            f"{size / 1e6:.1f} MB"
+        )
 
 
 def _load_plain(path: Path) -> Any:
@@ -380,12 +405,13 @@ def parse_manifest(text: object, path: Path) -> Manifest:
         raise InputError(f"{path} has no manifest (JSON text)")
     try:
         return Manifest.model_validate(json.loads(text))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: its manifest is no JSON ({error})") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "manifest"
-        raise InputError(f"{path}: manifest entry {where}: {first['msg']}") from None
+        message = str(first["msg"]).removeprefix("Value error, ")
+        raise InputError(f"{path}: manifest entry {where}: {message}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: its manifest is no JSON ({error})") from None
 
 
 def _load_weights(emulator: NativeEmulator, weights: object, path: Path) -> None:
@@ -406,5 +432,7 @@ def _load_weights(emulator: NativeEmulator, weights: object, path: Path) -> None
             raise InputError(
                 f"{path}: {name} is {shape}, its manifest asks for {list(tensor.shape)}"
             )
+        if given.dtype != tensor.dtype:
+            raise InputError(f"{path}: {name} is {given.dtype}, expected {tensor.dtype}")
     emulator.load_state_dict(weights)
     emulator.describe_climatology()

@@ -68,7 +68,7 @@ class ConsoleReporter:
         for change in plan.changes:
             self._console.print(str(change), highlight=False)
         for warning in plan.warnings:
-            self._console.print(f"warning: out of range, {warning}", style="yellow")
+            self._console.print(f"warning: {warning}", style="yellow")
         self._begin = self._last_line = time.monotonic()
         if self._console.is_terminal:
             self._progress = Progress(
@@ -136,7 +136,8 @@ def _number(value: float, stderr: float | None, unit: str) -> str:
     if value != value:
         return "-"
     known = stderr is not None and stderr == stderr
-    return f"{value:.2f}" + (f" ± {stderr:.2f}" if known else "") + unit
+    # Adding zero takes the sign off a rounded -0.00.
+    return f"{round(value, 2) + 0.0:.2f}" + (f" ± {stderr:.2f}" if known else "") + unit
 
 
 #: Rows of the table: (what, diagnostic, unit, dimension that gives several rows).

@@ -75,6 +75,7 @@ class Pairs:
             Duration(1, "step"),
             aliases={k: v for k, v in aliases.items() if k not in record and v in record},
             roles={},
+            units={variable.name: variable.units for variable in spec.outputs + spec.forcing},
         )
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from respeval.emulator import EmulatorSpec, NoiseSource
+from respeval.emulator import OCEAN_CUTOFF, EmulatorSpec, NoiseSource
 from respeval.grid import Grid
 from respeval.planet.climate import (
     FLUXES,
@@ -16,8 +16,7 @@ from respeval.planet.climate import (
     VARIABLES,
     Climate,
 )
-from respeval.planet.geography import OCEAN_CUTOFF
-from respeval.planet.weather import Weather
+from respeval.planet.weather import NUM_CHANNELS, Weather
 
 TIMESTEP_S = 86400
 CALENDAR = "noleap"
@@ -39,6 +38,7 @@ def planet_spec(grid: Grid) -> EmulatorSpec:
         ocean_fraction="ocean_fraction",
         land_fraction="land_fraction",
         roles=ROLES,
+        num_noise_channels=NUM_CHANNELS,
         precision="float64",
         levels_hPa=LEVELS_HPA,
     )

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from respeval.emulator import OCEAN_CUTOFF
 from respeval.grid import BoolArray, FloatArray, Grid
 
 LAND_MASK_FILE = Path(__file__).with_name("land_mask.npz")
 MASK_SHAPE = (360, 720)
-OCEAN_CUTOFF = 0.5
 
 #: Deserts as bumps: latitude, longitude of the centre, half-widths in latitude and longitude, degrees.
 DESERTS = (

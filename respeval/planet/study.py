@@ -74,13 +74,17 @@ def _case_text(num_years: int, num_samples: int) -> str:
 
 def _claim(folder: Path, case: str) -> None:
     """Make the folder. Raises InputError where it holds anything but this very demo."""
+    present = False
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} can't be made ({error.strerror})") from None
+    try:
         present = any(folder.iterdir())
         same = present and (folder / "case.yaml").read_text(encoding="utf-8") == case
     except FileNotFoundError:
         same = False
     except OSError as error:
-        raise InputError(f"{folder} can't be made ({error.strerror})") from None
+        raise InputError(f"{folder} can't be read ({error.strerror})") from None
     if present and not same:
         raise InputError(f"{folder} is not empty and holds no such demo; choose another folder")

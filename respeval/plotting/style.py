@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
+
+from respeval.output import publish
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,10 +22,8 @@ DOTS_PER_INCH = 200
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG under a temporary name and move it to `path`."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    figure.savefig(unfinished, format="png", dpi=DOTS_PER_INCH)
-    os.replace(unfinished, path)
+    """Write a figure as PNG, whole or not at all; see `output.publish`."""
+    publish(path, lambda temporary: figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH))
     return path
 
 
