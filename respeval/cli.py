@@ -10,14 +10,9 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from respeval.comm import Comm
 
 EXIT_BAD_INPUT = 2
 EXIT_BLOWN_UP = 3
@@ -79,13 +74,6 @@ def _leave(message: str, code: int) -> None:
     raise typer.Exit(code)
 
 
-def _console(is_root: bool = True) -> Console:
-    from rich.console import Console
-
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 100
-    return Console(quiet=not is_root, width=width, soft_wrap=True, markup=False)
-
-
 Output = Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")]
 Checkpoint = Annotated[Path, typer.Argument(help="Checkpoint file, for example checkpoint.pt.")]
 Bands = Annotated[
@@ -114,7 +102,7 @@ def _show_version(asked: bool) -> None:
     if asked:
         from respeval import __version__
 
-        _console().print(f"respeval {__version__}", highlight=False)
+        typer.echo(f"respeval {__version__}")
         raise typer.Exit
 
 
@@ -240,7 +228,9 @@ def run(
         ):
             _at_least_one(name, count)
         compute = {"window_length": window, "samples_per_batch": samples_per_batch}
-        _run(checkpoint, output, case, options, device, threads, compute)
+        from respeval.commands import run_checkpoint
+
+        run_checkpoint(checkpoint, output, case, options, device, threads, compute)
 
 
 def _lists(
@@ -308,88 +298,6 @@ def _at_least_one(name: str, count: int | None) -> None:
         raise InputError(f"--{name} {count}: expected a whole number of at least 1")
 
 
-def _run(
-    checkpoint: Path,
-    folder: Path,
-    case_file: Path | None,
-    options: dict[str, Any],
-    device: str | None,
-    threads: int | None,
-    compute: dict[str, int | None],
-) -> None:
-    import torch
-
-    from respeval.comm import connect
-    from respeval.config import load_case
-    from respeval.plan import prepare
-    from respeval.runner import Execution, default_threads
-
-    comm = connect(device)
-    beside = checkpoint.parent / "case.yaml"
-    path = case_file or (beside if beside.is_file() else None)
-    usual_threads = torch.get_num_threads()
-    threads = min(threads, os.cpu_count() or 1) if threads else None
-    torch.set_num_threads(threads or 1)
-    plan = comm.together(lambda: prepare(checkpoint, load_case(path, options)))
-    torch.set_num_threads(threads or default_threads(plan.emulator.spec, comm) or usual_threads)
-    run_plan(plan, checkpoint, folder, comm, Execution(**compute))
-    if comm.is_root:
-        _show_table(folder)
-    comm.close()
-
-
-def run_plan(
-    plan: Any,
-    checkpoint: Path,
-    folder: Path,
-    comm: Comm,
-    execution: Any,
-    reference: Any = None,
-) -> None:
-    """Execute a plan into a folder with progress, and analyse it on the root.
-
-    reference: diagnostics that the figures show beside the run's, as (name, Dataset).
-    """
-    from respeval.console import ConsoleReporter, SilentReporter
-    from respeval.diagnostics import left_out
-    from respeval.results import RunningRatio, analyse, settings_of
-    from respeval.runner import execute, open_output
-
-    console = _console(comm.is_root)
-    output = open_output(plan, checkpoint, folder, comm)
-    if any(comm.gather(comm.together(output.is_finished))):
-        console.print(f"{folder} holds this run already, finished: nothing to do")
-        return
-    spec = plan.emulator.spec
-    settings = settings_of(plan.case, plan.roles, spec.levels_hPa)
-    names = [variable.name for variable in spec.outputs]
-    running = RunningRatio(
-        settings, names, plan.case.groups, spec.grid.latitude, plan.layout.circle_areas()
-    )
-    reporter = (
-        ConsoleReporter(console, running, comm.num_processes) if comm.is_root else SilentReporter()
-    )
-    for left, reason in left_out(names, settings).items():
-        console.print(f"left out: {left}, because {reason}", highlight=False)
-    try:
-        execute(plan, output, comm, execution, reporter)
-    finally:
-        reporter.close()
-    if comm.is_root:
-        output.join()
-        name, known = reference or ("reference", None)
-        analyse(folder, settings, known, name)
-        output.finish()
-
-
-def _show_table(folder: Path) -> None:
-    from respeval.console import perturbation_columns, warming_table
-    from respeval.output import DIAGNOSTICS_FILE, open_saved
-
-    with open_saved(folder / DIAGNOSTICS_FILE) as diagnostics:
-        _console().print(warming_table(perturbation_columns(diagnostics), f"Response, {folder}"))
-
-
 @app.command()
 def diagnose(
     folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
@@ -398,11 +306,12 @@ def diagnose(
 ) -> None:
     """Recompute diagnostics, summary and figures from the saved means; needs no model."""
     with _one_line_errors():
+        from respeval.commands import show_table
         from respeval.results import analyse, settings_of_folder
 
         options = {"tropical_lat_max": tropical_lat_max, **_lists(None, bands, None, None)}
         analyse(folder, settings_of_folder(folder, options))
-        _show_table(folder)
+        show_table(folder)
 
 
 @app.command()
@@ -410,10 +319,11 @@ def inspect(checkpoint: Checkpoint) -> None:
     """Show what is in a checkpoint and what data a run of it needs."""
     with _one_line_errors():
         from respeval.checkpoints import open_checkpoint
+        from respeval.commands import make_console
         from respeval.console import inspection_tables
 
         emulator = open_checkpoint(checkpoint, {})
-        console = _console()
+        console = make_console()
         for part in inspection_tables(checkpoint, emulator):
             console.print(part, highlight=False)
 
@@ -432,44 +342,9 @@ def demo(
     with _one_line_errors():
         _at_least_one("years", years)
         _at_least_one("samples", samples)
-        _demo(folder, years, samples)
+        from respeval.commands import run_demo
 
-
-def _demo(folder: Path, num_years: int, num_samples: int) -> None:
-    import torch
-
-    from respeval.comm import connect
-    from respeval.config import load_case
-    from respeval.console import perturbation_columns, truth_table
-    from respeval.diagnostics import diagnose_reference
-    from respeval.output import DIAGNOSTICS_FILE, open_saved
-    from respeval.plan import prepare
-    from respeval.planet import SHIPPED_CHECKPOINTS
-    from respeval.planet.study import write_study
-    from respeval.results import settings_of
-    from respeval.runner import Execution
-
-    console, comm = _console(), connect("cpu")
-    torch.set_num_threads(1)
-    truth = write_study(folder, num_years, num_samples, console.print)
-    columns, known = {}, None
-    for name in SHIPPED_CHECKPOINTS:
-        checkpoint, out = folder / f"{name}.pt", folder / "runs" / name
-        console.print(f"\nrespeval run {checkpoint} -o {out}", style="bold")
-        plan = prepare(checkpoint, load_case(folder / "case.yaml", {}))
-        if known is None:
-            settings = settings_of(plan.case, plan.roles, plan.emulator.spec.levels_hPa)
-            known = diagnose_reference(truth, settings)
-        run_plan(plan, checkpoint, out, comm, Execution(), ("truth", known))
-        with open_saved(out / DIAGNOSTICS_FILE) as diagnostics:
-            columns[name] = perturbation_columns(diagnostics.load())
-    assert known is not None
-    for label, true_column in perturbation_columns(known).items():
-        console.print()
-        console.print(
-            truth_table(true_column, {name: c[label] for name, c in columns.items()}, label)
-        )
-    console.print(f"files: {folder}, figures: {folder}/runs/*/figures", highlight=False)
+        run_demo(folder, years, samples)
 
 
 def _probe(help_text: str, *names: str) -> Any:
@@ -553,59 +428,6 @@ def gradient_probe(
             "recompute": checkpoint_activations,
         }
         loss = (*weights, alpha, finite_difference_levels)
-        _gradient_probe(checkpoint, output, (data, case), arm, settings, loss, (device, threads))
+        from respeval.commands import probe_checkpoint
 
-
-def _gradient_probe(
-    checkpoint: Path,
-    folder: Path,
-    sources: tuple[str | None, Path | None],
-    arms: list[str] | None,
-    options: dict[str, Any],
-    loss: tuple[Any, ...],
-    compute: tuple[str | None, int | None],
-) -> None:
-    import torch
-
-    from respeval.comm import connect
-    from respeval.console import ConsoleProbeReporter, SilentProbeReporter
-    from respeval.probe_plan import parse_settings, prepare_probe
-    from respeval.probe_runner import check_folder, run_probe
-    from respeval.runner import default_threads
-
-    device, threads = compute
-    comm = connect(device)
-    usual_threads = torch.get_num_threads()
-    threads = min(threads, os.cpu_count() or 1) if threads else None
-    torch.set_num_threads(threads or 1)
-    settings = comm.together(lambda: parse_settings(arms, loss, options))
-    plan = comm.together(lambda: prepare_probe(checkpoint, settings, *sources))
-    comm.together(lambda: check_folder(folder) if comm.is_root else None)
-    torch.set_num_threads(threads or default_threads(plan.emulator.spec, comm) or usual_threads)
-    reporter = (
-        ConsoleProbeReporter(_console(), comm.num_processes)
-        if comm.is_root
-        else SilentProbeReporter()
-    )
-    try:
-        sums = run_probe(plan, comm, reporter)
-    finally:
-        reporter.close()
-    if comm.is_root:
-        _show_probe(plan, sums, folder)
-    comm.close()
-
-
-def _show_probe(plan: Any, sums: Any, folder: Path) -> None:
-    from respeval.console import probe_table
-    from respeval.probe_runner import write_probe
-
-    written = write_probe(plan, sums, folder)
-    console = _console()
-    title = f"Gradient by degree, {plan.checkpoint}"
-    console.print(probe_table(written.summary, written.profile, title))
-    console.print(
-        "low, high: the lowest and highest eighth of the degrees without degree 0",
-        highlight=False,
-    )
-    console.print(f"files: {folder}, figure: {written.figure}", highlight=False)
+        probe_checkpoint(checkpoint, output, (data, case), arm, settings, loss, (device, threads))

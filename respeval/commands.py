@@ -1,0 +1,190 @@
+"""What the commands do, once their options are read: the same steps on every process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import xarray as xr
+from rich.console import Console
+
+from respeval.comm import Comm, connect
+from respeval.config import load_case
+from respeval.console import (
+    ConsoleProbeReporter,
+    ConsoleReporter,
+    SilentProbeReporter,
+    SilentReporter,
+    perturbation_columns,
+    probe_table,
+    truth_table,
+    warming_table,
+)
+from respeval.diagnostics import diagnose_reference, left_out
+from respeval.emulator import EmulatorSpec
+from respeval.output import DIAGNOSTICS_FILE, open_saved
+from respeval.plan import Plan, prepare
+from respeval.planet import SHIPPED_CHECKPOINTS
+from respeval.planet.study import write_study
+from respeval.probe_plan import ProbePlan, parse_settings, prepare_probe
+from respeval.probe_runner import check_folder, run_probe, write_probe
+from respeval.results import RunningRatio, analyse, settings_of
+from respeval.runner import Execution, default_threads, execute, open_output
+
+#: Width of tables where the output is no terminal.
+_PLAIN_WIDTH = 100
+
+
+def make_console(is_root: bool = True) -> Console:
+    """Where tables and progress go; silent on all processes but the root."""
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PLAIN_WIDTH
+    return Console(quiet=not is_root, width=width, soft_wrap=True, markup=False)
+
+
+class _Threads:
+    """Threads of this process: as asked, else one until the emulator is known, then its default."""
+
+    def __init__(self, asked: int | None) -> None:
+        self._asked = min(asked, os.cpu_count() or 1) if asked else None
+        self._usual = torch.get_num_threads()
+        torch.set_num_threads(self._asked or 1)
+
+    def choose(self, spec: EmulatorSpec, comm: Comm) -> None:
+        torch.set_num_threads(self._asked or default_threads(spec, comm) or self._usual)
+
+
+def run_checkpoint(
+    checkpoint: Path,
+    folder: Path,
+    case_file: Path | None,
+    options: dict[str, Any],
+    device: str | None,
+    threads: int | None,
+    compute: dict[str, int | None],
+) -> None:
+    """`respeval run`: options win over the case file, which by default lies beside the checkpoint."""
+    comm = connect(device)
+    beside = checkpoint.parent / "case.yaml"
+    path = case_file or (beside if beside.is_file() else None)
+    chosen = _Threads(threads)
+    plan = comm.together(lambda: prepare(checkpoint, load_case(path, options)))
+    chosen.choose(plan.emulator.spec, comm)
+    run_plan(plan, checkpoint, folder, comm, Execution(**compute))
+    if comm.is_root:
+        show_table(folder)
+    comm.close()
+
+
+def run_plan(
+    plan: Plan,
+    checkpoint: Path,
+    folder: Path,
+    comm: Comm,
+    execution: Execution,
+    reference: tuple[str, xr.Dataset] | None = None,
+) -> None:
+    """Execute a plan into a folder with progress, and analyse it on the root.
+
+    reference: name and diagnostics of a response that the figures show beside the run's.
+    """
+    console = make_console(comm.is_root)
+    output = open_output(plan, checkpoint, folder, comm)
+    if any(comm.gather(comm.together(output.is_finished))):
+        console.print(f"{folder} holds this run already, finished: nothing to do")
+        return
+    spec = plan.emulator.spec
+    settings = settings_of(plan.case, plan.roles, spec.levels_hPa)
+    names = [variable.name for variable in spec.outputs]
+    running = RunningRatio(
+        settings, names, plan.case.groups, spec.grid.latitude, plan.layout.circle_areas()
+    )
+    reporter = (
+        ConsoleReporter(console, running, comm.num_processes) if comm.is_root else SilentReporter()
+    )
+    for left, reason in left_out(names, settings).items():
+        console.print(f"left out: {left}, because {reason}", highlight=False)
+    try:
+        execute(plan, output, comm, execution, reporter)
+    finally:
+        reporter.close()
+    if comm.is_root:
+        output.join()
+        name, known = reference or ("reference", None)
+        analyse(folder, settings, known, name)
+        output.finish()
+
+
+def show_table(folder: Path) -> None:
+    """The table of a run from its diagnostics.nc."""
+    with open_saved(folder / DIAGNOSTICS_FILE) as diagnostics:
+        table = warming_table(perturbation_columns(diagnostics), f"Response, {folder}")
+        make_console().print(table)
+
+
+def run_demo(folder: Path, num_years: int, num_samples: int) -> None:
+    """`respeval demo`: both shipped emulators of the planet beside its truth."""
+    console, comm = make_console(), connect("cpu")
+    torch.set_num_threads(1)
+    truth = write_study(folder, num_years, num_samples, console.print)
+    columns: dict[str, dict[str, xr.Dataset]] = {}
+    known = xr.Dataset()
+    for name in SHIPPED_CHECKPOINTS:
+        checkpoint, out = folder / f"{name}.pt", folder / "runs" / name
+        console.print(f"\nrespeval run {checkpoint} -o {out}", style="bold")
+        plan = prepare(checkpoint, load_case(folder / "case.yaml", {}))
+        settings = settings_of(plan.case, plan.roles, plan.emulator.spec.levels_hPa)
+        known = diagnose_reference(truth, settings)
+        run_plan(plan, checkpoint, out, comm, Execution(), ("truth", known))
+        with open_saved(out / DIAGNOSTICS_FILE) as diagnostics:
+            columns[name] = perturbation_columns(diagnostics.load())
+    for label, true_column in perturbation_columns(known).items():
+        found = {name: by_label[label] for name, by_label in columns.items()}
+        console.print()
+        console.print(truth_table(true_column, found, label))
+    console.print(f"files: {folder}, figures: {folder}/runs/*/figures", highlight=False)
+
+
+def probe_checkpoint(
+    checkpoint: Path,
+    folder: Path,
+    sources: tuple[str | None, Path | None],
+    arms: list[str] | None,
+    options: dict[str, Any],
+    loss: tuple[Any, ...],
+    compute: tuple[str | None, int | None],
+) -> None:
+    """`respeval gradient-probe`; sources: the data and the case, compute: device and threads."""
+    device, threads = compute
+    comm = connect(device)
+    chosen = _Threads(threads)
+    settings = comm.together(lambda: parse_settings(arms, loss, options))
+    plan = comm.together(lambda: prepare_probe(checkpoint, settings, *sources))
+    comm.together(lambda: check_folder(folder) if comm.is_root else None)
+    chosen.choose(plan.emulator.spec, comm)
+    reporter = (
+        ConsoleProbeReporter(make_console(), comm.num_processes)
+        if comm.is_root
+        else SilentProbeReporter()
+    )
+    try:
+        sums = run_probe(plan, comm, reporter)
+    finally:
+        reporter.close()
+    if comm.is_root:
+        _show_probe(plan, sums, folder)
+    comm.close()
+
+
+def _show_probe(plan: ProbePlan, sums: Any, folder: Path) -> None:
+    written = write_probe(plan, sums, folder)
+    console = make_console()
+    title = f"Gradient by degree, {plan.checkpoint}"
+    console.print(probe_table(written.summary, written.profile, title))
+    console.print(
+        "low, high: the lowest and highest eighth of the degrees without degree 0",
+        highlight=False,
+    )
+    console.print(f"files: {folder}, figure: {written.figure}", highlight=False)
