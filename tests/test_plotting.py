@@ -69,9 +69,12 @@ def test_the_map_is_centred_on_zero_and_shows_every_cell(saved) -> None:
         assert isinstance(mesh.norm, BoundaryNorm)
         steps = mesh.norm.boundaries
         np.testing.assert_allclose(steps, -steps[::-1], atol=1e-12)
-        assert 0.0 in steps
+        step = steps[1] - steps[0]
+        assert abs(steps).min() == pytest.approx(0.5 * step)  # zero lies amid a colour
         assert mesh.norm is panels[0].norm
-        below, above = mesh.cmap(mesh.norm([-0.01, 0.01]))[:, :3]
+        neutral, again = mesh.cmap(mesh.norm([-0.4 * step, 0.4 * step]))[:, :3]
+        assert (neutral == again).all()
+        below, above = mesh.cmap(mesh.norm([-step, step]))[:, :3]
         assert below[2] > below[0]  # blue
         assert above[0] > above[2]  # red
         drawn = mesh.get_array().reshape(GRID.num_lat, GRID.num_lon + 2)
@@ -120,9 +123,8 @@ def test_the_map_of_a_few_extremes_keeps_its_scale(saved) -> None:
     assert mesh.norm.boundaries[-1] < 10.0
     assert mesh.norm.extend == "both"
     response["t_low"][:] = 0.0
-    assert meshes(plotting.response_map(response, "t_low"))[0].norm.boundaries[-1] == pytest.approx(
-        1.0
-    )
+    edges = meshes(plotting.response_map(response, "t_low"))[0].norm.boundaries
+    assert edges[-1] == pytest.approx(1.0 + 0.5 * (edges[1] - edges[0]))
 
 
 def test_the_column_draws_the_diagnostics_and_the_reference(saved) -> None:

@@ -68,6 +68,9 @@ def response_map(response: xr.Dataset, name: str) -> Figure:
     )
     bar.set_label(axis_label(values), fontsize=FONT_SIZE)
     bar.ax.tick_params(labelsize=SMALL_FONT_SIZE)
+    middles = 0.5 * (steps[1:] + steps[:-1])
+    zero = middles.size // 2
+    bar.set_ticks(middles[zero % 2 :: 2].tolist())
     bar.ax.minorticks_off()
     return figure
 
@@ -105,7 +108,11 @@ def _degrees(angle: int, positive: str, negative: str) -> str:
 
 
 def _symmetric_steps(values: FloatArray) -> tuple[FloatArray, bool]:
-    """Round steps of colour from -limit to limit, and whether some values lie beyond them."""
+    """Edges of the colours, and whether some values lie beyond them.
+
+    Round numbers lie amid a colour, so that a field that is near one of them has one colour; zero
+    lies amid the neutral one.
+    """
     from matplotlib.ticker import MaxNLocator
 
     size = np.abs(values[np.isfinite(values)])
@@ -113,6 +120,6 @@ def _symmetric_steps(values: FloatArray) -> tuple[FloatArray, bool]:
     limit = limit if limit > 0 else 1.0
     ticks = MaxNLocator(nbins=24, steps=[1, 2, 2.5, 5, 10]).tick_values(-limit, limit)
     step = float(ticks[1] - ticks[0])
-    num_steps = math.ceil(limit / step - 1e-9)
-    steps: FloatArray = step * np.arange(-num_steps, num_steps + 1, dtype=np.float64)
+    num_steps = math.ceil(limit / step - 0.5 - 1e-9)
+    steps: FloatArray = step * (np.arange(-num_steps, num_steps + 2, dtype=np.float64) - 0.5)
     return steps, bool(size.size and size.max() > steps[-1] * (1 + 1e-9))
