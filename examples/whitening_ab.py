@@ -38,6 +38,7 @@ from respeval.loss_probe.loss import LossWeights, ensemble_loss, full_truncation
 from respeval.loss_probe.profile import make_profile
 from respeval.loss_probe.scores import crps, mean_power
 from respeval.planet.assess import assess
+from respeval.planet.climate import PROGNOSTIC
 from respeval.planet.emulator import PlanetEmulator
 from respeval.planet.samples import Sampler
 from respeval.planet.training import (
@@ -300,6 +301,23 @@ def show(results: dict[str, Any]) -> None:
     console.print(table)
 
 
+def show_variables(results: dict[str, Any]) -> None:
+    """The power bias of the smallest scales on day 10, output by output, mean over seeds."""
+    arms = list(next(iter(results.values())))
+    table = Table(title="High-l power bias on day 10, by output", title_justify="left")
+    table.add_column("output")
+    for heading in ("before", *arms):
+        table.add_column(heading, justify="right")
+    columns = [(arms[0], 0), *((arm, -1) for arm in arms)]
+    means = [
+        np.mean([seed[arm]["epochs"][at]["rollout_bias"] for seed in results.values()], axis=0)
+        for arm, at in columns
+    ]
+    for i, name in enumerate(PROGNOSTIC[:NUM_WEATHER]):
+        table.add_row(name, *(f"{mean[i]:+.2f}" for mean in means))
+    console.print(table)
+
+
 def draw(results: dict[str, Any], path: Path) -> None:
     """Power bias and CRPS against epochs, power ratio and signal-to-noise by degree."""
     from matplotlib.figure import Figure
@@ -357,6 +375,7 @@ def main() -> None:
     results = {str(seed): run_seed(seed, arms, options) for seed in options.seeds}
     (options.output / "whitening_ab.json").write_text(json.dumps(results, indent=1))
     show(results)
+    show_variables(results)
     draw(results, options.output / "whitening_ab.png")
     console.print(f"results: {options.output}")
 

@@ -51,5 +51,6 @@ def test_arms_start_alike_and_see_the_same_batches(
     assert np.isfinite(none["snr"]["end"]).all()
     assert example.first_below(none, none) <= 2
     example.show({"0": results})
+    example.show_variables({"0": results})
     example.draw({"0": results}, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 10_000
