@@ -51,7 +51,8 @@ def write_study(
     settled = forcing.isel(time=slice(365 * SPINUP_YEARS, None))
     patterns = {label: np.full(grid.shape, a) for label, a in AMPLITUDES_K.items()}
     truth = true_response(settled, patterns)
-    truth["area_weight"] = (("lat", "lon"), grid.area_weights(), {"units": "1"})
+    described = {"units": "1", "long_name": "share of the area of the globe"}
+    truth["area_weight"] = (("lat", "lon"), grid.area_weights(), described)
     write_netcdf(truth, folder / "truth.nc")
     return truth
 
