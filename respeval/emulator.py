@@ -129,17 +129,29 @@ class Emulator(Protocol):
         """Surface temperature [member, lat, lon] with the ocean's replaced from `next_forcing`."""
         ...
 
+    def conserve(
+        self, state: torch.Tensor, forcing: torch.Tensor, next_forcing: torch.Tensor
+    ) -> torch.Tensor | None:
+        """Numbers of each initial state that all its steps need, [member, number]; usually None.
+
+        An emulator that holds a global total at its initial value, such as the mass of dry air, says
+        it here. Arguments as in `step`, at the first step.
+        """
+        ...
+
     def step(
         self,
         state: torch.Tensor,
         forcing: torch.Tensor,
         next_forcing: torch.Tensor,
         noise: NoiseSource,
+        conserved: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """One time step.
 
         state: [member, prognostic, lat, lon] at time t, physical units.
         forcing, next_forcing: [member, required_forcing, lat, lon] at t and at t + timestep.
+        conserved: what `conserve` said of the initial states; None where `state` is initial itself.
         Returns outputs [member, output, lat, lon] at t + timestep, physical units; the first
         `len(spec.prognostic)` of them are the next state. Arguments are not changed.
         """

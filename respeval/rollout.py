@@ -55,6 +55,7 @@ class Rollout:
         patterns = torch.from_numpy(self.patterns[[m.group for m in self.members]])
         patterns = patterns.to(self.device, self._dtype)
         state: torch.Tensor | None = None
+        conserved: torch.Tensor | None = None
         for window in self.forcing.windows(
             0, self.num_steps, samples, self.window_length, self._dtype, self.device
         ):
@@ -65,7 +66,9 @@ class Rollout:
             for k in range(window.num_steps):
                 upcoming = self._member_forcing(window, rows[:, k + 1], patterns)
                 step = window.first_step + k
-                outputs = self._step(state, current, upcoming, step)
+                if step == 0:
+                    conserved = self._conserve(state, current, upcoming)
+                outputs = self._step(state, current, upcoming, conserved, step)
                 state, current = outputs[:, :num_prognostic], upcoming
                 yield step, outputs
 
@@ -73,15 +76,34 @@ class Rollout:
     def _dtype(self) -> torch.dtype:
         return torch.float64 if self.emulator.spec.precision == "float64" else torch.float32
 
+    def _batches(self) -> list[slice]:
+        """The members that the emulator steps at once."""
+        count, size = len(self.members), self.members_per_batch
+        return [slice(first, first + size) for first in range(0, count, size)]
+
+    def _conserve(
+        self, state: torch.Tensor, current: torch.Tensor, upcoming: torch.Tensor
+    ) -> torch.Tensor | None:
+        parts = [self.emulator.conserve(state[b], current[b], upcoming[b]) for b in self._batches()]
+        told = [part for part in parts if part is not None]
+        return torch.cat(told) if told else None
+
     def _step(
-        self, state: torch.Tensor, current: torch.Tensor, upcoming: torch.Tensor, step: int
+        self,
+        state: torch.Tensor,
+        current: torch.Tensor,
+        upcoming: torch.Tensor,
+        conserved: torch.Tensor | None,
+        step: int,
     ) -> torch.Tensor:
         streams = [(m.sample, 0 if self.paired_noise else m.group) for m in self.members]
         parts = []
-        for first in range(0, len(self.members), self.members_per_batch):
-            batch = slice(first, first + self.members_per_batch)
+        for batch in self._batches():
             noise = CounterNoise(self.seed, streams[batch], step, self.device)
-            parts.append(self.emulator.step(state[batch], current[batch], upcoming[batch], noise))
+            held = None if conserved is None else conserved[batch]
+            parts.append(
+                self.emulator.step(state[batch], current[batch], upcoming[batch], noise, held)
+            )
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _member_forcing(

@@ -60,12 +60,16 @@ class Toy:
         ocean = following[:, names.index("ocean_fraction")] > 0.5
         return torch.where(ocean, following[:, names.index("skin")], skin)
 
+    def conserve(self, state: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor | None:
+        return None
+
     def step(
         self,
         state: torch.Tensor,
         forcing: torch.Tensor,
         following: torch.Tensor,
         noise: NoiseSource,
+        conserved: torch.Tensor | None = None,
     ) -> torch.Tensor:
         self.batches.append(len(state))
         air = state[:, 0]
@@ -384,6 +388,28 @@ def test_the_preflight_measures_what_the_emulator_sees(tmp_path: Path) -> None:
     assert change.area_share == pytest.approx(GRID.area_weights()[sea].sum())
     far = plan(folder, Toy(limit=True))
     assert any("baseline: air: up to 1" in warning for warning in far.warnings)
+
+
+def test_every_step_of_a_member_gets_what_its_initial_state_conserves(tmp_path: Path) -> None:
+    folder = study(tmp_path / "study")
+    initial, held = [], []
+
+    class Holding(Toy):
+        def conserve(self, state: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor | None:
+            initial.append(state.clone())
+            return state.mean(dim=(-2, -1))
+
+        def step(self, state: torch.Tensor, *rest: Any) -> torch.Tensor:
+            held.append(rest[-1])
+            return super().step(state, *rest)
+
+    planned = plan(folder, Holding(), segment="4 steps", steps=9)
+    conftest.run(planned, tmp_path / "out")
+    expected = [state.mean(dim=(-2, -1)) for state in initial]
+    assert len(expected) == 3  # one batch per sample
+    assert len(held) == 3 * 9
+    for i, given in enumerate(held):
+        assert torch.equal(given, expected[i % 3])
 
 
 def test_a_blow_up_names_variable_group_sample_and_date(tmp_path: Path) -> None:

@@ -264,12 +264,19 @@ class NativeEmulator(nn.Module):
         prescribed = next_forcing[:, self._forcing_index[spec.surface_temperature]]
         return torch.where(ocean, prescribed, surface_temperature)
 
+    def conserve(
+        self, state: torch.Tensor, forcing: torch.Tensor, next_forcing: torch.Tensor
+    ) -> torch.Tensor | None:
+        """None: a step needs nothing of the initial state; see `Emulator.conserve`."""
+        return None
+
     def step(
         self,
         state: torch.Tensor,
         forcing: torch.Tensor,
         next_forcing: torch.Tensor,
         noise: NoiseSource,
+        conserved: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """See `Emulator.step`."""
         spec, manifest = self.spec, self.manifest

@@ -69,12 +69,19 @@ class PlanetEmulator:
         ocean = next_forcing[:, self._at["ocean_fraction"]] > OCEAN_CUTOFF
         return torch.where(ocean, next_forcing[:, self._at[SURFACE]], surface_temperature)
 
+    def conserve(
+        self, state: torch.Tensor, forcing: torch.Tensor, next_forcing: torch.Tensor
+    ) -> torch.Tensor | None:
+        """None: a step needs nothing of the initial state; see `Emulator.conserve`."""
+        return None
+
     def step(
         self,
         state: torch.Tensor,
         forcing: torch.Tensor,
         next_forcing: torch.Tensor,
         noise: NoiseSource,
+        conserved: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """See `Emulator.step`; one draw of `weather.noise_shape` per step."""
         kick = self.weather.innovation(noise.normal(*self.weather.noise_shape))
