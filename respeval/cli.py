@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -98,6 +98,21 @@ def _compute(help_text: str, *names: str) -> Any:
     return typer.Option(*names, help=help_text, rich_help_panel=_COMPUTE)
 
 
+Reader = Annotated[
+    list[str] | None,
+    _case(
+        "OPTION=VALUE of the checkpoint's reader; repeat for several. format=NAME chooses the reader."
+    ),
+]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust-checkpoint",
+        help="Let the reader run code that the file holds; without it none runs.",
+    ),
+]
+
+
 def _show_version(asked: bool) -> None:
     if asked:
         from respeval import __version__
@@ -182,7 +197,7 @@ def run(
     save_members: Annotated[
         bool | None, _case("Whether segments keep every member's mean too.")
     ] = None,
-    reader: Annotated[list[str] | None, _case("OPTION=VALUE of the checkpoint's reader.")] = None,
+    reader: Reader = None,
     probe_data: Annotated[
         str | None, _case("Training data for the gradient probe; kept in the case only.")
     ] = None,
@@ -194,12 +209,15 @@ def run(
     samples_per_batch: Annotated[
         int | None, _compute("Samples stepped at once; default 1 on a CPU, all on a GPU.")
     ] = None,
+    trust_checkpoint: Trust = False,
 ) -> None:
     """Run the baseline and all perturbed climates in one rollout, and diagnose the response.
 
     The same command under `torchrun --nproc-per-node N -m respeval run …` uses N processes.
     """
     with _one_line_errors():
+        from respeval.options import check_at_least_one, parse_lists
+
         options = {
             "years": years,
             "days": days,
@@ -219,83 +237,20 @@ def run(
             "repeat": repeat,
             "save_members": save_members,
             "probe_data": probe_data,
-            **_lists(perturb, bands, role, reader),
+            **parse_lists(perturb, bands, role, reader),
         }
         for name, count in (
             ("threads", threads),
             ("window", window),
             ("samples-per-batch", samples_per_batch),
         ):
-            _at_least_one(name, count)
+            check_at_least_one(name, count)
         compute = {"window_length": window, "samples_per_batch": samples_per_batch}
         from respeval.commands import run_checkpoint
 
-        run_checkpoint(checkpoint, output, case, options, device, threads, compute)
-
-
-def _lists(
-    perturb: list[str] | None,
-    bands: list[str] | None,
-    role: list[str] | None,
-    reader: list[str] | None,
-) -> dict[str, Any]:
-    """The options that are repeated on the command line and mappings in the case file."""
-    from respeval.config import parse_band, parse_perturbation
-
-    given: dict[str, Any] = {}
-    if perturb:
-        given["perturbations"] = _unique("--perturb", map(parse_perturbation, perturb))
-    if bands:
-        texts = [part for text in bands for part in text.split(",") if part]
-        given["bands"] = _unique("--bands", map(parse_band, texts))
-    if role:
-        pairs = _unique("--role", (_pair("--role", text) for text in role))
-        given["roles"] = {
-            name: value.split(",") if name == "column_temperature" else value
-            for name, value in pairs.items()
-        }
-    if reader:
-        pairs = _unique("--reader", (_pair("--reader", text) for text in reader))
-        given["reader"] = {name: _plain_value(name, value) for name, value in pairs.items()}
-    return given
-
-
-def _unique(option: str, pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    from respeval.errors import InputError
-
-    given: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in given:
-            raise InputError(f"{option} gives {name!r} twice")
-        given[name] = value
-    return given
-
-
-def _plain_value(name: str, text: str) -> Any:
-    import yaml
-
-    from respeval.errors import InputError
-
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise InputError(f"--reader {name}={text}: the value is no YAML") from None
-
-
-def _pair(option: str, text: str) -> tuple[str, str]:
-    from respeval.errors import InputError
-
-    name, separator, value = text.partition("=")
-    if not separator or not name or not value:
-        raise InputError(f"{option} {text!r}: expected NAME=VALUE")
-    return name, value
-
-
-def _at_least_one(name: str, count: int | None) -> None:
-    from respeval.errors import InputError
-
-    if count is not None and count < 1:
-        raise InputError(f"--{name} {count}: expected a whole number of at least 1")
+        run_checkpoint(
+            checkpoint, output, case, options, device, threads, compute, trust_checkpoint
+        )
 
 
 @app.command()
@@ -307,25 +262,22 @@ def diagnose(
     """Recompute diagnostics, summary and figures from the saved means; needs no model."""
     with _one_line_errors():
         from respeval.commands import show_table
+        from respeval.options import parse_lists
         from respeval.results import analyse, settings_of_folder
 
-        options = {"tropical_lat_max": tropical_lat_max, **_lists(None, bands, None, None)}
+        options = {"tropical_lat_max": tropical_lat_max, **parse_lists(bands=bands)}
         analyse(folder, settings_of_folder(folder, options))
         show_table(folder)
 
 
 @app.command()
-def inspect(checkpoint: Checkpoint) -> None:
+def inspect(checkpoint: Checkpoint, reader: Reader = None, trust_checkpoint: Trust = False) -> None:
     """Show what is in a checkpoint and what data a run of it needs."""
     with _one_line_errors():
-        from respeval.checkpoints import open_checkpoint
-        from respeval.commands import make_console
-        from respeval.console import inspection_tables
+        from respeval.commands import inspect_checkpoint
+        from respeval.options import parse_reader
 
-        emulator = open_checkpoint(checkpoint, {})
-        console = make_console()
-        for part in inspection_tables(checkpoint, emulator):
-            console.print(part, highlight=False)
+        inspect_checkpoint(checkpoint, parse_reader(reader), trust_checkpoint)
 
 
 @app.command()
@@ -340,9 +292,11 @@ def demo(
     true response is known, and stands beside theirs.
     """
     with _one_line_errors():
-        _at_least_one("years", years)
-        _at_least_one("samples", samples)
         from respeval.commands import run_demo
+        from respeval.options import check_at_least_one
+
+        check_at_least_one("years", years)
+        check_at_least_one("samples", samples)
 
         run_demo(folder, years, samples)
 
@@ -408,6 +362,8 @@ def gradient_probe(
     threads: Annotated[
         int | None, _compute("Threads per process; default 1 under torchrun and on small grids.")
     ] = None,
+    reader: Reader = None,
+    trust_checkpoint: Trust = False,
 ) -> None:
     """Measure how much gradient each spherical-harmonic degree's filter weights get.
 
@@ -415,8 +371,11 @@ def gradient_probe(
     command under `torchrun --nproc-per-node N -m respeval gradient-probe …` uses N processes.
     """
     with _one_line_errors():
+        from respeval.commands import probe_checkpoint
+        from respeval.options import check_at_least_one, parse_reader
+
         for name, count in (("batches", batches), ("batch-size", batch_size), ("threads", threads)):
-            _at_least_one(name, count)
+            check_at_least_one(name, count)
         weights = (crps_weight, energy_score_weight, finite_difference_weight)
         settings = {
             "num_batches": batches,
@@ -428,6 +387,6 @@ def gradient_probe(
             "recompute": checkpoint_activations,
         }
         loss = (*weights, alpha, finite_difference_levels)
-        from respeval.commands import probe_checkpoint
-
-        probe_checkpoint(checkpoint, output, (data, case), arm, settings, loss, (device, threads))
+        opening = (parse_reader(reader), trust_checkpoint)
+        sources, compute = (data, case), (device, threads)
+        probe_checkpoint(checkpoint, output, sources, arm, settings, loss, compute, opening)

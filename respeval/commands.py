@@ -11,6 +11,7 @@ import torch
 import xarray as xr
 from rich.console import Console
 
+from respeval.checkpoints import open_checkpoint
 from respeval.comm import Comm, connect
 from respeval.config import load_case
 from respeval.console import (
@@ -18,6 +19,7 @@ from respeval.console import (
     ConsoleReporter,
     SilentProbeReporter,
     SilentReporter,
+    inspection_tables,
     perturbation_columns,
     probe_table,
     truth_table,
@@ -64,13 +66,14 @@ def run_checkpoint(
     device: str | None,
     threads: int | None,
     compute: dict[str, int | None],
+    trust: bool = False,
 ) -> None:
     """`respeval run`: options win over the case file, which by default lies beside the checkpoint."""
     comm = connect(device)
     beside = checkpoint.parent / "case.yaml"
     path = case_file or (beside if beside.is_file() else None)
     chosen = _Threads(threads)
-    plan = comm.together(lambda: prepare(checkpoint, load_case(path, options)))
+    plan = comm.together(lambda: prepare(checkpoint, load_case(path, options), trust))
     chosen.choose(plan.emulator.spec, comm)
     run_plan(plan, checkpoint, folder, comm, Execution(**compute))
     if comm.is_root:
@@ -124,6 +127,13 @@ def show_table(folder: Path) -> None:
         make_console().print(table)
 
 
+def inspect_checkpoint(checkpoint: Path, options: dict[str, Any], trust: bool) -> None:
+    """`respeval inspect`; options: of the reader."""
+    emulator, console = open_checkpoint(checkpoint, options, trust), make_console()
+    for part in inspection_tables(checkpoint, emulator):
+        console.print(part, highlight=False)
+
+
 def run_demo(folder: Path, num_years: int, num_samples: int) -> None:
     """`respeval demo`: both shipped emulators of the planet beside its truth."""
     console, comm = make_console(), connect("cpu")
@@ -155,13 +165,17 @@ def probe_checkpoint(
     options: dict[str, Any],
     loss: tuple[Any, ...],
     compute: tuple[str | None, int | None],
+    opening: tuple[dict[str, Any], bool] = ({}, False),
 ) -> None:
-    """`respeval gradient-probe`; sources: the data and the case, compute: device and threads."""
+    """`respeval gradient-probe`; sources: the data and the case, compute: device and threads.
+
+    opening: the reader's options, which win over the case's, and whether the checkpoint is trusted.
+    """
     device, threads = compute
     comm = connect(device)
     chosen = _Threads(threads)
     settings = comm.together(lambda: parse_settings(arms, loss, options))
-    plan = comm.together(lambda: prepare_probe(checkpoint, settings, *sources))
+    plan = comm.together(lambda: prepare_probe(checkpoint, settings, *sources, *opening))
     comm.together(lambda: check_folder(folder) if comm.is_root else None)
     chosen.choose(plan.emulator.spec, comm)
     reporter = (

@@ -77,9 +77,12 @@ def merge_roles(spec: EmulatorSpec, case: Case) -> Roles:
     return roles
 
 
-def prepare(checkpoint: Path, case: Case) -> Plan:
-    """Open and check everything that a run reads. Raises InputError in one line."""
-    emulator = open_checkpoint(checkpoint, case.reader)
+def prepare(checkpoint: Path, case: Case, trust: bool = False) -> Plan:
+    """Open and check everything that a run reads. Raises InputError in one line.
+
+    trust: whether code that the checkpoint holds may run.
+    """
+    emulator = open_checkpoint(checkpoint, case.reader, trust)
     return plan_run(emulator, case, str(checkpoint))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -77,17 +78,23 @@ class ProbePlan:
 
 
 def prepare_probe(
-    checkpoint: Path, settings: ProbeSettings, data: str | None, case_file: Path | None
+    checkpoint: Path,
+    settings: ProbeSettings,
+    data: str | None,
+    case_file: Path | None,
+    reader: Mapping[str, Any] = MappingProxyType({}),
+    trust: bool = False,
 ) -> ProbePlan:
     """Open and check everything that a probe reads. Raises InputError in one line.
 
     data: a dataset of consecutive states; default: `probe_data` of the case file. case_file: default
-    case.yaml beside the checkpoint, where there is one.
+    case.yaml beside the checkpoint, where there is one. reader: options of the checkpoint's reader on
+    top of the case's. trust: whether code that the checkpoint holds may run.
     """
     beside = checkpoint.parent / "case.yaml"
     path = case_file or (beside if beside.is_file() else None)
     case = load_case(path, {}) if path is not None else None
-    emulator = open_checkpoint(checkpoint, case.reader if case else {})
+    emulator = open_checkpoint(checkpoint, {**(case.reader if case else {}), **reader}, trust)
     location = data or (case.probe_data if case else None)
     if location is None:
         source = f"{path} has no probe_data" if path else f"no case.yaml beside {checkpoint}"

@@ -39,6 +39,7 @@ ROWS = [
     "plotting",
     "planet",
     "config",
+    "options",
     "preflight",
     "rollout",
     "plan",

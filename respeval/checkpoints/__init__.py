@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from respeval.checkpoints.native import load_checkpoint
+from respeval.checkpoints.registry import FORMAT_OPTION, Reader, choose_reader
 from respeval.emulator import Emulator
 from respeval.errors import InputError
 
+__all__ = ["Reader", "open_checkpoint"]
 
-def _read_native(path: Path, options: Mapping[str, Any]) -> Emulator:
-    if options:
-        raise InputError(
-            f"{path}: the native reader has no options (got reader: {', '.join(options)})"
-        )
-    return load_checkpoint(path)
+_PROTOCOL = ("spec", "to", "prescribe", "conserve", "step")
 
 
-#: Ending of a file's name -> reader of such files.
-READERS: dict[str, Callable[[Path, Mapping[str, Any]], Emulator]] = {".pt": _read_native}
-
-
-def open_checkpoint(path: Path, options: Mapping[str, Any]) -> Emulator:
+def open_checkpoint(path: Path, options: Mapping[str, Any], trust: bool = False) -> Emulator:
     """The emulator in a checkpoint, on the CPU, in evaluation mode.
 
-    options: of the reader (`reader` in the case file). Raises InputError where there is no such
-    file, no reader for it, or where the reader refuses it.
+    options: of the reader (`reader` in the case file); `format` among them names the reader, which
+    otherwise the file's name tells. trust: whether code that the file holds may run. Raises InputError
+    where there is no such file, no reader for it, or where the reader refuses it.
     """
     if path.is_dir():
         raise InputError(f"{path} is a folder, expected a checkpoint file")
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint file")
-    reader = READERS.get(path.suffix)
-    if reader is None:
+    name, reader = choose_reader(path, options.get(FORMAT_OPTION))
+    own = {key: value for key, value in options.items() if key != FORMAT_OPTION}
+    emulator = reader.read(path, own, trust)
+    lacking = [attribute for attribute in _PROTOCOL if not hasattr(emulator, attribute)]
+    if lacking:
         raise InputError(
-            f"{path}: no reader for {path.suffix or 'a name without ending'} files (known: "
-            f"{', '.join(READERS)})"
+            f"{path}: the {name!r} reader gave {type(emulator).__name__}, which is no emulator: it "
+            f"has no {', '.join(lacking)}"
         )
-    return reader(path, options)
+    return emulator

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import pickle
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -348,6 +349,20 @@ def save_checkpoint(path: Path, emulator: NativeEmulator) -> None:
     weights = {key: value.detach().cpu() for key, value in emulator.state_dict().items()}
     manifest = emulator.manifest.model_dump_json(exclude_unset=True)
     torch.save({"format": FORMAT, "manifest": manifest, "state_dict": weights}, path)
+
+
+def read_native(path: Path, options: Mapping[str, Any], trust: bool) -> NativeEmulator:
+    """The native format's `Reader.read`; trust changes nothing, since a native file needs none."""
+    if options:
+        raise InputError(
+            f"{path}: the native reader has no options (got reader: {', '.join(options)})"
+        )
+    try:
+        return load_checkpoint(path)
+    except InputError as error:
+        if trust and "needs code to load" in str(error):
+            raise InputError(f"{error}; --trust-checkpoint does not change that") from None
+        raise
 
 
 def load_checkpoint(path: Path) -> NativeEmulator:

@@ -1,0 +1,142 @@
+"""Which reader opens a checkpoint: respeval's own, and those that installed packages bring.
+
+A package brings one through the entry-point group `respeval.checkpoints`: the entry point's name is
+the format's name, its value a `Reader`. Nothing of it is imported before a checkpoint is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from respeval.emulator import Emulator
+from respeval.errors import InputError
+
+GROUP = "respeval.checkpoints"
+
+#: The reader option that names a format; every other one is the reader's own.
+FORMAT_OPTION = "format"
+
+Read = Callable[[Path, Mapping[str, Any], bool], Emulator]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Opens the checkpoint files of one format.
+
+    endings: of file names, lower case, such as (".pt",); the longest that fits a file's name wins.
+    read: (path, options, trust) -> the emulator, on the CPU, in evaluation mode. Raises InputError in
+        one line that names the file. options: what the user gave for the reader, unchecked. trust:
+        whether code that the file holds may run; without it none ever does.
+    summary: what such files are, in a few words for messages.
+    """
+
+    endings: tuple[str, ...]
+    read: Read
+    summary: str
+
+    def __post_init__(self) -> None:
+        if not self.endings or not all(ending and ending.islower() for ending in self.endings):
+            raise ValueError(
+                f"endings of file names in lower case are expected, got {self.endings}"
+            )
+
+
+def _read_native(path: Path, options: Mapping[str, Any], trust: bool) -> Emulator:
+    from respeval.checkpoints.native import read_native
+
+    return read_native(path, options, trust)
+
+
+#: Name of a format -> respeval's own reader of it. What a reader needs is imported when it reads.
+BUILT_IN: dict[str, Reader] = {
+    "native": Reader((".pt",), _read_native, "respeval's own"),
+}
+
+
+def choose_reader(path: Path, asked: object = None) -> tuple[str, Reader]:
+    """Name and reader of a file's format; `asked` names the format, else the file's name tells it.
+
+    Raises InputError where there is no such reader, where two fit equally well, or where a package's
+    entry point that is needed can't be loaded.
+    """
+    offered = _offered()
+    if asked is not None:
+        return _choose_by_name(path, asked, offered)
+    readers, broken = dict(BUILT_IN), list[str]()
+    for name, entry in offered.items():
+        try:
+            readers[name] = _load(name, entry)
+        except InputError as error:
+            broken.append(str(error))
+    fitting = {
+        name: max(len(ending) for ending in reader.endings if path.name.lower().endswith(ending))
+        for name, reader in readers.items()
+        if path.name.lower().endswith(reader.endings)
+    }
+    best = [name for name, length in fitting.items() if length == max(fitting.values())]
+    if len(best) > 1:
+        raise InputError(
+            f"{path} fits the formats {' and '.join(best)}: say which with --reader format=NAME, or "
+            "reader: {format: NAME} in the case file"
+        )
+    if not best:
+        ending = f"{path.suffix} files" if path.suffix else "a name without ending"
+        reasons = "".join(f"; {reason}" for reason in broken)
+        raise InputError(
+            f"{path}: no reader for {ending} (formats: {_listed(readers)}); --reader format=NAME "
+            f"chooses one whatever the name{reasons}"
+        )
+    return best[0], readers[best[0]]
+
+
+def _choose_by_name(
+    path: Path, asked: object, offered: Mapping[str, EntryPoint]
+) -> tuple[str, Reader]:
+    if asked in BUILT_IN:
+        return str(asked), BUILT_IN[str(asked)]
+    if asked in offered:
+        return str(asked), _load(str(asked), offered[str(asked)])
+    known = ", ".join([*BUILT_IN, *offered])
+    raise InputError(f"{path}: no reader of format {asked!r} (formats: {known})")
+
+
+def _listed(readers: Mapping[str, Reader]) -> str:
+    return ", ".join(
+        f"{name} ({', '.join(reader.endings)}: {reader.summary})"
+        for name, reader in readers.items()
+    )
+
+
+def _offered() -> dict[str, EntryPoint]:
+    """Entry points of installed packages by format. Raises InputError where a name is taken."""
+    offered: dict[str, EntryPoint] = {}
+    for entry in entry_points(group=GROUP):
+        first = offered.get(entry.name)
+        if entry.name in BUILT_IN or (first is not None and first.value != entry.value):
+            owner = "respeval's own" if first is None else f"that of {_package(first)} too"
+            raise InputError(
+                f"{_package(entry)} brings a checkpoint reader named {entry.name!r}, which is "
+                f"{owner}: uninstall it, or give its entry point another name"
+            )
+        offered[entry.name] = entry
+    return offered
+
+
+def _load(name: str, entry: EntryPoint) -> Reader:
+    try:
+        reader = entry.load()
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+    else:
+        if isinstance(reader, Reader):
+            return reader
+        reason = f"{entry.value} is {type(reader).__name__}, expected a {__name__}.Reader"
+    raise InputError(f"the {name!r} reader of {_package(entry)} can't be loaded ({reason})")
+
+
+def _package(entry: EntryPoint) -> str:
+    return f"the package {entry.dist.name}" if entry.dist is not None else "a package"

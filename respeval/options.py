@@ -1,0 +1,73 @@
+"""Texts of repeated command-line options, read into the mappings that the case file has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import yaml
+
+from respeval.config import parse_band, parse_perturbation
+from respeval.errors import InputError
+
+
+def parse_lists(
+    perturb: Sequence[str] | None = None,
+    bands: Sequence[str] | None = None,
+    role: Sequence[str] | None = None,
+    reader: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Keys of the case file from their options; those that were not given are left out.
+
+    Raises InputError where a text is none of its kind, or a name is given twice.
+    """
+    given: dict[str, Any] = {}
+    if perturb:
+        given["perturbations"] = _unique("--perturb", map(parse_perturbation, perturb))
+    if bands:
+        texts = [part for text in bands for part in text.split(",") if part]
+        given["bands"] = _unique("--bands", map(parse_band, texts))
+    if role:
+        pairs = _unique("--role", (_pair("--role", text) for text in role))
+        given["roles"] = {
+            name: value.split(",") if name == "column_temperature" else value
+            for name, value in pairs.items()
+        }
+    if reader:
+        given["reader"] = parse_reader(reader)
+    return given
+
+
+def parse_reader(texts: Sequence[str] | None) -> dict[str, Any]:
+    """Options of a checkpoint's reader from `--reader NAME=VALUE`; a value is YAML."""
+    pairs = _unique("--reader", (_pair("--reader", text) for text in texts or ()))
+    return {name: _plain_value(name, value) for name, value in pairs.items()}
+
+
+def check_at_least_one(name: str, count: int | None) -> None:
+    """Raise InputError where `--name` was given a number below one."""
+    if count is not None and count < 1:
+        raise InputError(f"--{name} {count}: expected a whole number of at least 1")
+
+
+def _unique(option: str, pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in given:
+            raise InputError(f"{option} gives {name!r} twice")
+        given[name] = value
+    return given
+
+
+def _plain_value(name: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise InputError(f"--reader {name}={text}: the value is no YAML") from None
+
+
+def _pair(option: str, text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator or not name or not value:
+        raise InputError(f"{option} {text!r}: expected NAME=VALUE")
+    return name, value
