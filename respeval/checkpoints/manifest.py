@@ -1,0 +1,175 @@
+"""The manifest of a network: its variables by role, units, grid, time step and normalization."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from respeval.calendar import canonical_calendar
+from respeval.emulator import EmulatorSpec, Roles, Variable
+from respeval.errors import InputError
+from respeval.grid import Grid, GridKind
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class GridSettings(Frozen):
+    kind: GridKind
+    latitude: list[float]
+    longitude: list[float]
+
+
+class VariableSettings(Frozen):
+    name: Annotated[str, Field(min_length=1)]
+    units: str
+    long_name: str
+
+
+class Normalization(Frozen):
+    """(x - mean) / scale; a residual prediction is multiplied by `residual_scale`."""
+
+    mean: float
+    scale: Annotated[float, Field(gt=0)]
+    residual_scale: Annotated[float, Field(gt=0)] | None = None
+
+
+class RoleSettings(Frozen):
+    near_surface_temperature: str | None = None
+    column_temperature: list[str] = []
+    surface_level: str | None = None
+    upper_level: str | None = None
+
+
+class ModelManifest(Frozen):
+    """What a network's checkpoint says of it, whatever the network is.
+
+    split_surface_temperature: ocean and land surface temperature enter as two channels.
+    levels_hPa: nominal pressure of `roles.column_temperature`.
+    training: how the weights were made, free text by key.
+    """
+
+    grid: GridSettings
+    timestep_s: Annotated[int, Field(ge=1)]
+    calendar: str
+    prognostic: Annotated[list[VariableSettings], Field(min_length=1)]
+    diagnostic: list[VariableSettings] = []
+    forcing: list[VariableSettings] = []
+    surface_temperature: str | None = None
+    ocean_fraction: str | None = None
+    land_fraction: str | None = None
+    roles: RoleSettings = RoleSettings()
+    normalization: dict[str, Normalization]
+    split_surface_temperature: bool = False
+    prediction: Literal["full", "residual"]
+    num_noise_channels: Annotated[int, Field(ge=0, le=10_000)] = 0
+    levels_hPa: list[float] = []
+    training: dict[str, str | float | int] = {}
+
+    @model_validator(mode="after")
+    def _check_names(self) -> ModelManifest:
+        names = [v.name for v in self.prognostic + self.diagnostic + self.forcing]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"variables named twice: {', '.join(twice)}")
+        missing = [name for name in names if name not in self.normalization]
+        if missing:
+            raise ValueError(f"normalization lacks {', '.join(missing)}")
+        if self.prediction == "residual":
+            for variable in self.prognostic:
+                if self.normalization[variable.name].residual_scale is None:
+                    raise ValueError(f"normalization of {variable.name} lacks residual_scale")
+        if (self.surface_temperature is None) != (self.ocean_fraction is None):
+            raise ValueError("surface_temperature and ocean_fraction must be named together")
+        canonical_calendar(self.calendar)
+        self._check_roles()
+        unknown = [name for name in self.climatology_names() if name not in names]
+        if unknown:
+            raise ValueError(f"climatology names unknown variables: {', '.join(unknown)}")
+        if self.split_surface_temperature:
+            forcing = [v.name for v in self.forcing]
+            if self.surface_temperature not in names or self.ocean_fraction not in forcing:
+                raise ValueError(
+                    "split_surface_temperature needs surface_temperature among the variables and "
+                    "ocean_fraction in forcing"
+                )
+        return self
+
+    def _check_roles(self) -> None:
+        outputs = [v.name for v in self.prognostic + self.diagnostic]
+        roles = self.roles
+        named = [roles.near_surface_temperature, roles.surface_level, roles.upper_level]
+        for name in [*roles.column_temperature, *(name for name in named if name is not None)]:
+            if name not in outputs:
+                raise ValueError(f"roles name {name!r}, which is no output")
+        if self.levels_hPa and len(self.levels_hPa) != len(roles.column_temperature):
+            raise ValueError("levels_hPa needs one pressure for each of roles.column_temperature")
+
+    def architecture_name(self) -> str:
+        """What `EmulatorSpec.architecture` says."""
+        raise NotImplementedError
+
+    def climatology_names(self) -> Iterable[str]:
+        """Variables whose mean is a field."""
+        raise NotImplementedError
+
+    def num_network_inputs(self) -> int:
+        """Channels that the network gets: prognostic, forcing, the second surface, noise."""
+        surfaces = int(self.split_surface_temperature)
+        return len(self.prognostic) + len(self.forcing) + surfaces + self.num_noise_channels
+
+    def num_network_outputs(self) -> int:
+        """Channels that the network gives: prognostic, diagnostic."""
+        return len(self.prognostic) + len(self.diagnostic)
+
+    def spec(self) -> EmulatorSpec:
+        """The emulator's description. Raises ValueError where the grid is none."""
+        grid = Grid(self.grid.latitude, self.grid.longitude, self.grid.kind)  # type: ignore[arg-type]
+        return EmulatorSpec(
+            architecture=self.architecture_name(),
+            grid=grid,
+            timestep_s=self.timestep_s,
+            calendar=self.calendar,
+            prognostic=_variables(self.prognostic),
+            diagnostic=_variables(self.diagnostic),
+            forcing=_variables(self.forcing),
+            surface_temperature=self.surface_temperature,
+            ocean_fraction=self.ocean_fraction,
+            land_fraction=self.land_fraction,
+            roles=Roles(
+                self.roles.near_surface_temperature,
+                tuple(self.roles.column_temperature),
+                self.roles.surface_level,
+                self.roles.upper_level,
+            ),
+            normalization={k: (v.mean, v.scale) for k, v in self.normalization.items()},
+            num_noise_channels=self.num_noise_channels,
+            levels_hPa=tuple(self.levels_hPa),
+        )
+
+
+def _variables(settings: list[VariableSettings]) -> tuple[Variable, ...]:
+    return tuple(Variable(v.name, v.units, v.long_name) for v in settings)
+
+
+M = TypeVar("M", bound=ModelManifest)
+
+
+def parse_manifest(kind: type[M], text: object, path: Path) -> M:
+    """The manifest of a checkpoint, JSON. Raises InputError with the faulty entry's name."""
+    if not isinstance(text, str):
+        raise InputError(f"{path} has no manifest (JSON text)")
+    try:
+        return kind.model_validate(json.loads(text))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "manifest"
+        message = str(first["msg"]).removeprefix("Value error, ")
+        raise InputError(f"{path}: manifest entry {where}: {message}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: its manifest is no JSON ({error})") from None

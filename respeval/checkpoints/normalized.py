@@ -1,0 +1,132 @@
+"""One step of any network that works on normalized fields; checkpoint formats share it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from respeval.checkpoints.manifest import ModelManifest
+from respeval.emulator import OCEAN_CUTOFF, NoiseSource
+
+
+def _column(values: list[float]) -> torch.Tensor:
+    """One number per variable, [variable, 1, 1]."""
+    return torch.tensor(values, dtype=torch.float32)[:, None, None]
+
+
+class NormalizedEmulator(nn.Module):
+    """A network with its normalization, prediction rule and prescribed ocean; see `Emulator`.
+
+    network: normalized inputs [member, channel, lat, lon] -> normalized outputs, channels as the
+        manifest orders them. Climatologies are zero until they are loaded.
+    """
+
+    _input_scale: torch.Tensor
+    _output_scale: torch.Tensor
+    _residual_scale: torch.Tensor
+
+    def __init__(self, manifest: ModelManifest, network: nn.Module) -> None:
+        super().__init__()
+        self.manifest = manifest
+        self.spec = spec = manifest.spec()
+        self._forcing_index = {name: i for i, name in enumerate(spec.required_forcing)}
+        self._outputs = [v.name for v in spec.outputs]
+        self._inputs = [v.name for v in spec.prognostic] + [v.name for v in spec.forcing]
+        self.network = network
+        self.climatology = nn.ParameterDict(
+            {
+                name: nn.Parameter(torch.zeros(spec.grid.shape), False)
+                for name in manifest.climatology_names()
+            }
+        )
+        norms = manifest.normalization
+        num_prognostic = len(spec.prognostic)
+        residual = [norms[n].residual_scale or 1.0 for n in self._outputs[:num_prognostic]]
+        self.register_buffer(
+            "_input_scale", _column([norms[n].scale for n in self._inputs]), persistent=False
+        )
+        self.register_buffer(
+            "_output_scale", _column([norms[n].scale for n in self._outputs]), persistent=False
+        )
+        self.register_buffer("_residual_scale", _column(residual), persistent=False)
+
+    def describe_climatology(self) -> None:
+        """Put the climatologies that were loaded into `spec.normalization`."""
+        norms = dict(self.spec.normalization)
+        for name, mean in self.climatology.items():
+            norms[name] = (mean.detach().cpu().double().numpy(), norms[name][1])
+        self.spec = replace(self.spec, normalization=norms)
+
+    def _means(self, names: list[str]) -> torch.Tensor:
+        """Mean of each variable, [variable, lat, lon], its climatology where it has one."""
+        reference = self._input_scale
+        fields = [
+            self.climatology[name]
+            if name in self.climatology
+            else reference.new_full(self.spec.grid.shape, self.manifest.normalization[name].mean)
+            for name in names
+        ]
+        return torch.stack(fields)
+
+    def normalize_outputs(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Outputs [..., output, lat, lon] in units of their normalization, for scores."""
+        return (outputs - self._means(self._outputs)) / self._output_scale
+
+    def prescribe(
+        self, surface_temperature: torch.Tensor, next_forcing: torch.Tensor
+    ) -> torch.Tensor:
+        """Surface temperature [member, lat, lon], from the forcing where ocean fraction > 0.5."""
+        spec = self.spec
+        assert spec.surface_temperature is not None and spec.ocean_fraction is not None
+        ocean = next_forcing[:, self._forcing_index[spec.ocean_fraction]] > OCEAN_CUTOFF
+        prescribed = next_forcing[:, self._forcing_index[spec.surface_temperature]]
+        return torch.where(ocean, prescribed, surface_temperature)
+
+    def conserve(
+        self, state: torch.Tensor, forcing: torch.Tensor, next_forcing: torch.Tensor
+    ) -> torch.Tensor | None:
+        """None: a step needs nothing of the initial state; see `Emulator.conserve`."""
+        return None
+
+    def step(
+        self,
+        state: torch.Tensor,
+        forcing: torch.Tensor,
+        next_forcing: torch.Tensor,
+        noise: NoiseSource,
+        conserved: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """See `Emulator.step`."""
+        spec, manifest = self.spec, self.manifest
+        num_prognostic = len(spec.prognostic)
+        physical = torch.cat([state, forcing[:, : len(spec.forcing)]], dim=1)
+        inputs = (physical - self._means(self._inputs)) / self._input_scale
+        if manifest.split_surface_temperature:
+            assert spec.ocean_fraction is not None and spec.surface_temperature is not None
+            ocean = forcing[:, self._forcing_index[spec.ocean_fraction], None] > OCEAN_CUTOFF
+            at = self._inputs.index(spec.surface_temperature)
+            surface = inputs[:, at : at + 1]
+            zero = torch.zeros_like(surface)
+            sea, land = torch.where(ocean, surface, zero), torch.where(ocean, zero, surface)
+            inputs = torch.cat([inputs[:, :at], sea, land, inputs[:, at + 1 :]], dim=1)
+        if manifest.num_noise_channels:
+            drawn = noise.normal(manifest.num_noise_channels, *spec.grid.shape)
+            inputs = torch.cat([inputs, drawn.to(inputs)], dim=1)
+        predicted = self._run_network(inputs)
+        outputs = predicted * self._output_scale + self._means(self._outputs)
+        if manifest.prediction == "residual":
+            change = predicted[:, :num_prognostic] * self._residual_scale
+            outputs = torch.cat([state + change, outputs[:, num_prognostic:]], dim=1)
+        if spec.prescribes_sst:
+            assert spec.surface_temperature is not None
+            at = self._outputs.index(spec.surface_temperature)
+            surface = self.prescribe(outputs[:, at], next_forcing)[:, None]
+            outputs = torch.cat([outputs[:, :at], surface, outputs[:, at + 1 :]], dim=1)
+        return outputs
+
+    def _run_network(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Normalized outputs of normalized inputs."""
+        result: torch.Tensor = self.network(inputs)
+        return result
