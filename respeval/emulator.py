@@ -114,7 +114,13 @@ class NoiseSource(Protocol):
 
 
 class Emulator(Protocol):
-    """A model that can be stepped. The caller owns gradient mode, precision of matmuls and seed."""
+    """A model that can be stepped. The caller owns gradient mode, precision of matmuls and seed.
+
+    An emulator may have more: `facts`, further rows for `respeval inspect`, name -> text;
+    `companions`, paths of files that belong to its checkpoint. To be probed it is a torch module; where
+    its modules lost their classes, `module_classes` has them, path -> (defining module, class), and
+    `probe_hint` says how a checkpoint that can't be probed becomes one that can.
+    """
 
     @property
     def spec(self) -> EmulatorSpec: ...

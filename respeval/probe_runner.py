@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ import torch
 import xarray as xr
 from torch import nn
 
+from respeval.checkpoints import checkpoint_digest
 from respeval.comm import Comm
 from respeval.errors import InputError
 from respeval.loss_probe.files import profile_dataset
@@ -146,12 +146,10 @@ def write_probe(plan: ProbePlan, sums: ProbeSums, folder: Path) -> ProbeFiles:
 
 
 def _provenance(plan: ProbePlan) -> dict[str, object]:
-    with plan.checkpoint.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
     settings, weights = plan.settings, plan.settings.weights
     return {
         "checkpoint": plan.checkpoint.name,
-        "checkpoint_sha256": digest,
+        "checkpoint_sha256": checkpoint_digest(plan.checkpoint, plan.emulator),
         "data": plan.location,
         "batches": f"{settings.num_batches} of {settings.batch_size}, drawn with seed {settings.seed}",
         "ensemble": f"{plan.ensemble.num_members} members, input noise {plan.ensemble.input_noise:g}",

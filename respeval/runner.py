@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ import torch
 import respeval
 from respeval.accumulate import GroupSums, MemberSums, deal_members
 from respeval.calendar import to_seconds
+from respeval.checkpoints import checkpoint_digest
 from respeval.comm import Comm
 from respeval.emulator import EmulatorSpec
 from respeval.errors import BlowUpError, InputError
@@ -61,7 +61,7 @@ def header_of(plan: Plan, checkpoint: Path) -> dict[str, Any]:
         "format": "respeval-run/1",
         "case_digest": plan.case.digest(),
         "checkpoint": str(checkpoint.resolve()),
-        "checkpoint_sha256": _sha256(checkpoint),
+        "checkpoint_sha256": checkpoint_digest(checkpoint, plan.emulator),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {
             "respeval": respeval.__version__,
@@ -94,11 +94,6 @@ def header_of(plan: Plan, checkpoint: Path) -> dict[str, Any]:
 
 def _finite(number: float) -> float | None:
     return number if np.isfinite(number) else None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def open_output(plan: Plan, checkpoint: Path, folder: Path, comm: Comm) -> RunOutput:

@@ -14,6 +14,7 @@ import xarray as xr
 import yaml
 
 from respeval.calendar import to_seconds
+from respeval.checkpoints.exported import ExportManifest
 from respeval.checkpoints.native import Manifest, NativeEmulator, save_checkpoint
 from respeval.comm import Comm
 from respeval.console import SilentReporter
@@ -75,6 +76,12 @@ def manifest(grid: Grid = GRID, **changes: Any) -> Manifest:
         "num_noise_channels": 0,
     }
     return Manifest.model_validate({**content, **changes})
+
+
+def export_manifest(grid: Grid = GRID, **changes: Any) -> ExportManifest:
+    """The manifest of an exported network with the variables of `manifest`."""
+    content = manifest(grid).model_dump(exclude={"architecture", "climatology"}, exclude_unset=True)
+    return ExportManifest.model_validate({"format": "respeval-export/1", **content, **changes})
 
 
 def checkpoint(path: Path, seed: int = 0, **changes: Any) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from respeval.checkpoints.registry import FORMAT_OPTION, Reader, choose_reader
 from respeval.emulator import Emulator
 from respeval.errors import InputError
 
-__all__ = ["Reader", "open_checkpoint"]
+__all__ = ["Reader", "checkpoint_digest", "open_checkpoint"]
 
 _PROTOCOL = ("spec", "to", "prescribe", "conserve", "step")
 
@@ -36,3 +37,13 @@ def open_checkpoint(path: Path, options: Mapping[str, Any], trust: bool = False)
             f"has no {', '.join(lacking)}"
         )
     return emulator
+
+
+def checkpoint_digest(path: Path, emulator: Emulator) -> str:
+    """SHA-256 of a checkpoint's file, with the files beside it that belong to it one after the other."""
+    digest = hashlib.sha256()
+    for part in (path, *getattr(emulator, "companions", ())):
+        with part.open("rb") as opened:
+            while block := opened.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()

@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from respeval.calendar import canonical_calendar
 from respeval.emulator import EmulatorSpec, Roles, Variable
 from respeval.errors import InputError
-from respeval.grid import Grid, GridKind
+from respeval.grid import FloatArray, Grid, GridKind
 
 
 class Frozen(BaseModel):
@@ -117,6 +118,10 @@ class ModelManifest(Frozen):
     def climatology_names(self) -> Iterable[str]:
         """Variables whose mean is a field."""
         raise NotImplementedError
+
+    def climatology_field(self, name: str) -> FloatArray:
+        """A variable's mean [lat, lon], in its units; zero where it is kept with the weights."""
+        return np.zeros((len(self.grid.latitude), len(self.grid.longitude)))
 
     def num_network_inputs(self) -> int:
         """Channels that the network gets: prognostic, forcing, the second surface, noise."""

@@ -20,7 +20,7 @@ class NormalizedEmulator(nn.Module):
     """A network with its normalization, prediction rule and prescribed ocean; see `Emulator`.
 
     network: normalized inputs [member, channel, lat, lon] -> normalized outputs, channels as the
-        manifest orders them. Climatologies are zero until they are loaded.
+        manifest orders them. Climatologies are those of the manifest until others are loaded.
     """
 
     _input_scale: torch.Tensor
@@ -37,7 +37,9 @@ class NormalizedEmulator(nn.Module):
         self.network = network
         self.climatology = nn.ParameterDict(
             {
-                name: nn.Parameter(torch.zeros(spec.grid.shape), False)
+                name: nn.Parameter(
+                    torch.from_numpy(manifest.climatology_field(name)).float(), False
+                )
                 for name in manifest.climatology_names()
             }
         )
@@ -51,9 +53,10 @@ class NormalizedEmulator(nn.Module):
             "_output_scale", _column([norms[n].scale for n in self._outputs]), persistent=False
         )
         self.register_buffer("_residual_scale", _column(residual), persistent=False)
+        self.describe_climatology()
 
     def describe_climatology(self) -> None:
-        """Put the climatologies that were loaded into `spec.normalization`."""
+        """Put the climatologies into `spec.normalization`; again after they were changed."""
         norms = dict(self.spec.normalization)
         for name, mean in self.climatology.items():
             norms[name] = (mean.detach().cpu().double().numpy(), norms[name][1])

@@ -51,9 +51,18 @@ def _read_native(path: Path, options: Mapping[str, Any], trust: bool) -> Emulato
     return read_native(path, options, trust)
 
 
+def _read_exported(path: Path, options: Mapping[str, Any], trust: bool) -> Emulator:
+    from respeval.checkpoints.exported import read_exported
+
+    return read_exported(path, options, trust)
+
+
 #: Name of a format -> respeval's own reader of it. What a reader needs is imported when it reads.
 BUILT_IN: dict[str, Reader] = {
     "native": Reader((".pt",), _read_native, "respeval's own"),
+    "torch-export": Reader(
+        (".pt2",), _read_exported, "a program of torch.export with its manifest"
+    ),
 }
 
 

@@ -263,6 +263,9 @@ def _facts_table(checkpoint: Path, emulator: Emulator) -> Table:
         weights = [p for p in emulator.parameters() if p.requires_grad]
         count = sum(p.numel() * (2 if p.is_complex() else 1) for p in weights)
         table.add_row("parameters", f"{count:,} real numbers")
+    facts: Mapping[str, str] = getattr(emulator, "facts", {})
+    for name, fact in facts.items():
+        table.add_row(name, fact)
     return table
 
 

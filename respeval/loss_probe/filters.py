@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -94,11 +94,21 @@ def find_filters(network: nn.Module) -> list[SpectralFilter]:
     return list(_filters(network))
 
 
+def _kind(network: nn.Module, path: str, module: nn.Module) -> tuple[str, str]:
+    """Where a module's class is defined, and its name.
+
+    A network that was exported keeps weights in modules without a class of their own, and says in
+    `module_classes` which they had: path -> (module, class).
+    """
+    before: Mapping[str, tuple[str, str]] = getattr(network, "module_classes", {})
+    return before.get(path, (type(module).__module__, type(module).__name__))
+
+
 def _filters(network: nn.Module) -> Iterator[SpectralFilter]:
-    for module_name, module in network.named_modules():
-        kind = type(module)
-        for name, parameter in module.named_parameters(prefix=module_name, recurse=False):
-            layout = LAYOUTS.get((kind.__module__, kind.__name__, name.rpartition(".")[2]))
+    for path, module in network.named_modules():
+        kind = _kind(network, path, module)
+        for name, parameter in module.named_parameters(prefix=path, recurse=False):
+            layout = LAYOUTS.get((*kind, name.rpartition(".")[2]))
             if layout is None:
                 continue
             last = parameter.ndim - layout.real_pairs
@@ -109,20 +119,22 @@ def _filters(network: nn.Module) -> Iterator[SpectralFilter]:
 def select_filters(network: nn.Module, pattern: str | None, source: str) -> list[SpectralFilter]:
     """The filters whose names fit a glob, or all of them.
 
-    Raises InputError where there are none: it lists what was found. `source` names the network.
+    Raises InputError where there are none: it lists what was found. `source` names the network, whose
+    attribute `probe_hint`, if it has one, says how it would have them.
     """
     found = find_filters(network)
     if not found:
         kinds = Counter(
-            f"{type(module).__module__}.{type(module).__name__}"
-            for module in network.modules()
+            ".".join(_kind(network, path, module))
+            for path, module in network.named_modules()
             if any(True for _ in module.parameters(recurse=False))
         )
         listed = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common(8))
+        hint = f"; {network.probe_hint}" if hasattr(network, "probe_hint") else ""
         known = sorted({f"{module}.{kind}" for module, kind, _ in LAYOUTS})
         raise InputError(
             f"{source} has no spectral filter that respeval knows; its modules with weights are "
-            f"{listed or 'none'}; known filters: {', '.join(known)}"
+            f"{listed or 'none'}; known filters: {', '.join(known)}{hint}"
         )
     chosen = [entry for entry in found if pattern is None or fnmatchcase(entry.name, pattern)]
     if not chosen:

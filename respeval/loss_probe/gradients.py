@@ -130,7 +130,8 @@ class Probe:
         ]
         flat = [gradient.reshape(fields.shape) for gradient in outputs]
         parts = self._again(batch, chosen, flat) if self.recompute else iter([(fields, flat)])
-        of_filters = _filter_gradients(parts, self.filters, len(self.arms))
+        hint = getattr(self.emulator, "probe_hint", "")
+        of_filters = _filter_gradients(parts, self.filters, len(self.arms), hint)
         found = zip(losses, outputs, of_filters, strict=True)
         return BatchGradients(scored.target_coefficients, [ArmGradients(*f) for f in found])
 
@@ -148,21 +149,37 @@ def _filter_gradients(
     parts: Iterator[tuple[torch.Tensor, list[torch.Tensor]]],
     filters: Sequence[SpectralFilter],
     num_arms: int,
+    hint: str,
 ) -> list[list[torch.Tensor]]:
-    """Gradients [arm][filter], summed over the parts of a batch."""
+    """Gradients [arm][filter], summed over the parts of a batch.
+
+    Raises InputError where a filter takes no part in the outputs, as in a network that was exported
+    for inference alone; `hint` says what to do.
+    """
     parameters = [entry.parameter for entry in filters]
     totals = [
         [torch.zeros_like(p, requires_grad=False) for p in parameters] for _ in range(num_arms)
     ]
     for fields, output_gradients in parts:
+        if not fields.requires_grad:
+            raise _no_gradient(filters, hint)
         for arm, gradient in enumerate(output_gradients):
             found = torch.autograd.grad(
                 fields, parameters, gradient, retain_graph=arm + 1 < num_arms, allow_unused=True
             )
+            without = [f for f, part in zip(filters, found, strict=True) if part is None]
+            if without:
+                raise _no_gradient(without, hint)
             for total, part in zip(totals[arm], found, strict=True):
-                if part is not None:
-                    total += part
+                total += part
     return totals
+
+
+def _no_gradient(filters: Sequence[SpectralFilter], hint: str) -> InputError:
+    names = ", ".join(entry.name for entry in filters)
+    return InputError(
+        f"no gradient reaches the spectral filters {names}" + f"; {hint}" * bool(hint)
+    )
 
 
 def output_gradient_power(
