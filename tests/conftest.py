@@ -14,8 +14,13 @@ import xarray as xr
 import yaml
 
 from respeval.calendar import to_seconds
-from respeval.checkpoints.exported import ExportManifest
-from respeval.checkpoints.native import Manifest, NativeEmulator, save_checkpoint
+from respeval.checkpoints.exported import ExportManifest, save_exported
+from respeval.checkpoints.native import (
+    Manifest,
+    NativeEmulator,
+    load_checkpoint,
+    save_checkpoint,
+)
 from respeval.comm import Comm
 from respeval.console import SilentReporter
 from respeval.grid import Grid
@@ -82,6 +87,18 @@ def export_manifest(grid: Grid = GRID, **changes: Any) -> ExportManifest:
     """The manifest of an exported network with the variables of `manifest`."""
     content = manifest(grid).model_dump(exclude={"architecture", "climatology"}, exclude_unset=True)
     return ExportManifest.model_validate({"format": "respeval-export/1", **content, **changes})
+
+
+def export_native(native: Path, path: Path) -> Path:
+    """Export the network of a native checkpoint, with the same manifest beside it."""
+    emulator = load_checkpoint(native)
+    content = emulator.manifest.model_dump(
+        exclude={"architecture", "climatology"}, exclude_unset=True
+    )
+    fields = {name: mean.tolist() for name, mean in emulator.climatology.items()}
+    named = {"format": "respeval-export/1", "architecture": "sfno", "climatology": fields}
+    save_exported(path, emulator.network, ExportManifest.model_validate(content | named))
+    return path
 
 
 def checkpoint(path: Path, seed: int = 0, **changes: Any) -> Path:

@@ -81,7 +81,7 @@ def is_allowed(target: str) -> bool:
 
 #: What sizes may be made of; everything here has a result of the size of its arguments.
 _FUNCTIONS = """
-    Symbol Integer Mul Add FloorDiv CeilDiv CleanDiv Mod PythonMod ModularIndexing Max Min Eq Ne Lt Le
+    Mul Add FloorDiv CeilDiv CleanDiv Mod PythonMod ModularIndexing Max Min Eq Ne Lt Le
     Gt Ge Equality Unequality StrictLessThan LessThan StrictGreaterThan GreaterThan And Or Not
 """
 _FUNCTION_NAMES = frozenset(_FUNCTIONS.split())

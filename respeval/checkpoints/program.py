@@ -27,6 +27,10 @@ def _check_name(name: str) -> str:
     return name
 
 
+def _check_name_if_any(name: str) -> str:
+    return _check_name(name) if name else name
+
+
 def _check_path(path: str) -> str:
     """Names of weights, such as blocks.0.weight; they are written into Python source."""
     if not _PATH.fullmatch(path) or any(part.startswith("__") for part in path.split(".")):
@@ -196,7 +200,7 @@ class SubGraph(Part):
 
 
 class NamedArgument(Part):
-    name: Literal[""] | Name
+    name: Annotated[str, AfterValidator(_check_name_if_any)]
     arg: Argument
     kind: int | None = None
 
