@@ -480,3 +480,14 @@ def test_a_probe_of_a_network_for_inference_says_how_to_export(
     told = refused("gradient-probe", path, *data, "-o", tmp_path / "out")
     assert "no gradient reaches the spectral filters network.network.blocks.0.global_conv" in told
     assert "outside torch.no_grad" in told
+
+
+def test_the_example_exports_a_model_and_runs_it(planet: Path, tmp_path: Path) -> None:
+    script = Path(__file__).parents[1] / "examples" / "export_any_model.py"
+    short = ["--iterations", "2", "--days", "2"]
+    command = [sys.executable, str(script), str(planet), "-o", str(tmp_path), *short]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "U-Net of plain convolutions" in done.stdout
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert np.isfinite(summary["p4K/tropical_ocean_surface_warming"])
