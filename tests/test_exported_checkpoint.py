@@ -421,6 +421,25 @@ def test_modes_and_devices_leave_it_as_it_is(tmp_path: Path) -> None:
     assert torch.equal(step(emulator.eval()), expected)
 
 
+class Waves(nn.Module):
+    """Makes a tensor of its own, on the device of its input, and one on a device of its choice."""
+
+    def forward(self, fields: torch.Tensor) -> torch.Tensor:
+        row = torch.arange(GRID.num_lon, device=fields.device) + torch.zeros(1).to("cpu")
+        return fields[:, :4] + row
+
+
+def test_a_network_moves_to_another_device_with_all_that_it_makes(tmp_path: Path) -> None:
+    """The meta device stands in for a GPU: like it, it mixes with no other device."""
+    sfno = conftest.export_native(conftest.checkpoint(tmp_path / "a.pt"), tmp_path / "a.pt2")
+    for path in (sfno, export(tmp_path / "waves.pt2", Waves())):
+        emulator: Any = open_checkpoint(path, {})
+        moved = emulator.to(torch.device("meta"))
+        result = moved.step(*(fields.to("meta") for fields in inputs()), noise(0, 1, 2))
+        assert result.device.type == "meta"
+        assert {p.device.type for p in moved.parameters()} <= {"meta"}
+
+
 def test_a_network_that_was_exported_on_a_gpu_opens_on_the_cpu(tmp_path: Path) -> None:
     path = export(tmp_path / "model.pt2")
     expected = step(open_checkpoint(path, {}))
