@@ -17,6 +17,7 @@ import conftest
 import pytest
 import torch
 from conftest import GRID
+from test_cli import invoke, refused
 
 from respeval.checkpoints import open_checkpoint
 from respeval.checkpoints.exported import save_exported
@@ -256,10 +257,10 @@ def test_an_archive_that_would_run_code_does_not(
         emulator = open_checkpoint(path, {})
         assert torch.equal(step(emulator), step(open_checkpoint(good, {})))
     else:
-        with pytest.raises(InputError, match=message) as refused:
+        with pytest.raises(InputError, match=message) as found:
             open_checkpoint(path, {})
-        assert "\n" not in str(refused.value)
-        assert str(path) in str(refused.value)
+        assert "\n" not in str(found.value)
+        assert str(path) in str(found.value)
     assert not target.exists()
     run_as_torch_would(path)
     assert target.exists(), "this is no attack at all"
@@ -303,6 +304,24 @@ def test_an_operator_that_is_not_listed_needs_trust(tmp_path: Path) -> None:
         open_checkpoint(path, {})
     trusted = step(open_checkpoint(path, {}, trust=True))
     assert torch.isfinite(trusted).all()
+
+
+def test_every_command_takes_trust_and_none_assumes_it(tmp_path: Path) -> None:
+    study = conftest.write_study(tmp_path, days=2)
+    path = tmp_path / "model.pt2"
+    save_exported(path, Inverts(), conftest.export_manifest())
+    data = ("--data", study.parent / "forcing.nc")
+    for command, more in (
+        ("inspect", ()),
+        ("run", ("-o", "a")),
+        ("gradient-probe", (*data, "-o", "b")),
+    ):
+        arguments = [command, path, *(tmp_path / m if m in "ab" else m for m in map(str, more))]
+        assert "linalg_inv" in refused(*arguments)
+        if command == "gradient-probe":
+            assert "no spectral filter that" in refused(*arguments, "--trust-checkpoint")
+        else:
+            invoke(*arguments, "--trust-checkpoint")
 
 
 @pytest.mark.parametrize(
@@ -470,10 +489,10 @@ def test_faulty_archives_are_refused_in_one_line(
     good: Path, tmp_path: Path, change: Callable[[Members, str], None], message: str
 ) -> None:
     path = changed(good, tmp_path, change, tmp_path / "harm")
-    with pytest.raises(InputError, match=message) as refused:
+    with pytest.raises(InputError, match=message) as found:
         open_checkpoint(path, {})
-    assert "\n" not in str(refused.value)
-    assert str(path) in str(refused.value)
+    assert "\n" not in str(found.value)
+    assert str(path) in str(found.value)
 
 
 def test_compressed_archives_are_refused_before_they_are_unpacked(

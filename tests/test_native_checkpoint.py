@@ -163,6 +163,8 @@ def test_a_pickle_that_would_run_code_does_not(tmp_path: Path, nested: bool) -> 
         path.write_bytes(pickle.dumps(content))
     with pytest.raises(InputError, match="needs code to load|is no checkpoint"):
         open_checkpoint(path, {})
+    with pytest.raises(InputError, match="trust-checkpoint does not change|is no checkpoint"):
+        open_checkpoint(path, {}, trust=True)
     assert not target.exists()
     if nested:
         torch.load(path, weights_only=False)  # the attack is a real one

@@ -33,7 +33,6 @@ from respeval.checkpoints.normalized import NormalizedEmulator
 from respeval.errors import InputError
 from respeval.grid import FloatArray
 
-FORMAT = "respeval-export/1"
 #: Compared as versions are: `torch.__version__` is no plain text.
 OLDEST_TORCH = "2.9"
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from respeval.calendar import canonical_calendar
@@ -119,9 +118,9 @@ class ModelManifest(Frozen):
         """Variables whose mean is a field."""
         raise NotImplementedError
 
-    def climatology_field(self, name: str) -> FloatArray:
-        """A variable's mean [lat, lon], in its units; zero where it is kept with the weights."""
-        return np.zeros((len(self.grid.latitude), len(self.grid.longitude)))
+    def climatology_field(self, name: str) -> FloatArray | None:
+        """A variable's mean [lat, lon], in its units; None where it is kept with the weights."""
+        return None
 
     def num_network_inputs(self) -> int:
         """Channels that the network gets: prognostic, forcing, the second surface, noise."""

@@ -20,7 +20,7 @@ class NormalizedEmulator(nn.Module):
     """A network with its normalization, prediction rule and prescribed ocean; see `Emulator`.
 
     network: normalized inputs [member, channel, lat, lon] -> normalized outputs, channels as the
-        manifest orders them. Climatologies are those of the manifest until others are loaded.
+        manifest orders them. Climatologies that the manifest does not have are zero until they are loaded.
     """
 
     _input_scale: torch.Tensor
@@ -35,12 +35,16 @@ class NormalizedEmulator(nn.Module):
         self._outputs = [v.name for v in spec.outputs]
         self._inputs = [v.name for v in spec.prognostic] + [v.name for v in spec.forcing]
         self.network = network
+        given = {name: manifest.climatology_field(name) for name in manifest.climatology_names()}
         self.climatology = nn.ParameterDict(
             {
                 name: nn.Parameter(
-                    torch.from_numpy(manifest.climatology_field(name)).float(), False
+                    torch.zeros(spec.grid.shape)
+                    if field is None
+                    else torch.from_numpy(field).float(),
+                    requires_grad=False,
                 )
-                for name in manifest.climatology_names()
+                for name, field in given.items()
             }
         )
         norms = manifest.normalization
@@ -53,10 +57,11 @@ class NormalizedEmulator(nn.Module):
             "_output_scale", _column([norms[n].scale for n in self._outputs]), persistent=False
         )
         self.register_buffer("_residual_scale", _column(residual), persistent=False)
-        self.describe_climatology()
+        if not any(field is None for field in given.values()):
+            self.describe_climatology()
 
     def describe_climatology(self) -> None:
-        """Put the climatologies into `spec.normalization`; again after they were changed."""
+        """Put the climatologies, once they are there, into `spec.normalization`."""
         norms = dict(self.spec.normalization)
         for name, mean in self.climatology.items():
             norms[name] = (mean.detach().cpu().double().numpy(), norms[name][1])
