@@ -14,6 +14,8 @@ import conftest
 import pytest
 import torch
 from conftest import write_study
+from test_cli import invoke, refused
+from test_probe_runner import training
 
 from respeval.checkpoints import checkpoint_digest, open_checkpoint, registry
 from respeval.checkpoints.native import NativeEmulator, load_checkpoint
@@ -270,3 +272,20 @@ def test_a_case_file_can_name_the_format_but_not_trust(tmp_path: Path) -> None:
     refused = respeval(tmp_path / "site", "run", study, "-o", tmp_path / "other")
     assert refused.returncode == 2
     assert "trust_checkpoint" in refused.stderr
+
+
+def test_every_command_takes_the_readers_options(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "study", days=2)
+    path = study.rename(study.with_name("tiny.weights"))
+    training().to_netcdf(tmp_path / "training.nc")
+    short = ("--batches", 2, "--batch-size", 2, "--data", tmp_path / "training.nc")
+    for command in (
+        ("inspect", path),
+        ("run", path, "-o", tmp_path / "run"),
+        ("gradient-probe", path, *short, "-o", tmp_path / "probe"),
+    ):
+        assert "no reader for .weights files" in refused(*command)
+        invoke(*command, "--reader", "format=native")
+        assert "no options (got reader: ema)" in refused(
+            *command, "--reader", "format=native", "--reader", "ema=true"
+        )
