@@ -7,7 +7,7 @@ the `EmulatorSpec` states.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -16,6 +16,7 @@ import numpy as np
 from respeval.grid import FloatArray, Grid
 
 if TYPE_CHECKING:
+    import cftime
     import torch
 
 
@@ -30,6 +31,19 @@ class Variable:
     name: str
     units: str
     long_name: str
+
+
+@dataclass(frozen=True)
+class DerivedForcing:
+    """A forcing that is computed from the date instead of being read, such as insolation.
+
+    name: as the emulator calls it; needs: variables to read for it.
+    compute: dates [time] and fields of `needs`, each [time, lat, lon] -> field [time, lat, lon].
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    compute: Callable[[Sequence[cftime.datetime], Mapping[str, FloatArray]], FloatArray]
 
 
 @dataclass(frozen=True)
@@ -56,16 +70,23 @@ class EmulatorSpec:
     forcing: variables that are read from the forcing at the start of a step.
     surface_temperature: the variable that an SST perturbation changes; it is prescribed over ocean
         where it is prognostic, and plain input where it is in `forcing`.
+    interpolates_sst: whether prescribing is weighted with ocean fraction, rather than done where it
+        is above `OCEAN_CUTOFF`; SST is then read everywhere.
     ocean_fraction, land_fraction: forcing variables that tell ocean and land, fractions of 1.
+    derived_forcing: those of `required_forcing` that no file has to hold.
+    calendar: of the training data; None where the checkpoint does not say it.
     normalization: variable -> (mean, scale), both in the variable's units; a mean may be a field
         [lat, lon].
+    loss_normalization: the same for the outputs that the training's loss scores, where it has units
+        of its own or leaves outputs out; empty: every output, in those of `normalization`.
     num_noise_channels: 0 for a deterministic emulator.
+    description: what else the checkpoint says of itself, for people to read, by heading.
     """
 
     architecture: str
     grid: Grid
     timestep_s: int
-    calendar: str
+    calendar: str | None
     prognostic: tuple[Variable, ...]
     diagnostic: tuple[Variable, ...]
     forcing: tuple[Variable, ...]
@@ -74,14 +95,24 @@ class EmulatorSpec:
     land_fraction: str | None = None
     roles: Roles = Roles()
     normalization: Mapping[str, tuple[float | FloatArray, float]] = field(default_factory=dict)
+    loss_normalization: Mapping[str, tuple[float | FloatArray, float]] = field(default_factory=dict)
     num_noise_channels: int = 0
     precision: Literal["float32", "float64"] = "float32"
     levels_hPa: tuple[float, ...] = ()
+    interpolates_sst: bool = False
+    derived_forcing: tuple[DerivedForcing, ...] = ()
+    description: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def outputs(self) -> tuple[Variable, ...]:
         """Every output in the order of the emulator's result: prognostic, then diagnostic."""
         return self.prognostic + self.diagnostic
+
+    @property
+    def loss_outputs(self) -> tuple[Variable, ...]:
+        """The outputs that the training's loss scores, in the order of `outputs`."""
+        scored = self.loss_normalization
+        return tuple(v for v in self.outputs if not scored or v.name in scored)
 
     @property
     def prescribes_sst(self) -> bool:
@@ -95,6 +126,15 @@ class EmulatorSpec:
         for name in (self.surface_temperature, self.ocean_fraction):
             if name is not None and name not in names:
                 names.append(name)
+        return tuple(names)
+
+    @property
+    def files_forcing(self) -> tuple[str, ...]:
+        """Names that the forcing's files must hold for `required_forcing`."""
+        derived = {entry.name: entry.needs for entry in self.derived_forcing}
+        names: list[str] = []
+        for name in self.required_forcing:
+            names.extend(n for n in derived.get(name, (name,)) if n not in names)
         return tuple(names)
 
     def variable(self, name: str) -> Variable:
@@ -116,10 +156,10 @@ class NoiseSource(Protocol):
 class Emulator(Protocol):
     """A model that can be stepped. The caller owns gradient mode, precision of matmuls and seed.
 
-    An emulator may have more: `facts`, further rows for `respeval inspect`, name -> text;
-    `companions`, paths of files that belong to its checkpoint. To be probed it is a torch module; where
-    its modules lost their classes, `module_classes` has them, path -> (defining module, class), and
-    `probe_hint` says how a checkpoint that can't be probed becomes one that can.
+    An emulator may have more: `companions`, paths of files that belong to its checkpoint. To be
+    probed it is a torch module; where its modules lost their classes, `module_classes` has them, path
+    -> (defining module, class), and `probe_hint` says how a checkpoint that can't be probed becomes
+    one that can.
     """
 
     @property

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from respeval.calendar import MAX_SECONDS, Duration, Seconds, to_date, to_seconds
+from respeval.emulator import DerivedForcing
 from respeval.errors import InputError
 from respeval.grid import FloatArray, Grid
 from respeval.records import NETCDF_LOCK, check_units, lacks, on_grid, open_record
@@ -46,6 +47,7 @@ class Forcing:
     names: variables to read, in order; aliases: name -> its name in the files, where it differs.
     starts: the date of each sample's initial condition; the record must hold every time from it to
         `duration` later. repeat_year: the record is one year that is used again and again.
+    derived: those of `names` that are computed instead of read.
     ocean_only: the variable that may be missing where `ocean_fraction` is at or below the cutoff.
     """
 
@@ -62,6 +64,7 @@ class Forcing:
         roles: Mapping[str, str],
         units: Mapping[str, str],
         repeat_year: bool = False,
+        derived: Sequence[DerivedForcing] = (),
         ocean_only: str | None = None,
         ocean_fraction: str | None = None,
         ocean_cutoff: float = 0.5,
@@ -70,8 +73,10 @@ class Forcing:
         self._ocean_only, self._ocean_fraction = ocean_only, ocean_fraction
         self._ocean_cutoff = ocean_cutoff
         self._aliases = aliases
+        self._derived = {entry.name: entry for entry in derived if entry.name in names}
         self._record = on_grid(open_record(location), grid, location)
-        for name in names:
+        needed = [name for name in names if name not in self._derived]
+        for name in [*needed, *(n for entry in self._derived.values() for n in entry.needs)]:
             self._check_variable(name, roles.get(name), units.get(name, ""))
         if "time" not in self._record.dims:
             raise InputError(f"{location} has no time dimension")
@@ -89,10 +94,10 @@ class Forcing:
         if file_name not in self._record:
             raise lacks(self._location, file_name, self._record, role)
         dims = set(self._record[file_name].dims)
-        if dims not in ({"time", "lat", "lon"}, {"lat", "lon"}):
+        if dims not in ({"time", "lat", "lon"}, {"lat", "lon"}, {"time"}):
             raise InputError(
                 f"{self._location}: {file_name} has dimensions {self._record[file_name].dims}, "
-                "expected (time, lat, lon) or (lat, lon)"
+                "expected (time, lat, lon), (lat, lon) or (time)"
             )
         if self._record[file_name].dtype.kind not in "fiub":
             raise InputError(f"{self._location}: {file_name} holds no numbers")
@@ -169,17 +174,36 @@ class Forcing:
         return Window(tensor, index.reshape(needed.shape).astype(np.int64), first_step)
 
     def _load(self, rows: NDArray[np.int64], names: Sequence[str]) -> list[NDArray[Any]]:
+        """Fields [time, lat, lon] of these rows of the record, read or computed."""
+        needs = [n for name in names for n in self._needs(name)]
+        read = dict(zip(needs, self._read(rows, needs), strict=True))
+        dates: list[cftime.datetime] = []
+        if any(name in self._derived for name in names):
+            dates = [to_date(seconds, self.calendar) for seconds in self._times[rows]]
+        return [
+            self._derived[name].compute(dates, {n: read[n] for n in self._needs(name)})
+            if name in self._derived
+            else read[name]
+            for name in names
+        ]
+
+    def _needs(self, name: str) -> tuple[str, ...]:
+        return self._derived[name].needs if name in self._derived else (name,)
+
+    def _read(self, rows: NDArray[np.int64], names: Sequence[str]) -> list[NDArray[Any]]:
         contiguous = rows[-1] - rows[0] + 1 == rows.size
         chosen: Any = slice(int(rows[0]), int(rows[-1]) + 1) if contiguous else rows
         files = [self._aliases.get(name, name) for name in names]
         with NETCDF_LOCK:
-            loaded = self._record[files].isel(time=chosen, missing_dims="ignore")
-            loaded = loaded.load(scheduler="synchronous")
+            loaded = self._record[list(dict.fromkeys(files))]
+            loaded = loaded.isel(time=chosen, missing_dims="ignore").load(scheduler="synchronous")
         shape = (rows.size, *self._grid.shape)
         fields = []
         for name in files:
             field = loaded[name]
-            if "time" in field.dims:
+            if set(field.dims) == {"time"}:
+                fields.append(np.broadcast_to(field.values[:, None, None], shape))
+            elif "time" in field.dims:
                 fields.append(field.transpose("time", "lat", "lon").values)
             else:
                 fields.append(np.broadcast_to(field.transpose("lat", "lon").values, shape))

@@ -135,7 +135,7 @@ def plan_run(emulator: Emulator, case: Case, source: str) -> Plan:
     for name, (low, high) in case.bands.items():
         if not in_band(spec.grid.latitude, low, high).any():
             warnings = (*warnings, f"band {name} [{low:g}, {high:g}) holds no latitude of the grid")
-    if forcing.calendar != canonical_calendar(spec.calendar):
+    if spec.calendar and forcing.calendar != canonical_calendar(spec.calendar):
         warnings = (
             *warnings,
             f"the forcing's calendar is {forcing.calendar}, the emulator's {spec.calendar}",
@@ -163,7 +163,7 @@ def _open_forcing(spec: EmulatorSpec, case: Case, dates: Sequence[Any]) -> Forci
         aliases[name] = getattr(case.roles, role) or name
     # Where SST is prescribed, only the ocean's is read; an input of the network is read everywhere.
     inputs = [variable.name for variable in spec.forcing]
-    ocean_only = spec.surface_temperature if spec.surface_temperature not in inputs else None
+    everywhere = spec.interpolates_sst or spec.surface_temperature in inputs
     return Forcing(
         case.forcing,
         spec.required_forcing,
@@ -175,7 +175,8 @@ def _open_forcing(spec: EmulatorSpec, case: Case, dates: Sequence[Any]) -> Forci
         roles=roles,
         units=_forcing_units(spec),
         repeat_year=case.repeat == "year",
-        ocean_only=ocean_only,
+        derived=spec.derived_forcing,
+        ocean_only=None if everywhere else spec.surface_temperature,
         ocean_fraction=spec.ocean_fraction,
         ocean_cutoff=min(case.ocean_fraction_cutoff, OCEAN_CUTOFF),
     )

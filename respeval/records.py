@@ -29,18 +29,26 @@ from respeval.grid import FloatArray, Grid
 NETCDF_LOCK = threading.Lock()
 
 _CHUNK_TIMES = 32
+#: Files that tell a zarr store from another folder.
+_ZARR_FILES = ("zarr.json", ".zmetadata", ".zgroup")
 _LATITUDE_NAMES = ("lat", "latitude", "grid_yt", "y")
 _LONGITUDE_NAMES = ("lon", "longitude", "grid_xt", "x")
 
 
 def open_record(location: str) -> xr.Dataset:
-    """Open netCDF files, a glob or a zarr store lazily, dimensions named (time, lat, lon).
+    """Open netCDF files, a glob, a folder or a zarr store lazily, dimensions named (time, lat, lon).
 
+    A folder that holds *.nc files stands for all of them, as fme reads its data.
     The coordinate `time`, where there is one, is in whole seconds (see `calendar`), its CF calendar
     in the attribute `calendar` of the result. Raises InputError where nothing can be opened.
     """
     path = Path(location)
     try:
+        if path.is_dir() and not any((path / name).exists() for name in _ZARR_FILES):
+            held = sorted(str(file) for file in path.glob("*.nc"))
+            if not held:
+                raise InputError(f"{location} holds no netCDF files (*.nc) and is no zarr store")
+            return _open_files(held, location)
         if path.is_dir() or path.suffix == ".zarr":
             if not path.exists():
                 raise InputError(f"{location}: no such file or zarr store")

@@ -204,7 +204,7 @@ def test_batches_of_other_sizes_are_split_and_filled_up(
     num_members = 2 if sizes.get(0) is not None and expected == "of 1 to 2" else 4
     path = export_by_hand(tmp_path / "model.pt2", Convolution(), fields(num_members), **shapes)
     emulator: Any = open_checkpoint(path, {})
-    assert emulator.facts["batches of the network"].startswith(expected)
+    assert emulator.spec.description["batches of the network"].startswith(expected)
     for count in (1, 2, 3, 4, 5, 7, 9):
         assert torch.allclose(step(emulator, count), step(whole, count), rtol=1e-6)
 

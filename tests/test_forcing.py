@@ -16,7 +16,7 @@ import xarray as xr
 from conftest import GRID
 
 from respeval.calendar import Duration
-from respeval.emulator import Variable
+from respeval.emulator import DerivedForcing, Variable
 from respeval.errors import InputError
 from respeval.forcing import Forcing
 from respeval.grid import Grid
@@ -99,8 +99,53 @@ def test_globs_zarr_and_other_orientation_give_the_same_fields(tmp_path: Path) -
     turned = tmp_path / "turned.nc"
     renamed = dataset.isel(lat=slice(None, None, -1)).rename(lat="grid_yt", lon="grid_xt")
     renamed.transpose("grid_xt", "time", "grid_yt").to_netcdf(turned)
-    for location in (tmp_path / "parts" / "*.nc", tmp_path / "forcing.zarr", turned):
+    (tmp_path / "parts" / "notes.txt").write_text("no netCDF")
+    parts = tmp_path / "parts"
+    for location in (parts / "*.nc", parts, tmp_path / "forcing.zarr", turned):
         assert torch.equal(open_forcing(location).read(0, 20, [0], torch.float64).fields, plain)
+
+
+def test_yearly_files_in_the_layout_of_fme_are_read_as_a_folder(tmp_path: Path) -> None:
+    """Scalars of the vertical coordinate and fields without time stand in every file."""
+    dataset = conftest.forcing(num_times=20, start="2001-12-20", calendar="julian")
+    steady = {"ak_0": 1.0, "bk_0": 0.5, "ocean_fraction": dataset["ocean_fraction"]}
+    for year, rows in (("2001", slice(0, 12)), ("2002", slice(12, None))):
+        part = dataset.drop_vars("ocean_fraction").isel(time=rows).assign(steady)
+        dates = xr.decode_cf(part).convert_calendar("julian", use_cftime=True)
+        dates.to_netcdf(tmp_path / f"{year}.nc", unlimited_dims=["time"])
+    record = open_record(str(tmp_path))
+    assert record.attrs["calendar"] == "julian"
+    assert record["ak_0"].dims == ()
+    assert float(record["bk_0"]) == 0.5
+    starts = [cftime.datetime(2001, 12, 25, calendar="julian")]
+    found = open_forcing(tmp_path, 10, starts=starts).read(0, 10, [0], torch.float64)
+    expected = dataset["skin"].values[5:16]
+    np.testing.assert_allclose(found.fields[:, 2].numpy(), expected, rtol=1e-6)
+
+
+def test_a_derived_forcing_is_computed_from_dates_and_what_it_needs(tmp_path: Path) -> None:
+    """The file need not hold it, but must hold what it needs; a series in time is spread over cells."""
+    record = conftest.forcing(num_times=20).drop_vars("sunlight")
+    record["constant"] = ("time", 1000.0 + np.arange(20.0))
+    path = write(tmp_path, record)
+
+    def compute(dates: Any, fields: Any) -> Any:
+        day = np.array([date.dayofyr for date in dates], dtype=np.float64)
+        return fields["constant"] * day[:, None, None]
+
+    derived = [DerivedForcing("sunlight", ("constant",), compute)]
+    source = open_forcing(path, 5, derived=derived, starts=start_dates(3))
+    fields = source.read(1, 4, [0], torch.float64).fields
+    expected = np.array([(1000.0 + 3 + k) * (4 + k) for k in range(1, 6)])
+    assert fields.shape == (5, 3, *GRID.shape)
+    np.testing.assert_array_equal(
+        fields[:, 1].numpy(), expected[:, None, None] + np.zeros(GRID.shape)
+    )
+    np.testing.assert_array_equal(fields[:, 2].numpy(), record["skin"].values[4:9])
+    other = tmp_path / "other"
+    other.mkdir()
+    with pytest.raises(InputError, match="has no 'constant'"):
+        open_forcing(write(other, conftest.forcing(num_times=20)), 5, derived=derived)
 
 
 def test_a_year_can_be_repeated(tmp_path: Path) -> None:
@@ -232,6 +277,8 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         open_record(str(tmp_path / "*.nc"))
     with pytest.raises(InputError, match="no such file"):
         open_record(str(tmp_path / "nothing.zarr"))
+    with pytest.raises(InputError, match="holds no netCDF files .* and is no zarr store"):
+        open_record(str(tmp_path))
     broken = tmp_path / "broken.nc"
     broken.write_bytes(b"CDF\x01 and no more")
     with pytest.raises(InputError, match="can't be read as netCDF or zarr"):

@@ -11,6 +11,7 @@ import logging
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -91,7 +92,7 @@ class ExportedEmulator(NormalizedEmulator):
         self.module_classes = {
             f"network.{path}".rstrip("."): kind for path, kind in classes_of(program).items()
         }
-        self.facts = {"batches of the network": str(sizes)}
+        self.spec = replace(self.spec, description={"batches of the network": str(sizes)})
 
     def _run_network(self, inputs: torch.Tensor) -> torch.Tensor:
         parts = [

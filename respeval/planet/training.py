@@ -27,7 +27,7 @@ from respeval.checkpoints.native import (
     VariableSettings,
 )
 from respeval.emulator import CounterNoise, EmulatorSpec, Roles, Variable
-from respeval.planet.emulator import PlanetEmulator
+from respeval.planet.emulator import CALENDAR, PlanetEmulator
 from respeval.planet.samples import Sampler, Samples, SampleSettings
 
 REPORT_EVERY = 100
@@ -187,7 +187,7 @@ def make_manifest(spec: EmulatorSpec, pool: Samples, settings: TrainingSettings)
             longitude=spec.grid.longitude.tolist(),
         ),
         timestep_s=spec.timestep_s,
-        calendar=spec.calendar,
+        calendar=CALENDAR,
         prognostic=_describe(spec.prognostic),
         diagnostic=_describe(spec.diagnostic),
         forcing=_describe(spec.forcing),
