@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -15,7 +16,12 @@ from respeval.diagnostics.jackknife import (
     standard_error,
 )
 from respeval.diagnostics.scalars import DIAGNOSTICS, DiagnosticSettings, LeftOut
-from respeval.diagnostics.totals import response_of_totals
+from respeval.diagnostics.totals import (
+    STACK_DIM,
+    parts_of_stack,
+    response_of_totals,
+    stack,
+)
 from respeval.diagnostics.zonal import (
     SURFACES,
     with_area,
@@ -42,9 +48,11 @@ def diagnose(zonal: xr.Dataset, settings: DiagnosticSettings) -> xr.Dataset:
     diagnostics = _with_errors(
         totals, zonal, _read_by_diagnostics(outputs, settings), lambda core: scalars(core, settings)
     )
-    for name in outputs:
-        diagnostics.update(_with_errors(totals, zonal, [name], output_means))
-    return diagnostics
+    found = {str(name): value for name, value in diagnostics.data_vars.items()}
+    bytes_each = totals[outputs[0]].nbytes if outputs else 0
+    for part in parts_of_stack(outputs, bytes_each):
+        found |= _means_with_errors(totals, zonal, part)
+    return xr.Dataset(found)
 
 
 def diagnose_reference(maps: xr.Dataset, settings: DiagnosticSettings) -> xr.Dataset:
@@ -77,22 +85,59 @@ def output_means(response: xr.Dataset) -> xr.Dataset:
     `NAME_zonal_mean` (perturbation, …, surface, lat): the zonal response itself.
     """
     area = response["area"]
-    whole = area.sum("lat").where(area.sum("lat") > 0)
     means: dict[str, xr.DataArray] = {}
     for name, value in response.drop_vars("area").data_vars.items():
-        quantity = value.attrs.get("long_name", name)
-        mean = (value * area).where(area > 0, 0.0).sum("lat", skipna=False) / whole
-        means[f"{name}_mean"] = mean.transpose(..., "surface").assign_attrs(
-            units=value.attrs.get("units", "1"),
+        means |= _described_means(str(name), value.attrs, surface_means(value, area), value)
+    return xr.Dataset(means)
+
+
+def surface_means(value: xr.DataArray, area: xr.DataArray) -> xr.DataArray:
+    """Σ area·x / Σ area of a zonal response (…, surface, lat): (…, surface)."""
+    whole = area.sum("lat").where(area.sum("lat") > 0)
+    mean: xr.DataArray = (value * area).where(area > 0, 0.0).sum("lat", skipna=False) / whole
+    return mean.transpose(..., "surface")
+
+
+def _described_means(
+    name: str, attributes: Mapping[Hashable, Any], mean: xr.DataArray, zonal_mean: xr.DataArray
+) -> dict[str, xr.DataArray]:
+    """An output's two means under their names, with what CF wants to know of them."""
+    units, quantity = attributes.get("units", "1"), attributes.get("long_name", name)
+    return {
+        f"{name}_mean": mean.assign_attrs(
+            units=units,
             long_name=f"mean response of {quantity}",
             cell_methods="time: mean area: mean",
-        )
-        means[f"{name}_zonal_mean"] = value.transpose(..., "surface", "lat").assign_attrs(
-            units=value.attrs.get("units", "1"),
+        ),
+        f"{name}_zonal_mean": zonal_mean.transpose(..., "surface", "lat").assign_attrs(
+            units=units,
             long_name=f"zonal-mean response of {quantity}",
             cell_methods="time: mean longitude: mean",
-        )
-    return xr.Dataset(means)
+        ),
+    }
+
+
+def _means_with_errors(
+    totals: xr.Dataset, zonal: xr.Dataset, names: Sequence[str]
+) -> dict[str, xr.DataArray]:
+    """`output_means` of these outputs with the jackknife errors, all outputs at once."""
+    count, area = totals["count"], zonal["area"].compute()
+    stacked = xr.Dataset({"all": stack({name: totals[name] for name in names}), "count": count})
+    zonal_means = response_of_totals(stacked.sum(("sample", "year"), skipna=False))["all"]
+    left = response_of_totals(leave_one_out(stacked))["all"]
+    errors = standard_error(
+        xr.Dataset({"mean": surface_means(left, area), "zonal_mean": left}), occupied_units(count)
+    )
+    values = {"mean": surface_means(zonal_means, area), "zonal_mean": zonal_means}
+    found: dict[str, xr.DataArray] = {}
+    for i, name in enumerate(names):
+        mean, zonal_mean = (values[kind].isel({STACK_DIM: i}, drop=True) for kind in values)
+        for full_name, value in _described_means(name, zonal[name].attrs, mean, zonal_mean).items():
+            kind = full_name.removeprefix(f"{name}_")
+            stderr = errors[kind].isel({STACK_DIM: i}, drop=True).transpose(*value.dims)
+            found[full_name] = value.assign_attrs(ancillary_variables=f"{full_name}_stderr")
+            found[f"{full_name}_stderr"] = describe_standard_error(stderr, of=value)
+    return found
 
 
 def left_out(outputs: Iterable[str], settings: DiagnosticSettings) -> dict[str, str]:

@@ -6,7 +6,7 @@ and taken away. The response divides last. All of it works on maps and on zonal 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +17,10 @@ from respeval.errors import InputError
 
 #: The group that every perturbation is compared with.
 BASELINE = "baseline"
+
+#: The dimension of a stack of variables, and about how many bytes of it are worked on at once.
+STACK_DIM = "output"
+STACK_BYTES = 64 * 2**20
 
 #: Statistics that stand beside a variable under its name: never variables of their own.
 UNCERTAINTY_SUFFIXES = ("_stderr", "_pvalue")
@@ -37,6 +41,21 @@ def names_with_dims(dataset: xr.Dataset, dims: Sequence[str]) -> list[str]:
         for name, variable in dataset.data_vars.items()
         if set(variable.dims) == set(dims) and not str(name).endswith(UNCERTAINTY_SUFFIXES)
     ]
+
+
+def parts_of_stack(names: Sequence[str], bytes_each: int) -> Iterator[Sequence[str]]:
+    """The names in parts whose variables can be stacked within `STACK_BYTES`."""
+    length = max(1, STACK_BYTES // max(1, bytes_each))
+    for first in range(0, len(names), length):
+        yield names[first : first + length]
+
+
+def stack(variables: Mapping[str, xr.DataArray]) -> xr.DataArray:
+    """Variables of one shape as one, (output, …): most of xarray's work is by variable, not by value."""
+    first = next(iter(variables.values()))
+    values = np.stack([variable.transpose(*first.dims).values for variable in variables.values()])
+    coords = {**first.coords, STACK_DIM: list(variables)}
+    return xr.DataArray(values, coords=coords, dims=(STACK_DIM, *first.dims))
 
 
 def year_blocks(means: xr.Dataset) -> list[slice]:
