@@ -1,8 +1,8 @@
-"""Write requirements.lock: every package of the development environment at one exact version.
+"""Write a lock file: every package of an environment at one exact version.
 
-    python .ci/lock.py requirements.lock        (`make lock` calls it)
+    python .ci/lock.py requirements.lock requirements-ace.lock        (`make lock` calls it)
 
-pip resolves what pyproject.toml asks for beside the two versions that are fixed here; nothing is
+pip resolves what pyproject.toml asks for beside the versions that are fixed here; nothing is
 installed.
 """
 
@@ -27,6 +27,13 @@ HEADER = f"""\
 # but it works beside {TORCH}; that is why this file is installed with --no-deps.
 # The CUDA libraries of a CUDA build of torch are chosen by torch itself and are not listed.
 """
+ACE_HEADER = """\
+# The environment that `make ace-venv` sets up: respeval[ace], every package at one version. Written by
+# `make lock`, which calls .ci/lock.py; do not edit.
+#
+# respeval's own requirements are at the versions of requirements.lock, but torch-harmonics: fme pins
+# 0.8.0, which exists as source only.
+"""
 
 # Asked for by torch's CUDA builds only, in versions that go with it.
 CHOSEN_BY_TORCH = re.compile(r"nvidia-|cuda-|triton$")
@@ -38,12 +45,11 @@ def normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def requirements(pyproject: Path) -> list[str]:
-    """What pip can resolve: torch-harmonics would pull in a newer torch."""
+def requirements(pyproject: Path, *extras: str) -> list[str]:
+    """What the package asks for, with its extras, and what installing it needs."""
     project = tomllib.loads(pyproject.read_text())["project"]
-    asked = project["dependencies"] + project["optional-dependencies"]["dev"]
-    kept = [line for line in asked if not line.startswith("torch-harmonics")]
-    return [f"torch=={TORCH}", *kept, *BUILD_TOOLS]
+    asked = [line for extra in extras for line in project["optional-dependencies"][extra]]
+    return [f"torch=={TORCH}", *project["dependencies"], *asked, *BUILD_TOOLS]
 
 
 def resolve(asked: list[str]) -> dict[str, str]:
@@ -56,15 +62,39 @@ def resolve(asked: list[str]) -> dict[str, str]:
     return {normalized(entry["name"]): entry["version"].split("+")[0] for entry in chosen}
 
 
-def main() -> None:
-    versions = resolve(requirements(Path("pyproject.toml")))
-    versions["torch-harmonics"] = TORCH_HARMONICS
+def resolve_core(pyproject: Path) -> dict[str, str]:
+    """What pip can resolve: torch-harmonics would pull in a newer torch."""
+    asked = requirements(pyproject, "dev")
+    kept = [line for line in asked if not line.startswith("torch-harmonics")]
+    return resolve(kept) | {"torch-harmonics": TORCH_HARMONICS}
+
+
+def resolve_ace(pyproject: Path, core: dict[str, str]) -> dict[str, str]:
+    """fme's packages around respeval's own requirements at the versions of `core`.
+
+    Not around all of `core`: what some packages of fme ask for is older than that.
+    """
+    asked = requirements(pyproject, "dev", "ace")
+    names = {normalized(re.match(r"[\w.-]+", line)[0]) for line in asked}
+    shared = names & core.keys() - {"torch-harmonics"}
+    return resolve(asked + [f"{name}=={core[name]}" for name in sorted(shared)])
+
+
+def write(path: Path, header: str, versions: dict[str, str]) -> None:
     lines = [
         f"{name}=={version}"
         for name, version in sorted(versions.items())
         if not CHOSEN_BY_TORCH.match(name)
     ]
-    Path(sys.argv[1]).write_text(HEADER + "\n".join(lines) + "\n")
+    path.write_text(header + "\n".join(lines) + "\n")
+
+
+def main() -> None:
+    core_file, ace_file = map(Path, sys.argv[1:])
+    pyproject = Path("pyproject.toml")
+    core = resolve_core(pyproject)
+    write(core_file, HEADER, core)
+    write(ace_file, ACE_HEADER, resolve_ace(pyproject, core))
 
 
 if __name__ == "__main__":
