@@ -156,7 +156,9 @@ def run(
     segment: Annotated[
         str | None, _case("Period of one mean: month, year, all or 'N steps'.")
     ] = None,
-    forcing: Annotated[str | None, _case("netCDF file, glob or zarr store.")] = None,
+    forcing: Annotated[
+        str | None, _case("netCDF file, glob, folder of netCDF files, or zarr store.")
+    ] = None,
     initial_condition: Annotated[
         str | None, _case("File of initial conditions, (sample, lat, lon) with time(sample).")
     ] = None,
@@ -316,7 +318,8 @@ def gradient_probe(
     data: Annotated[
         str | None,
         typer.Option(
-            help="Consecutive states, netCDF or zarr; default: probe_data of the case file."
+            help="Consecutive states: netCDF file, glob, folder of netCDF files, or zarr store; default: "
+            "probe_data of the case file."
         ),
     ] = None,
     case: Annotated[
@@ -327,7 +330,8 @@ def gradient_probe(
         list[str] | None,
         _probe(
             "none, per_sample[:gamma=0.5,eps=0.02,max_ratio=none] or spectral_power; repeat for "
-            "several, the first is what the others are compared with. Default: none and per_sample."
+            "several, the first is what the others are compared with. Default: none and per_sample, or "
+            "none and the whitening of --loss-config."
         ),
     ] = None,
     filters: Annotated[
@@ -336,21 +340,36 @@ def gradient_probe(
     batches: Annotated[int, _probe("Number of batches.")] = 16,
     batch_size: Annotated[int, _probe("Pairs of states in a batch.")] = 8,
     ensemble: Annotated[
-        int | None, _probe("Members; default 2, and 1 for a deterministic checkpoint.")
+        int | None,
+        _probe(
+            "Members; default those of --loss-config, else 2, and 1 for a deterministic checkpoint."
+        ),
     ] = None,
     input_noise: Annotated[
         float, _probe("Standard deviation of noise on the state, in units of its normalization.")
     ] = 0.0,
     seed: Annotated[int, _probe("Seed of the drawn pairs and of the noise.")] = 0,
-    crps_weight: Annotated[float, _loss("Weight of the CRPS.")] = 0.9,
-    energy_score_weight: Annotated[float, _loss("Weight of the spectral term.")] = 0.1,
+    loss_config: Annotated[
+        Path | None,
+        _loss(
+            "YAML file with fme's loss section (type EnsembleLoss), or a training configuration that "
+            "holds it; in the place of all options below."
+        ),
+    ] = None,
+    crps_weight: Annotated[float | None, _loss("Weight of the CRPS; default 0.9.")] = None,
+    energy_score_weight: Annotated[
+        float | None, _loss("Weight of the spectral term; default 0.1.")
+    ] = None,
     finite_difference_weight: Annotated[
-        float, _loss("Weight of the CRPS of finite differences.")
-    ] = 0.0,
+        float | None, _loss("Weight of the CRPS of finite differences; default 0.")
+    ] = None,
     finite_difference_levels: Annotated[
-        int, _loss("Levels of the finite differences; each is twice as coarse.")
-    ] = 1,
-    alpha: Annotated[float, _loss("Of the almost-fair CRPS; 1 is fair.")] = 0.95,
+        int | None,
+        _loss("Levels of the finite differences, each twice as coarse; default 1."),
+    ] = None,
+    alpha: Annotated[
+        float | None, _loss("Of the almost-fair CRPS; 1 is fair; default 0.95.")
+    ] = None,
     checkpoint_activations: Annotated[
         bool,
         _compute(
@@ -376,7 +395,13 @@ def gradient_probe(
 
         for name, count in (("batches", batches), ("batch-size", batch_size), ("threads", threads)):
             check_at_least_one(name, count)
-        weights = (crps_weight, energy_score_weight, finite_difference_weight)
+        terms = {
+            "crps": crps_weight,
+            "energy_score": energy_score_weight,
+            "finite_difference_crps": finite_difference_weight,
+            "finite_difference_levels": finite_difference_levels,
+            "alpha": alpha,
+        }
         settings = {
             "num_batches": batches,
             "batch_size": batch_size,
@@ -386,7 +411,7 @@ def gradient_probe(
             "seed": seed,
             "recompute": checkpoint_activations,
         }
-        loss = (*weights, alpha, finite_difference_levels)
         opening = (parse_reader(reader), trust_checkpoint)
         sources, compute = (data, case), (device, threads)
+        loss = (terms, loss_config)
         probe_checkpoint(checkpoint, output, sources, arm, settings, loss, compute, opening)

@@ -163,18 +163,20 @@ def probe_checkpoint(
     sources: tuple[str | None, Path | None],
     arms: list[str] | None,
     options: dict[str, Any],
-    loss: tuple[Any, ...],
+    loss: tuple[dict[str, Any], Path | None],
     compute: tuple[str | None, int | None],
     opening: tuple[dict[str, Any], bool] = ({}, False),
 ) -> None:
     """`respeval gradient-probe`; sources: the data and the case, compute: device and threads.
 
+    loss: its terms where they are given, and the file of a training's loss.
     opening: the reader's options, which win over the case's, and whether the checkpoint is trusted.
     """
     device, threads = compute
     comm = connect(device)
     chosen = _Threads(threads)
-    settings = comm.together(lambda: parse_settings(arms, loss, options))
+    terms, loss_config = loss
+    settings = comm.together(lambda: parse_settings(arms, terms, options, loss_config))
     plan = comm.together(lambda: prepare_probe(checkpoint, settings, *sources, *opening))
     comm.together(lambda: check_folder(folder) if comm.is_root else None)
     chosen.choose(plan.emulator.spec, comm)

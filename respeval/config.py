@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import glob
 import hashlib
 import json
@@ -14,7 +13,6 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     field_validator,
@@ -26,6 +24,7 @@ from respeval.errors import InputError
 from respeval.grid import AreaWeights
 from respeval.perturbation import Scope
 from respeval.segments import parse_segment
+from respeval.settings_file import STRICT, first_fault, read_yaml, unknown_key, wrong_value
 
 BASELINE = "baseline"
 
@@ -34,7 +33,7 @@ Latitude = Annotated[float, Field(ge=-90, le=90)]
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = STRICT
 
 
 class UniformPerturbation(_Frozen):
@@ -212,7 +211,7 @@ def load_case(path: Path | None, overrides: Mapping[str, Any]) -> Case:
     """
     content: dict[str, Any] = {}
     if path is not None:
-        content = _resolve_paths(_read_yaml(path), path.parent.resolve())
+        content = _resolve_paths(read_yaml(path, "case file"), path.parent.resolve())
     given = {key: value for key, value in overrides.items() if value is not None}
     if any(key in given for key in _LENGTHS):
         content = {key: value for key, value in content.items() if key not in _LENGTHS}
@@ -232,43 +231,6 @@ def load_case(path: Path | None, overrides: Mapping[str, Any]) -> Case:
 
 def _mapping(value: object) -> dict[str, Any]:
     return dict(value) if isinstance(value, Mapping) else {}
-
-
-class _CaseLoader(yaml.SafeLoader):
-    """Plain data only; refuses a key that is given twice, and leaves dates as texts."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [str(key.value) for key, _ in node.value]
-        twice = sorted({key for key in keys if keys.count(key) > 1})
-        if twice:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"{twice[0]!r} is given twice", node.start_mark
-            )
-        return super().construct_mapping(node, deep)
-
-
-_CaseLoader.yaml_implicit_resolvers = {
-    first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
-    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _CaseLoader)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such case file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} can't be read ({error})") from None
-    except RecursionError:
-        raise InputError(f"{path} is no case file: it is nested too deeply") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" in line {mark.line + 1}" if mark is not None else ""
-        raise InputError(f"{path} is no YAML{line}: {getattr(error, 'problem', error)}") from None
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise InputError(f"{path} is no case file: expected lines of 'key: value'")
-    return content
 
 
 def _resolve_paths(content: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -297,9 +259,7 @@ def _absolute(location: str, folder: Path) -> str:
 
 def _explain(error: ValidationError, from_options: bool) -> str:
     """The first fault of a case in one line, with what is allowed."""
-    faults = error.errors()
-    unknown = [fault for fault in faults if fault["type"] == "extra_forbidden"]
-    first = (unknown or faults)[0]
+    first = first_fault(error)
     where = [str(part) for part in first["loc"]]
     if first["type"] == "extra_forbidden":
         return _unknown_key(where)
@@ -309,16 +269,11 @@ def _explain(error: ValidationError, from_options: bool) -> str:
             return f"{'.'.join(where)} is missing; add it"
         beside = " or a case file (case.yaml beside the checkpoint, or --case)"
         return f"{where[0]} is missing; give {option}{beside if from_options else ''}"
-    message = str(first["msg"]).removeprefix("Value error, ")
-    if not where:
-        return message
-    got = first.get("input")
-    shown = f", got {got!r}" if isinstance(got, str | int | float | bool) else ""
-    return f"{'.'.join(where)}: {message}{shown}"
+    return wrong_value(first)
 
 
 def _unknown_key(where: list[str]) -> str:
-    parent, key = where[:-1], where[-1]
+    parent = where[:-1]
     known: list[str] = []
     if not parent:
         known = list(Case.model_fields)
@@ -326,9 +281,7 @@ def _unknown_key(where: list[str]) -> str:
         known = list(RoleNames.model_fields)
     elif parent[0] == "perturbations":
         known = list(_PERTURBATIONS[parent[-1]].model_fields)
-    nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    hint = f"did you mean {nearest[0]!r}?" if nearest else f"known keys: {', '.join(known)}"
-    return f"unknown key {'.'.join(where)!r}; {hint}"
+    return unknown_key(where, known)
 
 
 def parse_perturbation(text: str) -> tuple[str, dict[str, Any]]:

@@ -16,6 +16,7 @@ from respeval.config import Case, load_case
 from respeval.emulator import Emulator, EmulatorSpec
 from respeval.errors import InputError
 from respeval.grid import SphericalTransform
+from respeval.loss_config import load_loss_config
 from respeval.loss_probe.arms import Arm, PerSample, Plain, parse_arms
 from respeval.loss_probe.filters import SpectralFilter, select_filters
 from respeval.loss_probe.gradients import Ensemble, Normalization
@@ -34,6 +35,7 @@ class ProbeSettings:
 
     input_noise: standard deviation of noise on the state, in units of the normalization.
     filters: glob over names of filters, None for all. recompute: see `Probe`.
+    loss_config: the file that the loss came from, if there was one.
     """
 
     arms: tuple[Arm, ...] = DEFAULT_ARMS
@@ -45,23 +47,53 @@ class ProbeSettings:
     seed: int = 0
     weights: LossWeights = field(default_factory=LossWeights)
     recompute: bool = False
+    loss_config: Path | None = None
+
+
+#: Field of `LossWeights` -> the option that sets it.
+LOSS_OPTIONS = {
+    "crps": "--crps-weight",
+    "energy_score": "--energy-score-weight",
+    "finite_difference_crps": "--finite-difference-weight",
+    "finite_difference_levels": "--finite-difference-levels",
+    "alpha": "--alpha",
+}
 
 
 def parse_settings(
-    arms: Sequence[str] | None, loss: tuple[Any, ...], options: Mapping[str, Any]
+    arms: Sequence[str] | None,
+    loss: Mapping[str, Any],
+    options: Mapping[str, Any],
+    loss_config: Path | None = None,
 ) -> ProbeSettings:
-    """Settings from the command line's texts and numbers; loss: arguments of `LossWeights`.
+    """Settings from the command line's texts and numbers.
 
+    loss: fields of `LossWeights`, None where they were not given. loss_config: file with a training's
+    loss, which stands for all of them; arms and the number of members in `options` win over its own.
     Raises InputError that says what is allowed.
     """
-    parsed = parse_arms(list(arms)) if arms else DEFAULT_ARMS
-    try:
-        weights = LossWeights(*loss)
-    except ValueError as error:
-        raise InputError(f"the loss: {error}") from None
+    options = dict(options)
+    given = {name: value for name, value in loss.items() if value is not None}
+    chosen = DEFAULT_ARMS
+    if loss_config is not None:
+        if given:
+            raise InputError(
+                f"--loss-config {loss_config} states the whole loss: leave out "
+                f"{', '.join(LOSS_OPTIONS[name] for name in given)}, or the file"
+            )
+        training = load_loss_config(loss_config)
+        weights, chosen = training.weights, training.arms
+        if options.get("num_members") is None:
+            options["num_members"] = training.num_members
+    else:
+        try:
+            weights = LossWeights(**given)
+        except ValueError as error:
+            raise InputError(f"the loss: {error}") from None
+    parsed = parse_arms(list(arms)) if arms else chosen
     if not 0 <= options.get("seed", 0) < 2**63:
         raise InputError(f"--seed {options['seed']}: expected a whole number from 0 to 2**63 - 1")
-    return ProbeSettings(arms=parsed, weights=weights, **options)
+    return ProbeSettings(arms=parsed, weights=weights, loss_config=loss_config, **options)
 
 
 @dataclass(frozen=True)
@@ -115,12 +147,7 @@ def plan_probe(
         raise InputError(f"{checkpoint}: {spec.architecture} has no weights to probe")
     filters = select_filters(emulator, settings.filters, str(checkpoint))
     ensemble = _ensemble(spec, settings, checkpoint)
-    num_levels = settings.weights.finite_difference_levels
-    most = (spec.grid.num_lat - 1).bit_length()
-    if num_levels > most:
-        raise InputError(
-            f"--finite-difference-levels {num_levels}: {spec.grid.num_lat} latitudes allow at most {most}"
-        )
+    _check_loss(spec, settings)
     try:
         transform_of(spec)
     except ValueError as error:
@@ -135,6 +162,24 @@ def plan_probe(
     )
     Normalization(spec, torch.float32, torch.device("cpu"))
     return ProbePlan(checkpoint, location, emulator, tuple(filters), pairs, ensemble, settings)
+
+
+def _check_loss(spec: EmulatorSpec, settings: ProbeSettings) -> None:
+    """Raise InputError where the loss asks for what the emulator's outputs do not have."""
+    source = f"{settings.loss_config}: " if settings.loss_config else ""
+    num_levels = settings.weights.finite_difference_levels
+    most = (spec.grid.num_lat - 1).bit_length()
+    if num_levels > most:
+        name = "finite_difference_crps_levels" if source else "--finite-difference-levels"
+        raise InputError(
+            f"{source}{name} {num_levels}: {spec.grid.num_lat} latitudes allow at most {most}"
+        )
+    scored = [variable.name for variable in spec.loss_outputs]
+    unknown = [name for name in settings.weights.variables if name not in scored]
+    if unknown:
+        raise InputError(
+            f"{source}weights: the loss scores no {', '.join(unknown)} (it scores: {', '.join(scored)})"
+        )
 
 
 def _ensemble(spec: EmulatorSpec, settings: ProbeSettings, checkpoint: Path) -> Ensemble:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 import xarray as xr
 from torch import nn
@@ -51,7 +52,7 @@ def run_probe(plan: ProbePlan, comm: Comm, reporter: ProbeReporter) -> ProbeSums
     sums = ProbeSums(
         pairs.num_batches,
         pairs.batch_size,
-        len(spec.outputs),
+        len(spec.loss_outputs),
         probe.arms,
         probe.filters,
         probe.transform.lmax,
@@ -127,14 +128,17 @@ class ProbeFiles:
 def write_probe(plan: ProbePlan, sums: ProbeSums, folder: Path) -> ProbeFiles:
     """Write gradient_profile.nc, summary.json and the figure.
 
-    Raises InputError where a loss is not finite.
+    Raises InputError where a loss or a gradient is not finite.
     """
     settings = plan.settings
     arms = [str(arm) for arm in settings.arms]
     profile = make_profile(sums, plan.filters, settings.arms)
+    has_weights = np.isfinite(profile.weight_rms)
     for i, arm in enumerate(arms):
-        if not bool(torch.isfinite(torch.from_numpy(profile.loss[i])).all()):
-            raise InputError(f"{plan.checkpoint}: the loss of arm {arm} is not finite")
+        found = {"loss": profile.loss[i], "gradient": profile.batch_square[i][:, has_weights]}
+        for what, values in found.items():
+            if not np.isfinite(values).all():
+                raise InputError(f"{plan.checkpoint}: the {what} of arm {arm} is not finite")
     layers = [entry.name for entry in plan.filters]
     dataset = profile_dataset(profile, arms, layers, _provenance(plan))
     write_netcdf(dataset, folder / PROFILE)
@@ -146,14 +150,20 @@ def write_probe(plan: ProbePlan, sums: ProbeSums, folder: Path) -> ProbeFiles:
 
 
 def _provenance(plan: ProbePlan) -> dict[str, object]:
-    settings, weights = plan.settings, plan.settings.weights
+    settings = plan.settings
+    weights, file = settings.weights, settings.loss_config
     return {
         "checkpoint": plan.checkpoint.name,
         "checkpoint_sha256": checkpoint_digest(plan.checkpoint, plan.emulator),
         "data": plan.location,
         "batches": f"{settings.num_batches} of {settings.batch_size}, drawn with seed {settings.seed}",
         "ensemble": f"{plan.ensemble.num_members} members, input noise {plan.ensemble.input_noise:g}",
-        "loss_terms": f"{weights.crps:g} CRPS (alpha {weights.alpha:g}) + {weights.energy_score:g} energy "
-        f"score + {weights.finite_difference_crps:g} finite-difference CRPS",
+        "loss_terms": str(weights),
+        **({"loss_config": file.name} if file else {}),
+        **({"loss_variable_weights": _listed(weights.variables)} if weights.variables else {}),
         "history": f"{datetime.now(UTC).isoformat(timespec='seconds')} respeval gradient-probe",
     }
+
+
+def _listed(weights: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {weight:g}" for name, weight in weights.items())

@@ -38,7 +38,9 @@ ROWS = [
     "loss_probe",
     "plotting",
     "planet",
+    "settings_file",
     "config",
+    "loss_config",
     "options",
     "preflight",
     "rollout",
@@ -221,16 +223,35 @@ def test_diagnostics_import_no_torch_through_others() -> None:
     )
 
 
-def locked_versions() -> dict[str, Version]:
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
+#: Lock file -> the extras that it is made for.
+LOCKS = {"requirements.lock": ["dev"], "requirements-ace.lock": ["dev", "ace"]}
+
+
+def locked_versions(file: str) -> dict[str, Version]:
+    lines = (ROOT / file).read_text().splitlines()
     pairs = [line.split("==") for line in lines if not line.startswith("#")]
     return {name: Version(number) for name, number in pairs}
 
 
-def test_lock_satisfies_pyproject() -> None:
-    """`make lock` was run after the last change of dependencies."""
-    locked = locked_versions()
+def required(*extras: str) -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    asked = map(Requirement, project["dependencies"] + project["optional-dependencies"]["dev"])
-    unmet = [str(r) for r in asked if locked.get(r.name.lower(), Version("0")) not in r.specifier]
+    parts = [project["dependencies"], *(project["optional-dependencies"][name] for name in extras)]
+    return [Requirement(line) for part in parts for line in part]
+
+
+@pytest.mark.parametrize(("file", "extras"), LOCKS.items())
+def test_lock_satisfies_pyproject(file: str, extras: list[str]) -> None:
+    """`make lock` was run after the last change of dependencies."""
+    locked = locked_versions(file)
+    unmet = [
+        str(r)
+        for r in required(*extras)
+        if locked.get(r.name.lower(), Version("0")) not in r.specifier
+    ]
     assert unmet == []
+
+
+def test_locks_agree_on_what_respeval_imports() -> None:
+    core, ace = (locked_versions(file) for file in LOCKS)
+    own = {requirement.name.lower() for requirement in required()}
+    assert {name for name in own if core[name] != ace[name]} == {"torch-harmonics"}

@@ -42,6 +42,12 @@ def foreign(module: str, **parameters: tuple[int, ...]) -> nn.Module:
     return made  # type: ignore[no-any-return]
 
 
+def modulus(*shape: int, separable: bool = False) -> nn.Module:
+    made = foreign(MODULUS, weight=shape)
+    made.separable = separable  # type: ignore[assignment]
+    return made
+
+
 def core_filter() -> nn.Module:
     spectral = pytest.importorskip("torch_harmonics.spectral_convolution", exc_type=ImportError)
     grids = {"grid_in": "legendre-gauss", "grid_out": "legendre-gauss"}
@@ -66,8 +72,9 @@ MODULUS = "fme.ace.models.modulus.s2convolutions"
         ),
         (core_filter, 3, (), [2 * 2 * 2 * 3] * 8),
         (lambda: foreign(ACE, weight=(1, 7, 4, 4, 2)), 1, (), [32] * 7),
-        (lambda: foreign(MODULUS, weight=(4, 4, 7, 2)), 2, (), [32] * 7),
-        (lambda: foreign(MODULUS, weight=(4, 4, 7, 5, 2)), 2, (3,), [32, 64, 96, 128, *[160] * 3]),
+        (lambda: modulus(4, 4, 7, 2), 2, (), [32] * 7),
+        (lambda: modulus(4, 4, 7, 5, 2), 2, (3,), [32, 64, 96, 128, *[160] * 3]),
+        (lambda: modulus(4, 7, 2, separable=True), 1, (), [8] * 7),
     ],
 )
 def test_every_layout_of_filters_is_summed_over_all_but_the_degree(
@@ -83,6 +90,11 @@ def test_every_layout_of_filters_is_summed_over_all_but_the_degree(
         if all(place[order] <= degree for order in orders):
             expected[degree] += abs(values[place]) ** 2
     np.testing.assert_allclose(entry.square_by_degree(entry.parameter), expected, rtol=1e-6)
+
+
+def test_a_filter_that_does_not_say_whether_it_is_separable_is_not_guessed() -> None:
+    """(in, l, m, 2) or (in, out, l, 2): a module that was exported has lost what tells them apart."""
+    assert find_filters(foreign(MODULUS, weight=(4, 7, 7, 2))) == []
 
 
 def test_low_rank_updates_of_ace_are_filters_too() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -21,6 +22,7 @@ from respeval.comm import Comm
 from respeval.config import load_case
 from respeval.console import SilentProbeReporter, probe_table
 from respeval.emulator import CounterNoise
+from respeval.errors import InputError
 from respeval.grid import Grid, SphericalTransform
 from respeval.loss_probe.arms import PerSample, Plain, SpectralPower, parse_arms
 from respeval.loss_probe.loss import LossWeights, ensemble_loss
@@ -68,7 +70,7 @@ def command(*arguments: object) -> Any:
 
 
 def loop_step(emulator: NativeEmulator, record: xr.Dataset, row: int, member: int) -> torch.Tensor:
-    """Normalized outputs of one trajectory."""
+    """Outputs of one trajectory, physical units."""
 
     def fields(names: Any, at: int) -> torch.Tensor:
         values = [
@@ -78,13 +80,12 @@ def loop_step(emulator: NativeEmulator, record: xr.Dataset, row: int, member: in
         return torch.from_numpy(np.stack(values)).float()[None]
 
     spec = emulator.spec
-    outputs = emulator.step(
+    return emulator.step(
         fields([v.name for v in spec.prognostic], row),
         fields(spec.required_forcing, row),
         fields(spec.required_forcing, row + 1),
         CounterNoise(0, [(row, member)], 0),
-    )
-    return emulator.normalize_outputs(outputs)[0]
+    )[0]
 
 
 def loop_target(emulator: NativeEmulator, record: xr.Dataset, rows: Any) -> torch.Tensor:
@@ -110,6 +111,7 @@ def test_gradients_are_those_of_one_arm_at_a_time_with_a_fresh_forward(folder, n
                 [loop_step(emulator, record, int(r), m) for r in rows] for m in range(num_members)
             ]
             ensemble = torch.stack([torch.stack(samples) for samples in members])
+            ensemble = emulator.normalize_outputs(ensemble)
             loss = ensemble_loss(ensemble, loop_target(emulator, record, rows), transform, arm)
             loss.backward()
             losses.append(loss.item())
@@ -123,6 +125,32 @@ def test_gradients_are_those_of_one_arm_at_a_time_with_a_fresh_forward(folder, n
         spread = np.sqrt((abs(vectors - mean) ** 2).sum(axis=(0, 3)) / (len(losses) - 1))
         snr = np.linalg.norm(mean, axis=-1) / spread
         np.testing.assert_allclose(profile.grad_snr[a], snr, rtol=1e-3)
+
+
+def test_the_loss_scores_the_outputs_of_its_own_normalization_in_its_units(
+    folder, tmp_path
+) -> None:
+    """Two outputs of four, in other units than the network's; the others need no target."""
+    units = {"skin": (270.0, 2.0), "air_temperature_1": (290.0, 5.0)}
+    emulator, record = load_checkpoint(folder / "tiny.pt"), training()
+    emulator.spec = dataclasses.replace(emulator.spec, loss_normalization=units)
+    record.drop_vars("rain").to_netcdf(tmp_path / "training.nc")
+    weights = LossWeights(crps=1.0, energy_score=0.0)
+    settings = ProbeSettings(arms=(Plain(),), num_batches=2, batch_size=3, weights=weights)
+    location = str(tmp_path / "training.nc")
+    plan = plan_probe(emulator, settings, location, None, folder / "tiny.pt")
+    profile = make_profile(
+        run_probe(plan, Comm(), SilentProbeReporter()), plan.filters, settings.arms
+    )
+    names = [v.name for v in emulator.spec.outputs]
+    for b, rows in enumerate(plan.pairs.rows):
+        errors = []
+        for row in rows:
+            outputs = loop_step(emulator, record, int(row), 0).detach().numpy()
+            for name, (_, scale) in units.items():
+                target = record[name].values[row + 1]
+                errors.append(np.abs(outputs[names.index(name)] - target) / scale)
+        np.testing.assert_allclose(profile.loss[0, b], np.mean(errors), rtol=1e-5)
 
 
 def test_recomputing_gives_the_same_as_keeping_the_graph(folder) -> None:
@@ -173,6 +201,8 @@ def done(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = command(folder / "noisy.pt", "-o", out, *arms, "--batches", 5, "--batch-size", 3)
     assert result.exit_code == 0, result.output
     assert "log-log slope" in result.output
+    loss = "loss: 0.9 CRPS (alpha 0.95) + 0.1 energy score + 0 finite-difference CRPS\n"
+    assert loss in result.output
     return out
 
 
@@ -302,6 +332,74 @@ def test_a_wrong_option_is_refused_in_one_line(folder, tmp_path, options, messag
     assert len(result.stderr.splitlines()) == 1
 
 
+LOSS = """
+stepper_training:
+  n_ensemble: 2
+  loss:
+    type: EnsembleLoss
+    weights: {rain: 0.5}
+    kwargs:
+      crps_weight: 0.1
+      energy_score_weight: 0.9
+      energy_score_whitening: {kind: per_sample, exponent: 1.0}
+"""
+
+
+def test_the_loss_of_a_training_s_configuration_is_probed(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "train.yaml"
+    path.write_text(LOSS)
+    size, out = ["--batches", 2, "--batch-size", 3], tmp_path / "out"
+    done = command(folder / "noisy.pt", "-o", out, "--loss-config", path, *size)
+    assert done.exit_code == 0, done.output
+    weights = LossWeights(0.1, 0.9, alpha=1.0, variables={"rain": 0.5})
+    arms = (Plain(), PerSample(gamma=1.0))
+    _, same = probe(folder / "noisy.pt", arms=arms, weights=weights, num_batches=2, batch_size=3)
+    _, other = probe(
+        folder / "noisy.pt",
+        arms=arms,
+        weights=dataclasses.replace(weights, variables={}),
+        num_batches=2,
+        batch_size=3,
+    )
+    with xr.open_dataset(out / "gradient_profile.nc") as profile:
+        assert list(profile["arm"].values) == ["none", "per_sample:gamma=1.0"]
+        np.testing.assert_array_equal(profile["grad_rms"], same.grad_rms)
+        np.testing.assert_array_equal(profile["target_amplitude"], other.target_amplitude)
+        assert (profile["loss"].values < other.loss).all()
+        assert profile.attrs["loss_config"] == "train.yaml"
+        assert profile.attrs["loss_variable_weights"] == "rain 0.5"
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        (LOSS, ["--alpha", "0.9"], "states the whole loss: leave out --alpha, or the file"),
+        (LOSS, [], "is deterministic, so its 2 members would be equal"),
+        ("type: MSE", [], "the loss is MSE, which respeval can't score"),
+        (
+            "{type: EnsembleLoss, weights: {snow: 1}}",
+            [],
+            "weights: the loss scores no snow (it scores: air_temperature_0, air_temperature_1, skin, rain)",
+        ),
+        (
+            "{type: EnsembleLoss, kwargs: {finite_difference_crps_levels: 4}}",
+            [],
+            "finite_difference_crps_levels 4: 8 latitudes allow at most 3",
+        ),
+    ],
+)
+def test_a_loss_that_does_not_fit_is_refused_in_one_line(
+    folder, tmp_path, text, options, message
+) -> None:
+    path = tmp_path / "loss.yaml"
+    path.write_text(text)
+    given = ["--loss-config", path, *options]
+    result = command(folder / "tiny.pt", "-o", tmp_path / "out", *given)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
 def one_time(record: xr.Dataset) -> xr.Dataset:
     return record.isel(time=slice(0, 1))
 
@@ -345,6 +443,19 @@ def test_data_that_does_not_fit_is_refused_in_one_line(folder, tmp_path, change,
     result = command(folder / "tiny.pt", "-o", tmp_path / "out", *arguments)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_numbers_that_are_none_are_not_written(folder: Path, tmp_path: Path, what: str) -> None:
+    settings = ProbeSettings(num_batches=2, batch_size=2)
+    name = folder / "tiny.pt"
+    plan = plan_probe(load_checkpoint(name), settings, str(folder / "training.nc"), None, name)
+    sums = run_probe(plan, Comm(), SilentProbeReporter())
+    broken = sums.loss if what == "loss" else sums.filter_square[1]
+    broken[1, 0] = torch.nan
+    with pytest.raises(InputError, match=f"the {what} of arm per_sample is not finite"):
+        write_probe(plan, sums, tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_data_the_option_is_named(folder, tmp_path) -> None:

@@ -52,6 +52,14 @@ class ConsoleProbeReporter:
             + ("" if members > 1 else ", so no score has a spread term"),
             highlight=False,
         )
+        spec, file = plan.emulator.spec, settings.loss_config
+        left = [v.name for v in spec.outputs if v not in spec.loss_outputs]
+        self._console.print(
+            f"loss: {settings.weights}"
+            + (f", from {file}" if file else "")
+            + (f"; without {', '.join(left)}" if left else ""),
+            highlight=False,
+        )
         # Batches are dealt in turn, so the root's last one is the last but a few of all.
         self._total = -(-pairs.num_batches // self._num_processes)
         self._done = 0

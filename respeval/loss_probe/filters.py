@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 import torch
@@ -18,15 +18,24 @@ class FilterLayout:
     """How a filter's weights are laid out.
 
     degree_axis: the axis of l. orders_follow: further axes after it, if there are any, run over
-        orders m. real_pairs: the last axis, of size 2, holds real and imaginary parts.
+        orders m.
+    real_pairs: the last axis, of size 2, holds real and imaginary parts.
+    operator: the module's `operator_type` for which there is such an axis; empty for any.
+    maybe_separable: whether there is one axis of channels less before l in modules that say
+        `separable` of themselves.
     """
 
     degree_axis: int
     orders_follow: bool = False
     real_pairs: bool = False
+    operator: str = ""
+    maybe_separable: bool = False
 
 
 _ACE = FilterLayout(1, real_pairs=True)
+_MODULUS = FilterLayout(2, orders_follow=True, real_pairs=True, maybe_separable=True)
+_MAKANI_GROUPS = FilterLayout(3, orders_follow=True, maybe_separable=True)
+_BY_DEGREE = FilterLayout(0, real_pairs=True, operator="l-dependant")
 
 #: (module that defines the class, class, parameter) -> layout. A table, because an axis can't be
 #: told by its size: channels may be as many as degrees.
@@ -37,14 +46,32 @@ LAYOUTS: dict[tuple[str, str, str], FilterLayout] = {
     ),
     # (groups, in, out, l), complex
     ("torch_harmonics.spectral_convolution", "SpectralConvS2", "weight"): FilterLayout(3),
-    # ACE: (groups, l, out, in, 2) and its low-rank updates; before that (in, out, l[, m], 2)
+    # ACE: (groups, l, out, in, 2) and its low-rank updates
     ("fme.core.models.conditional_sfno.s2convolutions", "SpectralConvS2", "weight"): _ACE,
     ("fme.core.models.conditional_sfno.s2convolutions", "SpectralConvS2", "lora_A"): _ACE,
     ("fme.core.models.conditional_sfno.s2convolutions", "SpectralConvS2", "lora_B"): _ACE,
-    ("fme.ace.models.modulus.s2convolutions", "SpectralConvS2", "weight"): FilterLayout(
-        2, orders_follow=True, real_pairs=True
-    ),
+    # ACE's older networks: (in[, out], l[, m], 2), or factors of such a tensor
+    ("fme.ace.models.modulus.s2convolutions", "SpectralConvS2", "weight"): _MODULUS,
+    ("fme.ace.models.makani.spectral_convolution", "SpectralConv", "weight"): _MODULUS,
+    ("fme.ace.models.makani.spectral_convolution", "FactorizedSpectralConv", "weight"): _MODULUS,
+    # and their layers between coefficients: (l, in, out, 2), lists of them, or without a degree
+    ("fme.ace.models.modulus.s2convolutions", "SpectralAttentionS2", "w"): _BY_DEGREE,
+    ("fme.ace.models.modulus.s2convolutions", "SpectralAttentionS2", "wout"): _BY_DEGREE,
+    # (groups, in[, out], l[, m]), complex: ACE's "makani-linear", and FourCastNet 3
+    (
+        "fme.core.models.conditional_sfno.makani.spectral_convolution",
+        "SpectralConv",
+        "weight",
+    ): _MAKANI_GROUPS,
+    (
+        "fme.ace.models.makani_fcn3.models.common.spectral_convolution",
+        "SpectralConv",
+        "weight",
+    ): _MAKANI_GROUPS,
 }
+
+#: Class of a tensor that tltorch keeps as factors -> the axis of l in the factor that holds it.
+FACTORS: dict[str, int] = {"ComplexCPTensor": 0, "ComplexTTTensor": 1}
 
 
 @dataclass(frozen=True)
@@ -107,13 +134,45 @@ def _kind(network: nn.Module, path: str, module: nn.Module) -> tuple[str, str]:
 def _filters(network: nn.Module) -> Iterator[SpectralFilter]:
     for path, module in network.named_modules():
         kind = _kind(network, path, module)
-        for name, parameter in module.named_parameters(prefix=path, recurse=False):
-            layout = LAYOUTS.get((*kind, name.rpartition(".")[2]))
-            if layout is None:
-                continue
-            last = parameter.ndim - layout.real_pairs
-            orders = range(layout.degree_axis + 1, last) if layout.orders_follow else ()
-            yield SpectralFilter(name, parameter, layout.degree_axis, tuple(orders))
+        for (where, name, attribute), layout in LAYOUTS.items():
+            axis = _degree_axis(module, layout) if (where, name) == kind else None
+            if axis is not None:
+                found = replace(layout, degree_axis=axis)
+                held = getattr(module, attribute, None)
+                yield from _held_filters(f"{path}.{attribute}".lstrip("."), held, found)
+
+
+def _degree_axis(module: nn.Module, layout: FilterLayout) -> int | None:
+    """The axis of l in a module's weights; None where there is none or the module does not say it."""
+    # Some builders put a plain Fourier transform in the place of the spherical one.
+    if "FFT" in type(getattr(module, "inverse_transform", None)).__name__:
+        return None
+    if layout.operator and getattr(module, "operator_type", None) != layout.operator:
+        return None
+    if not layout.maybe_separable:
+        return layout.degree_axis
+    separable = getattr(module, "separable", None)  # an exported module has lost it
+    return None if separable is None else layout.degree_axis - bool(separable)
+
+
+def _held_filters(name: str, held: object, layout: FilterLayout) -> Iterator[SpectralFilter]:
+    """The filters of one attribute: a parameter, a list of them, or a tensor that is kept as factors."""
+    if isinstance(held, nn.Parameter):
+        orders: tuple[int, ...] = ()
+        if layout.orders_follow:
+            orders = tuple(range(layout.degree_axis + 1, held.ndim - layout.real_pairs))
+        yield SpectralFilter(name, held, layout.degree_axis, orders)
+    elif isinstance(held, nn.ParameterList):
+        for i, entry in enumerate(held):
+            yield from _held_filters(f"{name}.{i}", entry, layout)
+    elif isinstance(held, nn.Module):
+        parameters = dict(held.named_parameters())
+        factor = f"factors.factor_{layout.degree_axis}"
+        if type(held).__name__ == "ComplexDenseTensor":
+            yield from _held_filters(f"{name}.tensor", parameters["tensor"], layout)
+        elif type(held).__name__ in FACTORS:
+            axis = FACTORS[type(held).__name__]
+            yield SpectralFilter(f"{name}.{factor}", parameters[factor], axis)
 
 
 def select_filters(network: nn.Module, pattern: str | None, source: str) -> list[SpectralFilter]:

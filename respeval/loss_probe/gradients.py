@@ -21,23 +21,40 @@ _INPUT_NOISE_STEP = 1
 
 
 class Normalization:
-    """Outputs in units of their normalization: (x - mean) / scale, [..., output, lat, lon].
+    """Outputs in the loss's units: (x - mean) / scale, [..., loss output, lat, lon].
 
+    names: of the loss outputs; state_scale: of the prognostic variables in the network's own units,
+    [prognostic, 1, 1].
     Raises InputError where the emulator does not say an output's.
     """
 
     def __init__(self, spec: EmulatorSpec, dtype: torch.dtype, device: torch.device) -> None:
-        names = [variable.name for variable in spec.outputs]
-        missing = [name for name in names if name not in spec.normalization]
+        names = [variable.name for variable in spec.loss_outputs]
+        units = spec.loss_normalization or spec.normalization
+        state = [variable.name for variable in spec.prognostic]
+        missing = [n for n in names if n not in units]
+        missing += [n for n in state if n not in spec.normalization and n not in missing]
         if missing:
             raise InputError(f"the checkpoint has no normalization of {', '.join(missing)}")
-        means = [torch.as_tensor(spec.normalization[name][0], dtype=dtype) for name in names]
+
+        def column(scales: list[float]) -> torch.Tensor:
+            return torch.tensor(scales, dtype=dtype)[:, None, None].to(device)
+
+        means = [torch.as_tensor(units[name][0], dtype=dtype) for name in names]
         fields = [mean.expand(spec.grid.shape) for mean in means]
-        scales = torch.tensor([float(spec.normalization[name][1]) for name in names], dtype=dtype)
         self.mean = torch.stack(fields).to(device, dtype)
-        self.scale = scales[:, None, None].to(device, dtype)
+        self.scale = column([float(units[name][1]) for name in names])
+        self.state_scale = column([float(spec.normalization[name][1]) for name in state])
+        self.names = tuple(names)
+        outputs = [variable.name for variable in spec.outputs]
+        self._scored = None if names == outputs else [outputs.index(name) for name in names]
+
+    def predicted(self, outputs: torch.Tensor) -> torch.Tensor:
+        """What the loss scores of all outputs, [..., output, lat, lon], normalized."""
+        return self(outputs if self._scored is None else outputs[..., self._scored, :, :])
 
     def __call__(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Normalized, of the outputs that the loss scores."""
         return (outputs - self.mean) / self.scale
 
 
@@ -57,7 +74,7 @@ class Ensemble:
 class ArmGradients:
     """One arm's loss of a batch and its gradients.
 
-    output: dL/d(normalized output), [member, sample, output, lat, lon].
+    output: dL/d(normalized output), [member, sample, loss output, lat, lon].
     filters: dL/d(weights) of every filter, of the shape of its parameter.
     """
 
@@ -68,7 +85,7 @@ class ArmGradients:
 
 @dataclass(frozen=True)
 class BatchGradients:
-    """target: coefficients [sample, output, l, m]; arms: in the order of the probe's."""
+    """target: coefficients [sample, loss output, l, m]; arms: in the order of the probe's."""
 
     target: torch.Tensor
     arms: list[ArmGradients]
@@ -92,7 +109,7 @@ class Probe:
     recompute: bool = False
 
     def predict(self, batch: Batch, chosen: Sequence[tuple[int, int]]) -> torch.Tensor:
-        """Normalized outputs of (sample, member) pairs, [chosen, output, lat, lon].
+        """Normalized outputs of (sample, member) pairs, [chosen, loss output, lat, lon].
 
         Noise depends on the seed, the sample's row in the record and the member, on nothing else.
         """
@@ -101,11 +118,11 @@ class Probe:
         state, seed = batch.state[samples], self.ensemble.seed
         if self.ensemble.input_noise:
             noise = CounterNoise(seed, streams, _INPUT_NOISE_STEP, state.device)
-            scale = self.ensemble.input_noise * self.normalize.scale[: state.shape[1]]
+            scale = self.ensemble.input_noise * self.normalize.state_scale
             state = state + scale * noise.normal(*state.shape[1:]).to(state)
         noise = CounterNoise(seed, streams, 0, state.device)
         forcing, next_forcing = batch.forcing[samples], batch.next_forcing[samples]
-        return self.normalize(self.emulator.step(state, forcing, next_forcing, noise))
+        return self.normalize.predicted(self.emulator.step(state, forcing, next_forcing, noise))
 
     def gradients(self, batch: Batch) -> BatchGradients:
         """Losses and gradients of all arms on one batch.
@@ -122,7 +139,8 @@ class Probe:
         members = fields.detach().reshape(shape).requires_grad_()
         with torch.enable_grad():
             target = self.normalize(batch.target)
-            scored = ScoredEnsemble(members, target, self.transform, self.weights)
+            weights = self.weights.of_variables(self.normalize.names)
+            scored = ScoredEnsemble(members, target, self.transform, self.weights, weights)
             losses = [scored.loss(arm) for arm in self.arms]
         outputs = [
             torch.autograd.grad(loss.total, members, retain_graph=i + 1 < len(losses))[0]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 
@@ -22,6 +23,8 @@ class LossWeights:
     """Weights of the loss's terms; the defaults are ACE's ensemble loss.
 
     alpha: of the almost-fair CRPS. finite_difference_levels: of the finite-difference CRPS.
+    variables: name of an output -> what its prediction and target are multiplied with, in
+        normalized units, in every term; 1 for those that are not named.
     """
 
     crps: float = 0.9
@@ -29,6 +32,7 @@ class LossWeights:
     finite_difference_crps: float = 0.0
     alpha: float = 0.95
     finite_difference_levels: int = 1
+    variables: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         weights = (self.crps, self.energy_score, self.finite_difference_crps)
@@ -41,6 +45,22 @@ class LossWeights:
             raise ValueError(f"alpha must lie in [0, 1], got {self.alpha}")
         if self.finite_difference_levels < 1:
             raise ValueError("finite_difference_levels must be at least 1")
+        for name, weight in self.variables.items():
+            if not 0.0 <= weight < float("inf"):
+                raise ValueError(f"the weight of {name} must not be negative, got {weight:g}")
+
+    def __str__(self) -> str:
+        return (
+            f"{self.crps:g} CRPS (alpha {self.alpha:g}) + {self.energy_score:g} energy score + "
+            f"{self.finite_difference_crps:g} finite-difference CRPS"
+        )
+
+    def of_variables(self, names: Sequence[str]) -> torch.Tensor | None:
+        """Weights of these outputs, [output, 1, 1], float64; None where all are 1."""
+        weights = [float(self.variables.get(name, 1.0)) for name in names]
+        if all(weight == 1.0 for weight in weights):
+            return None
+        return torch.tensor(weights, dtype=torch.float64)[:, None, None]
 
 
 @dataclass(frozen=True)
@@ -66,6 +86,8 @@ class ScoredEnsemble:
 
     ensemble: [member, sample, variable, lat, lon]; target: [sample, variable, lat, lon]; both in
         normalized units and in the precision of `transform`. Gradients flow into the ensemble.
+    of_variables: weights of the variables, [variable, 1, 1]; None where all are 1.
+    target_coefficients: of the target without these weights, [sample, variable, l, m].
     Grid-space scores are plain means over cells, as ACE has them, not weighted by area.
     """
 
@@ -75,11 +97,16 @@ class ScoredEnsemble:
         target: torch.Tensor,
         transform: SphericalTransform,
         weights: LossWeights,
+        of_variables: torch.Tensor | None = None,
     ) -> None:
         self._weights = weights
         self._num_lat, self._num_lon = (int(size) for size in target.shape[-2:])
+        self.target_coefficients = self._target = transform.forward(target)
+        if of_variables is not None:
+            of_variables = of_variables.to(target)
+            ensemble, target = of_variables * ensemble, of_variables * target
+            self._target = of_variables * self._target
         self._ensemble = transform.forward(ensemble)
-        self.target_coefficients = transform.forward(target)
         self._shared = weights.crps * crps(ensemble, target, weights.alpha).mean()
         if weights.finite_difference_crps:
             score = finite_difference_crps(
@@ -95,7 +122,7 @@ class ScoredEnsemble:
         return ArmLoss(total, by_degree, torch.ones_like(by_degree) if factor is None else factor)
 
     def _spectral_term(self, arm: Arm) -> tuple[torch.Tensor, torch.Tensor | None]:
-        members, target = self._ensemble, self.target_coefficients
+        members, target = self._ensemble, self._target
         if isinstance(arm, SpectralPower):
             alpha = self._weights.alpha
             return spectral_power_crps_by_degree(members, target, alpha, arm.floor), None

@@ -22,7 +22,7 @@ class Batch:
     """Pairs of a batch, physical units.
 
     state: [sample, prognostic, lat, lon]; forcing, next_forcing: [sample, required_forcing, lat,
-    lon]; target: [sample, output, lat, lon]; rows: each state's place in the record.
+    lon]; target: [sample, loss output, lat, lon]; rows: each state's place in the record.
     """
 
     state: torch.Tensor
@@ -66,16 +66,18 @@ class Pairs:
         drawn = np.random.default_rng(seed).permutation(num_pairs)[: num_batches * batch_size]
         self.rows: NDArray[np.int64] = np.sort(drawn.reshape(num_batches, batch_size), axis=1)
         calendar = str(record.attrs["calendar"])
+        states = spec.prognostic + spec.loss_outputs
         self._forcing = Forcing(
             location,
-            list(dict.fromkeys([v.name for v in spec.outputs] + list(spec.required_forcing))),
+            list(dict.fromkeys([v.name for v in states] + list(spec.required_forcing))),
             spec.grid,
             spec.timestep_s,
             [to_date(times[row], calendar) for row in self.rows.ravel()],
             Duration(1, "step"),
             aliases={k: v for k, v in aliases.items() if k not in record and v in record},
             roles={},
-            units={variable.name: variable.units for variable in spec.outputs + spec.forcing},
+            units={variable.name: variable.units for variable in states + spec.forcing},
+            derived=spec.derived_forcing,
         )
 
     @property
@@ -97,11 +99,10 @@ class Pairs:
         def pick(values: torch.Tensor, wanted: Any) -> torch.Tensor:
             return values[:, [names.index(name) for name in wanted]]
 
-        outputs = [variable.name for variable in self._spec.outputs]
         return Batch(
-            pick(now, outputs[: len(self._spec.prognostic)]),
+            pick(now, [variable.name for variable in self._spec.prognostic]),
             pick(now, self._spec.required_forcing),
             pick(after, self._spec.required_forcing),
-            pick(after, outputs),
+            pick(after, [variable.name for variable in self._spec.loss_outputs]),
             tuple(int(row) for row in self.rows[batch]),
         )

@@ -1,0 +1,82 @@
+"""Files of settings: strict YAML, frozen models, and what is wrong with either in one line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ConfigDict, ValidationError
+
+from respeval.errors import InputError
+
+#: Models of settings are checked where they are made and stay as they are; unknown keys are errors.
+STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Plain data only; refuses a key that is given twice, and leaves dates as texts."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [str(key.value) for key, _ in node.value]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        if twice:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{twice[0]!r} is given twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
+_StrictLoader.yaml_implicit_resolvers = {
+    first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def read_yaml(path: Path, kind: str) -> dict[str, Any]:
+    """The content of a YAML file of keys and values; kind: what the file is, for messages.
+
+    Raises InputError where it can't be read, holds anything else, or gives a key twice.
+    """
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such {kind}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} can't be read ({error})") from None
+    except RecursionError:
+        raise InputError(f"{path} is no {kind}: it is nested too deeply") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" in line {mark.line + 1}" if mark is not None else ""
+        raise InputError(f"{path} is no YAML{line}: {getattr(error, 'problem', error)}") from None
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise InputError(f"{path} is no {kind}: expected lines of 'key: value'")
+    return content
+
+
+def first_fault(error: ValidationError) -> Mapping[str, Any]:
+    """The fault to tell of, as pydantic describes it: an unknown key before all others."""
+    faults = error.errors()
+    unknown = [fault for fault in faults if fault["type"] == "extra_forbidden"]
+    return (unknown or faults)[0]
+
+
+def wrong_value(fault: Mapping[str, Any]) -> str:
+    """Where a wrong value stands, what is expected there, and what was got."""
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    if not fault["loc"]:
+        return message
+    got = fault.get("input")
+    shown = f", got {got!r}" if isinstance(got, str | int | float | bool) else ""
+    return f"{'.'.join(map(str, fault['loc']))}: {message}{shown}"
+
+
+def unknown_key(where: Sequence[str], known: Sequence[str]) -> str:
+    """What is wrong with the last key of a path of keys, and the nearest known one in its place."""
+    key = where[-1]
+    nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else f"known keys: {', '.join(known)}"
+    return f"unknown key {'.'.join(where)!r}; {hint}"
