@@ -62,6 +62,7 @@ def header_of(plan: Plan, checkpoint: Path) -> dict[str, Any]:
         "case_digest": plan.case.digest(),
         "checkpoint": str(checkpoint.resolve()),
         "checkpoint_sha256": checkpoint_digest(checkpoint, plan.emulator),
+        "checkpoint_description": dict(plan.emulator.spec.description),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {
             "respeval": respeval.__version__,

@@ -88,10 +88,10 @@ def test_the_format_can_be_named_and_is_no_option_of_the_reader(site: Path, tmp_
 
 
 def test_the_longest_ending_wins_whatever_the_case(site: Path, tmp_path: Path) -> None:
-    write_package(site, "plain_tar", READER.format(endings=(".tar",)), plain="plain_tar:reader")
-    long = READER.format(endings=("weights.tar", ".other"))
-    write_package(site, "long_tar", long, long="long_tar:reader")
-    for name, expected in (("a.tar", "plain"), ("weights.tar", "long"), ("W_WEIGHTS.TAR", "long")):
+    write_package(site, "plain_grb", READER.format(endings=(".grb",)), plain="plain_grb:reader")
+    long = READER.format(endings=("weights.grb", ".other"))
+    write_package(site, "long_grb", long, long="long_grb:reader")
+    for name, expected in (("a.grb", "plain"), ("weights.grb", "long"), ("W_WEIGHTS.GRB", "long")):
         path = tmp_path / name
         path.touch()
         assert registry.choose_reader(path)[0] == expected

@@ -51,6 +51,12 @@ def _read_native(path: Path, options: Mapping[str, Any], trust: bool) -> Emulato
     return read_native(path, options, trust)
 
 
+def _read_ace(path: Path, options: Mapping[str, Any], trust: bool) -> Emulator:
+    from respeval.checkpoints.ace import read_ace
+
+    return read_ace(path, options, trust)
+
+
 def _read_exported(path: Path, options: Mapping[str, Any], trust: bool) -> Emulator:
     from respeval.checkpoints.exported import read_exported
 
@@ -63,6 +69,7 @@ BUILT_IN: dict[str, Reader] = {
     "torch-export": Reader(
         (".pt2",), _read_exported, "a program of torch.export with its manifest"
     ),
+    "ace": Reader((".tar",), _read_ace, "ACE, written by fme"),
 }
 
 

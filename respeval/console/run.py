@@ -65,6 +65,8 @@ class ConsoleReporter:
             f"{'es' if self._num_processes > 1 else ''}",
             highlight=False,
         )
+        if "weights" in spec.description:
+            self._console.print(f"weights: {spec.description['weights']}", highlight=False)
         for change in plan.changes:
             self._console.print(str(change), highlight=False)
         for warning in plan.warnings:
@@ -226,7 +228,7 @@ def inspection_tables(checkpoint: Path, emulator: Emulator) -> list[RenderableTy
     if filters:
         table = Table(title="Spectral filters", title_justify="left")
         for heading in ("parameter", "shape", "type", "degrees"):
-            table.add_column(heading)
+            table.add_column(heading, overflow="fold")
         for found in filters:
             shape = " x ".join(str(size) for size in found.parameter.shape)
             kind = str(found.parameter.dtype).removeprefix("torch.")
@@ -237,7 +239,7 @@ def inspection_tables(checkpoint: Path, emulator: Emulator) -> list[RenderableTy
         "A run needs\n"
         f"  initial_condition: {initial}\n"
         "                     dimensions (sample, lat, lon), time(sample)\n"
-        f"  forcing:           {', '.join(spec.required_forcing)}\n"
+        f"  forcing:           {', '.join(spec.files_forcing)}\n"
         f"                     dimensions (time, lat, lon), every {spec.timestep_s / 3600:g} h, from "
         "the initial condition's date to the end of the last step"
     )
@@ -251,7 +253,8 @@ def _facts_table(checkpoint: Path, emulator: Emulator) -> Table:
     table = Table(title=str(checkpoint), title_justify="left", show_header=False)
     table.add_row("architecture", spec.architecture)
     table.add_row("grid", str(spec.grid))
-    table.add_row("time step", f"{spec.timestep_s / 3600:g} h, calendar {spec.calendar}")
+    calendar = f", calendar {spec.calendar}" if spec.calendar else ""
+    table.add_row("time step", f"{spec.timestep_s / 3600:g} h{calendar}")
     noise = f"stochastic, {spec.num_noise_channels} noise channels"
     table.add_row("noise", noise if spec.num_noise_channels else "deterministic")
     table.add_row("surface temperature", _sst_rule(spec))
@@ -263,15 +266,16 @@ def _facts_table(checkpoint: Path, emulator: Emulator) -> Table:
         weights = [p for p in emulator.parameters() if p.requires_grad]
         count = sum(p.numel() * (2 if p.is_complex() else 1) for p in weights)
         table.add_row("parameters", f"{count:,} real numbers")
-    facts: Mapping[str, str] = getattr(emulator, "facts", {})
-    for name, fact in facts.items():
-        table.add_row(name, fact)
+    for heading, text in spec.description.items():
+        table.add_row(heading, text)
     return table
 
 
 def _sst_rule(spec: EmulatorSpec) -> str:
     if spec.surface_temperature is None:
         return "not prescribed"
+    if spec.interpolates_sst:
+        return f"{spec.surface_temperature}, prescribed in the proportion of {spec.ocean_fraction}"
     if spec.prescribes_sst:
         return f"{spec.surface_temperature}, prescribed where {spec.ocean_fraction} > 0.5"
     return f"{spec.surface_temperature}, an input only"

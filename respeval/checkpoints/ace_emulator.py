@@ -1,0 +1,252 @@
+"""An ACE model that is stepped by respeval, through fme's public interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from fme.ace.stepper.single_module import Stepper
+from fme.core.corrector.state import CorrectorState
+from fme.core.labels import BatchLabels
+from fme.core.step.args import StepArgs
+from fme.core.stepper_state import StepperState
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from respeval.checkpoints.ace import fme_on
+from respeval.emulator import CounterNoise, EmulatorSpec, NoiseSource
+from respeval.errors import InputError
+
+
+@dataclass(frozen=True)
+class StepNames:
+    """Names of the tensors of a step, in the order of the stacked fields.
+
+    at_start, at_end: the network's inputs from the forcing of a step's start and of its end.
+    next_step: further fields of the step's end, for the ocean and the correctors.
+    derived: fme's derived variables, behind the outputs of the model itself.
+    """
+
+    prognostic: tuple[str, ...]
+    outputs: tuple[str, ...]
+    forcing: tuple[str, ...]
+    at_start: tuple[str, ...]
+    at_end: tuple[str, ...]
+    next_step: tuple[str, ...]
+    derived: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Held:
+    """Where one of a corrector's numbers by member lies among the conserved ones."""
+
+    key: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+
+class AceEmulator(nn.Module):
+    """One ACE model; see `Emulator`.
+
+    build: makes the model with its weights on the device that fme uses now.
+    labels: those that every member gets; None for a model without labels.
+    """
+
+    def __init__(
+        self,
+        spec: EmulatorSpec,
+        names: StepNames,
+        build: Callable[[], Stepper],
+        stepper: Stepper,
+        labels: Sequence[str] | None,
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self._names, self._build, self._labels = names, build, labels
+        self._device = torch.device("cpu")
+        self._held: tuple[_Held, ...] = ()
+        self._use(stepper)
+
+    def _use(self, stepper: Stepper) -> None:
+        stepper.set_eval()  # fme leaves a loaded model in training mode
+        self._stepper = [stepper]  # in a list, because it holds `network` again
+        networks = [_unwrapped(network) for network in stepper.modules]
+        self.network = networks[0] if len(networks) == 1 else nn.ModuleList(networks)
+        self.eval()
+
+    def to(self, device: torch.device) -> AceEmulator:  # type: ignore[override]
+        """The emulator on `device`, built anew there, because fme's parts stay where they were made."""
+        if device != self._device:
+            if device.type == "cuda":
+                torch.cuda.set_device(device)
+            with fme_on(device):
+                self._use(self._build())
+            self._device = device
+        return self
+
+    def prescribe(
+        self, surface_temperature: torch.Tensor, next_forcing: torch.Tensor
+    ) -> torch.Tensor:
+        """Surface temperature [member, lat, lon] as fme's ocean replaces it; see `Emulator`."""
+        name = self.spec.surface_temperature
+        assert name is not None
+        forced = self._named(self._names.forcing, next_forcing)
+        result = self._stepper[0].prescribe_sst(forced, {name: surface_temperature}, forced)
+        prescribed: torch.Tensor = result[name]
+        return prescribed
+
+    def conserve(
+        self, state: torch.Tensor, forcing: torch.Tensor, next_forcing: torch.Tensor
+    ) -> torch.Tensor | None:
+        """What fme's correctors hold at its initial value, such as the global mass of dry air."""
+        unused = CounterNoise(0, [(0, 0)] * len(state), 0, self._device)
+        with torch.no_grad(), fme_on(self._device), _DrawnByMember(unused, len(state)):
+            stepped = self._stepper[0].step(self._arguments(state, forcing, next_forcing, None))
+        after = stepped.stepper_state
+        if after is None or after.corrector_state is None:
+            return None
+        numbers = after.corrector_state.to_state_dict()
+        self._held = tuple(
+            _Held(key, tuple(value.shape[1:]), value.dtype)
+            for key, value in sorted(numbers.items())
+        )
+        flat = [numbers[held.key].reshape(len(state), -1).double() for held in self._held]
+        return torch.cat(flat, dim=1) if flat else None
+
+    def step(
+        self,
+        state: torch.Tensor,
+        forcing: torch.Tensor,
+        next_forcing: torch.Tensor,
+        noise: NoiseSource,
+        conserved: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """See `Emulator.step`."""
+        if conserved is not None and not self._held:
+            self.conserve(state, forcing, next_forcing)  # a run that goes on: only to learn `_held`
+        arguments = self._arguments(state, forcing, next_forcing, conserved)
+        with fme_on(self._device):
+            if self.spec.num_noise_channels:
+                with _DrawnByMember(noise, len(state)):
+                    stepped = self._stepper[0].step(arguments)
+            else:
+                stepped = self._stepper[0].step(arguments)
+            outputs = dict(stepped.output)
+            if self._names.derived:
+                outputs |= self._derive(state, outputs, forcing, next_forcing)
+        return torch.stack([outputs[name] for name in self._outputs], dim=1)
+
+    @property
+    def _outputs(self) -> tuple[str, ...]:
+        return self._names.outputs + self._names.derived
+
+    def _named(self, names: Sequence[str], fields: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {name: fields[:, i] for i, name in enumerate(names)}
+
+    def _arguments(
+        self,
+        state: torch.Tensor,
+        forcing: torch.Tensor,
+        next_forcing: torch.Tensor,
+        conserved: torch.Tensor | None,
+    ) -> StepArgs:
+        names = self._names
+        now, following = (self._named(names.forcing, f) for f in (forcing, next_forcing))
+        inputs = self._named(names.prognostic, state)
+        inputs |= {name: now[name] for name in names.at_start}
+        inputs |= {name: following[name] for name in names.at_end}
+        labels = None
+        if self._labels is not None:
+            labels = BatchLabels.new_from_set(set(self._labels), len(state), self._device)
+        return StepArgs(
+            input=inputs,
+            next_step_input_data={name: following[name] for name in names.next_step},
+            labels=labels,
+            stepper_state=None if conserved is None else self._stepper_state(conserved),
+        )
+
+    def _stepper_state(self, conserved: torch.Tensor) -> StepperState:
+        numbers, first = {}, 0
+        for held in self._held:
+            count = int(torch.Size(held.shape).numel())
+            part = conserved[:, first : first + count]
+            numbers[held.key] = part.reshape(-1, *held.shape).to(held.dtype)
+            first += count
+        return StepperState(corrector_state=CorrectorState.from_state_dict(numbers))
+
+    def _derive(
+        self,
+        state: torch.Tensor,
+        outputs: Mapping[str, torch.Tensor],
+        forcing: torch.Tensor,
+        next_forcing: torch.Tensor,
+    ) -> dict[str, torch.Tensor]:
+        """Derived variables of a step's end; fme makes them from a series, here of its two times.
+
+        Only the state is known at the start; what is an output alone is missing there.
+        """
+        before = self._named(self._names.prognostic, state)
+        series = {
+            name: torch.stack([before.get(name, torch.full_like(field, torch.nan)), field], dim=1)
+            for name, field in outputs.items()
+        }
+        forced = torch.stack([forcing, next_forcing], dim=2)
+        found = self._stepper[0].derive_func(series, self._named(self._names.forcing, forced))
+        return {name: found[name][:, -1] for name in self._names.derived}
+
+
+def _unwrapped(network: nn.Module) -> nn.Module:
+    """The network without the wrapper that fme puts around it for its own distributed training."""
+    children = dict(network.named_children())
+    bare = type(network).__name__ == "DummyWrapper" and list(children) == ["module"]
+    return children["module"] if bare else network
+
+
+class _DrawnByMember(TorchFunctionMode):
+    """Within this, torch's standard normal numbers of a batch come from a source by member.
+
+    fme draws one field over the whole batch, so that members of a pair could not get equal noise, and
+    a member's noise would depend on the others in its batch.
+    """
+
+    _OTHERS = (torch.rand, torch.rand_like, torch.normal, torch.randint, torch.bernoulli)
+
+    def __init__(self, noise: NoiseSource, num_members: int) -> None:
+        super().__init__()
+        self._noise, self._num_members = noise, num_members
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        given = dict(kwargs or {})
+        if func is torch.randn_like:
+            like = args[0]
+            given.setdefault("dtype", like.dtype)
+            given.setdefault("device", like.device)
+            return self._draw(tuple(like.shape), given)
+        if func is torch.randn:
+            shape = given.pop("size", None) or (
+                args[0] if len(args) == 1 and not isinstance(args[0], int) else args
+            )
+            return self._draw(tuple(shape), given)
+        if func in self._OTHERS:
+            raise InputError(
+                f"the model draws random numbers by torch.{func.__name__}, which respeval can't draw by "
+                "member; only normal noise is supported"
+            )
+        return func(*args, **given)
+
+    def _draw(self, shape: tuple[int, ...], options: Mapping[str, Any]) -> torch.Tensor:
+        if not shape or shape[0] != self._num_members:
+            raise InputError(
+                f"the model draws noise of shape {list(shape)} for {self._num_members} members; "
+                "respeval needs one draw for each member"
+            )
+        drawn = self._noise.normal(*shape[1:])
+        return drawn.to(options.get("device"), options.get("dtype") or torch.get_default_dtype())
