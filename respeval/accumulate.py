@@ -67,6 +67,11 @@ class MemberSums:
         self.total.zero_()
         self.num_steps = 0
 
+    def restore(self, total: torch.Tensor, num_steps: int) -> None:
+        """Go on from the totals of `num_steps` steps, [member, output, lat, lon]."""
+        self.total.copy_(total)
+        self.num_steps = num_steps
+
 
 @dataclass(frozen=True)
 class GroupSums:

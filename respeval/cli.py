@@ -16,6 +16,8 @@ import typer
 
 EXIT_BAD_INPUT = 2
 EXIT_BLOWN_UP = 3
+EXIT_LOST_PROCESS = 1
+EXIT_STOPPED = 75
 EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
@@ -47,12 +49,23 @@ def main() -> None:
 @contextlib.contextmanager
 def _one_line_errors() -> Iterator[None]:
     """Turn what a user can cause into one line on stderr and its exit code."""
-    from respeval.errors import BlowUpError, InputError, SharedInputError
+    from respeval.errors import (
+        BlowUpError,
+        InputError,
+        LostProcessError,
+        SharedInputError,
+        StoppedError,
+    )
 
+    is_root = os.environ.get("RANK", "0") == "0"
     try:
         yield
     except SharedInputError as error:
-        _leave(str(error) if os.environ.get("RANK", "0") == "0" else "", EXIT_BAD_INPUT)
+        _leave(str(error) if is_root else "", EXIT_BAD_INPUT)
+    except StoppedError as error:
+        _leave(str(error) if is_root else "", EXIT_STOPPED)
+    except LostProcessError as error:
+        _leave(str(error), EXIT_LOST_PROCESS)
     except InputError as error:
         _leave(str(error), EXIT_BAD_INPUT)
     except BlowUpError as error:
@@ -92,6 +105,10 @@ TropicalLatMax = Annotated[
 
 def _case(help_text: str, **options: Any) -> Any:
     return typer.Option(help=help_text, rich_help_panel=_CASE, **options)
+
+
+def _folder(help_text: str, *names: str) -> Any:
+    return typer.Option(*names, help=help_text, rich_help_panel="The folder holds a run already")
 
 
 def _compute(help_text: str, *names: str) -> Any:
@@ -203,6 +220,14 @@ def run(
     probe_data: Annotated[
         str | None, _case("Training data for the gradient probe; kept in the case only.")
     ] = None,
+    extend: Annotated[
+        bool,
+        _folder("Lengthen the run in the folder to this --years, --days or --steps.", "--extend"),
+    ] = False,
+    restart_fresh: Annotated[
+        bool,
+        _folder("Start over in a new folder beside it (DIR-2, DIR-3, …).", "--restart-fresh"),
+    ] = False,
     device: Annotated[str | None, _compute("cpu or cuda; default: cuda where present.")] = None,
     threads: Annotated[
         int | None, _compute("Threads per process; default 1 under torchrun and on small grids.")
@@ -214,6 +239,9 @@ def run(
     trust_checkpoint: Trust = False,
 ) -> None:
     """Run the baseline and all perturbed climates in one rollout, and diagnose the response.
+
+    The same command goes on with a run that was stopped or killed. SIGTERM, SIGINT and SIGUSR1 stop
+    it after the current step, with everything saved and exit code 75.
 
     The same command under `torchrun --nproc-per-node N -m respeval run …` uses N processes.
     """
@@ -251,7 +279,10 @@ def run(
         from respeval.commands import run_checkpoint
 
         run_checkpoint(
-            checkpoint, output, case, options, device, threads, compute, trust_checkpoint
+            *(checkpoint, output, case, options, device, threads, compute),
+            trust=trust_checkpoint,
+            extend=extend,
+            fresh=restart_fresh,
         )
 
 

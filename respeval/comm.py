@@ -5,15 +5,16 @@ Collectives are verbs that every process calls, the same number of times and in 
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 
-from respeval.errors import InputError, SharedInputError
+from respeval.errors import InputError, LostProcessError, SharedInputError
 
 Result = TypeVar("Result")
 
@@ -22,13 +23,29 @@ Result = TypeVar("Result")
 COLLECTIVE_TIMEOUT = timedelta(days=1)
 
 
+@contextlib.contextmanager
+def _contact() -> Iterator[None]:
+    """Around every collective: a peer that is gone is one line, not a traceback."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise LostProcessError(
+            f"lost contact with the other processes, one of them may have ended ({reason[:120]})"
+        ) from None
+
+
 @dataclass(frozen=True)
 class Comm:
-    """This process's place among its peers and its device."""
+    """This process's place among its peers and its device.
+
+    num_restarts: how often the launcher has started these processes again.
+    """
 
     rank: int = 0
     num_processes: int = 1
     device: torch.device = torch.device("cpu")
+    num_restarts: int = 0
 
     @property
     def is_root(self) -> bool:
@@ -40,16 +57,56 @@ class Comm:
             return packed
         assert packed.device.type == self.device.type and packed.is_contiguous()
         total = packed.clone()
-        torch.distributed.reduce(total, dst=0)
+        with _contact():
+            torch.distributed.reduce(total, dst=0)
         return total
+
+    def to_root(
+        self, owner: int, packed: torch.Tensor | None, shape: Sequence[int]
+    ) -> torch.Tensor | None:
+        """What process `owner` packed, on the root; None on all the others.
+
+        packed: contiguous bytes of this shape on the owner's compute device, ignored elsewhere.
+        """
+        if owner == 0:
+            return packed if self.is_root else None
+        with _contact():
+            if self.rank == owner:
+                assert packed is not None and packed.dtype == torch.uint8
+                assert packed.device.type == self.device.type and packed.is_contiguous()
+                torch.distributed.send(packed, dst=0)
+            elif self.is_root:
+                received = torch.empty(tuple(shape), dtype=torch.uint8, device=self.device)
+                torch.distributed.recv(received, src=owner)
+                return received
+        return None
+
+    def largest(self, numbers: Sequence[float]) -> list[float]:
+        """Element-wise maximum over processes of a few numbers, on every process."""
+        if self.num_processes == 1:
+            return list(numbers)
+        vector = torch.tensor(numbers, dtype=torch.float64, device=self.device)
+        with _contact():
+            torch.distributed.all_reduce(vector, torch.distributed.ReduceOp.MAX)
+            return [float(number) for number in vector.tolist()]
 
     def gather(self, value: Any) -> list[Any]:
         """Every process's small picklable value, in the order of ranks, on every process."""
         if self.num_processes == 1:
             return [value]
         values: list[Any] = [None] * self.num_processes
-        torch.distributed.all_gather_object(values, value)
+        with _contact():
+            torch.distributed.all_gather_object(values, value)
         return values
+
+    def from_root(self, value: Result) -> Result:
+        """The root's small picklable value, on every process."""
+        chosen: Result = self.gather(value)[0]
+        return chosen
+
+    def wait(self) -> None:
+        """Return when every process is here."""
+        self.gather(None)
 
     def together(self, action: Callable[[], Result]) -> Result:
         """What `action` returns on this process, once it has succeeded on all of them.
@@ -97,9 +154,17 @@ def connect(device: str | None = None) -> Comm:
     num_processes = int(os.environ.get("WORLD_SIZE", "1"))
     if num_processes == 1:
         return Comm(device=own)
-    torch.distributed.init_process_group(
-        "nccl" if own.type == "cuda" else "gloo",
-        timeout=COLLECTIVE_TIMEOUT,
-        device_id=own if own.type == "cuda" else None,
-    )
-    return Comm(torch.distributed.get_rank(), num_processes, own)
+    num_restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    with _contact():
+        # A launcher that starts the processes again may keep its store, with their dead addresses.
+        meeting: Any = torch.distributed.distributed_c10d
+        store, rank, _ = next(meeting.rendezvous("env://", timeout=COLLECTIVE_TIMEOUT))
+        torch.distributed.init_process_group(
+            "nccl" if own.type == "cuda" else "gloo",
+            store=meeting.PrefixStore(f"respeval/{num_restarts}", store),
+            rank=rank,
+            world_size=num_processes,
+            timeout=COLLECTIVE_TIMEOUT,
+            device_id=own if own.type == "cuda" else None,
+        )
+    return Comm(rank, num_processes, own, num_restarts)

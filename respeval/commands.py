@@ -27,14 +27,17 @@ from respeval.console import (
 )
 from respeval.diagnostics import diagnose_reference, left_out
 from respeval.emulator import EmulatorSpec
+from respeval.errors import StoppedError
 from respeval.output import DIAGNOSTICS_FILE, open_saved
-from respeval.plan import Plan, prepare
+from respeval.plan import Plan, go_on, prepare
 from respeval.planet import SHIPPED_CHECKPOINTS
 from respeval.planet.study import write_study
 from respeval.probe_plan import ProbePlan, parse_settings, prepare_probe
 from respeval.probe_runner import check_folder, run_probe, write_probe
 from respeval.results import RunningRatio, analyse, settings_of
-from respeval.runner import Execution, default_threads, execute, open_output
+from respeval.run_folder import fresh_folder
+from respeval.runner import Execution, default_threads, execute, open_output, read_snapshot
+from respeval.stop import StopSignals
 
 #: Width of tables where the output is no terminal.
 _PLAIN_WIDTH = 100
@@ -66,19 +69,39 @@ def run_checkpoint(
     device: str | None,
     threads: int | None,
     compute: dict[str, int | None],
+    *,
     trust: bool = False,
+    extend: bool = False,
+    fresh: bool = False,
 ) -> None:
-    """`respeval run`: options win over the case file, which by default lies beside the checkpoint."""
-    comm = connect(device)
-    beside = checkpoint.parent / "case.yaml"
-    path = case_file or (beside if beside.is_file() else None)
-    chosen = _Threads(threads)
-    plan = comm.together(lambda: prepare(checkpoint, load_case(path, options), trust))
-    chosen.choose(plan.emulator.spec, comm)
-    run_plan(plan, checkpoint, folder, comm, Execution(**compute))
-    if comm.is_root:
-        show_table(folder)
-    comm.close()
+    """`respeval run`: options win over the case file, which by default lies beside the checkpoint.
+
+    extend: a run in the folder may become longer; fresh: start over beside what the folder holds.
+    """
+    with StopSignals() as signals:
+        comm = connect(device)
+        beside = checkpoint.parent / "case.yaml"
+        path = case_file or (beside if beside.is_file() else None)
+        chosen = _Threads(threads)
+        plan = comm.together(lambda: prepare(checkpoint, load_case(path, options), trust))
+        chosen.choose(plan.emulator.spec, comm)
+        if fresh:
+            folder = _fresh(folder, comm)
+        run_plan(plan, checkpoint, folder, comm, Execution(**compute), signals, extend=extend)
+        if comm.is_root:
+            show_table(folder)
+        comm.close()
+
+
+def _fresh(folder: Path, comm: Comm) -> Path:
+    """Where `--restart-fresh` starts over; the root chooses and tells."""
+    chosen = comm.together(
+        lambda: fresh_folder(folder, comm.num_restarts) if comm.is_root else folder
+    )
+    chosen = comm.from_root(chosen)
+    if chosen != folder:
+        make_console(comm.is_root).print(f"{folder} stays as it is; starting over in {chosen}")
+    return chosen
 
 
 def run_plan(
@@ -87,17 +110,23 @@ def run_plan(
     folder: Path,
     comm: Comm,
     execution: Execution,
+    signals: StopSignals,
     reference: tuple[str, xr.Dataset] | None = None,
+    *,
+    extend: bool = False,
 ) -> None:
-    """Execute a plan into a folder with progress, and analyse it on the root.
+    """Execute what is left of a plan into a folder with progress, and analyse it on the root.
 
     reference: name and diagnostics of a response that the figures show beside the run's.
     """
     console = make_console(comm.is_root)
     output = open_output(plan, checkpoint, folder, comm)
-    if any(comm.gather(comm.together(output.is_finished))):
+    progress = comm.from_root(comm.together(lambda: output.open(extend)))
+    if progress.finished:
         console.print(f"{folder} holds this run already, finished: nothing to do")
         return
+    begin = comm.together(lambda: read_snapshot(plan, folder, progress, comm))
+    plan = comm.together(lambda: go_on(plan, folder, progress))
     spec = plan.emulator.spec
     settings = settings_of(plan.case, plan.roles, spec.levels_hPa)
     names = [variable.name for variable in spec.outputs]
@@ -110,14 +139,19 @@ def run_plan(
     for left, reason in left_out(names, settings).items():
         console.print(f"left out: {left}, because {reason}", highlight=False)
     try:
-        execute(plan, output, comm, execution, reporter)
+        execute(plan, output, comm, execution, reporter, signals, begin)
     finally:
         reporter.close()
     if comm.is_root:
-        output.join()
         name, known = reference or ("reference", None)
-        analyse(folder, settings, known, name)
-        output.finish()
+        try:
+            signals.raise_if_requested()
+            output.join()
+            analyse(folder, settings, known, name)
+            output.finish()
+        except StoppedError as error:
+            output.end_early("stopped", str(error))
+            raise
 
 
 def show_table(folder: Path) -> None:
@@ -147,7 +181,8 @@ def run_demo(folder: Path, num_years: int, num_samples: int) -> None:
         plan = prepare(checkpoint, load_case(folder / "case.yaml", {}))
         settings = settings_of(plan.case, plan.roles, plan.emulator.spec.levels_hPa)
         known = diagnose_reference(truth, settings)
-        run_plan(plan, checkpoint, out, comm, Execution(), ("truth", known))
+        with StopSignals() as signals:
+            run_plan(plan, checkpoint, out, comm, Execution(), signals, ("truth", known))
         with open_saved(out / DIAGNOSTICS_FILE) as diagnostics:
             columns[name] = perturbation_columns(diagnostics.load())
     for label, true_column in perturbation_columns(known).items():

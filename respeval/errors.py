@@ -11,5 +11,13 @@ class SharedInputError(InputError):
     """An `InputError` that every process raises at once, so that the root alone need tell it."""
 
 
+class StoppedError(RuntimeError):
+    """A signal asked the run to stop; what it had done is saved, and the same command goes on."""
+
+
+class LostProcessError(RuntimeError):
+    """Another process of the run ended in the middle of a collective."""
+
+
 class BlowUpError(RuntimeError):
     """The emulator's state left the range of physical values; finished segments stay."""

@@ -16,7 +16,7 @@ from respeval.calendar import MAX_SECONDS, Duration, Seconds, to_date, to_second
 from respeval.emulator import DerivedForcing
 from respeval.errors import InputError
 from respeval.grid import FloatArray, Grid
-from respeval.records import NETCDF_LOCK, check_units, lacks, on_grid, open_record
+from respeval.records import NETCDF_LOCK, check_units, lacks, on_grid, open_record, record_files
 
 #: Masks are the mean over at most this many times of the period.
 MAX_MASK_TIMES = 400
@@ -88,6 +88,15 @@ class Forcing:
         self.starts = tuple(_in_calendar(date, self.calendar) for date in starts)
         self.num_steps = duration.steps_from(self.starts[0], timestep_s)
         self._index = self._locate(timestep_s, self.num_steps, repeat_year)
+
+    def identity(self) -> dict[str, Any]:
+        """What tells this forcing from another one: names, files and their sizes, times."""
+        return {
+            "variables": sorted(self._aliases.get(name, name) for name in self.names),
+            "files": record_files(self._location),
+            "first_time": str(to_date(self._times[0], self.calendar)),
+            "last_time": str(to_date(self._times[-1], self.calendar)),
+        }
 
     def _check_variable(self, name: str, role: str | None, units: str) -> None:
         file_name = self._aliases.get(name, name)

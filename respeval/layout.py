@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ import xarray as xr
 from respeval.accumulate import SURFACES, GroupSums
 from respeval.calendar import DAY_S, to_date
 from respeval.emulator import Variable
+from respeval.errors import InputError
 from respeval.grid import BoolArray, FloatArray, Grid
-from respeval.output import GROUP_MEANS, ZONAL, global_attributes, write_netcdf
+from respeval.output import GROUP_MEANS, ZONAL, global_attributes, open_saved, write_netcdf
 from respeval.segments import Segment
 
 _ZONAL_SUFFIX = "_zonal"
@@ -95,6 +96,19 @@ class Layout:
         """Share of the globe's area in each surface's cells of each circle, [surface, lat]."""
         area: FloatArray = np.where(self.surface_masks(), self.area_weight, 0.0).sum(-1)
         return area
+
+    def with_masks_of(self, path: Path) -> Layout:
+        """The same with the masks of a segment's file: a run that goes on keeps its masks."""
+        with open_saved(path) as segment:
+            try:
+                return replace(
+                    self,
+                    ocean_fraction=segment["mean_ocean_fraction"].values,
+                    ocean_mask=segment["ocean_mask"].values == 1,
+                    land_mask=segment["land_mask"].values == 1,
+                )
+            except KeyError as error:
+                raise InputError(f"{path} is no segment of a run: it has no {error}") from None
 
     def _fields(self) -> dict[str, Any]:
         flags = {"flag_values": np.array([0, 1], np.int8), "units": "1"}

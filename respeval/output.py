@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +24,35 @@ DIAGNOSTICS_FILE = "diagnostics.nc"
 SUMMARY = "summary.json"
 FIGURES = "figures"
 SEGMENTS = "segments"
+RESTART = "restart"
+
+_PARTIAL = ".partial"
 
 
-def publish(path: Path, write: Any) -> None:
+def is_partial(name: str) -> bool:
+    """Whether a file's name is one under which `publish` writes: what a killed run leaves."""
+    return name.startswith(".") and name.endswith(_PARTIAL)
+
+
+def publish(path: Path, write: Callable[[Path], object]) -> str:
     """Call `write(temporary path)` in the same folder, flush it to the disk, and rename it to `path`.
 
-    Raises InputError in one line where the folder can't be written or the disk is full.
+    Returns the SHA-256 of what was written. Raises InputError in one line where the folder can't be
+    written or the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.partial")
+    temporary = path.with_name(f".{path.name}{_PARTIAL}")
     try:
         write(temporary)
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
+            digest = hashlib.file_digest(written, "sha256").hexdigest()
         temporary.replace(path)
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
+        return digest
     except (OSError, RuntimeError) as error:  # netCDF tells a full disk by a RuntimeError
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise InputError(f"{path} can't be written ({reason}); is the disk full?") from None
@@ -49,7 +61,22 @@ def publish(path: Path, write: Any) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
+def make_folder(path: Path) -> None:
+    """Make a folder, unless it is there. Raises InputError where it can't be made."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path} can't be made ({error.strerror})") from None
+
+
+def remove_files(paths: Iterable[Path]) -> None:
+    """Remove files that count no more; what can't be removed stays."""
+    for path in list(paths):
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def write_netcdf(dataset: xr.Dataset, path: Path) -> str:
     """Write a dataset as netCDF-4, atomically; see `publish`. Coordinates and bounds get no fill."""
     dataset = dataset.copy()
     for name, variable in dataset.variables.items():
@@ -61,17 +88,22 @@ def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
         with NETCDF_LOCK:
             dataset.to_netcdf(temporary, engine="netcdf4", unlimited_dims=unlimited)
 
-    publish(path, write)
+    return publish(path, write)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_bytes(path: Path, content: bytes) -> str:
+    """Write a file atomically; see `publish`."""
+    return publish(path, lambda temporary: temporary.write_bytes(content))
+
+
+def write_text(path: Path, text: str) -> str:
     """Write a text file atomically; see `publish`."""
-    publish(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    return write_bytes(path, text.encode())
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, Any]) -> str:
     """Write a JSON file atomically; see `publish`."""
-    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    return write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def open_saved(path: Path, chunks: Mapping[str, int] | None = None) -> xr.Dataset:

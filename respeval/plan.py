@@ -27,7 +27,8 @@ from respeval.perturbation import (
 )
 from respeval.preflight import SstChange, inputs_out_of_range, measure_change, seen_sst
 from respeval.records import read_initial_conditions, read_pattern
-from respeval.segments import Segment, plan_segments
+from respeval.run_folder import Progress
+from respeval.segments import Segment, plan_segments, remaining_segments
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,17 @@ def plan_run(emulator: Emulator, case: Case, source: str) -> Plan:
         changes,
         warnings,
     )
+
+
+def go_on(plan: Plan, folder: Path, progress: Progress) -> Plan:
+    """What is left of a plan whose run has come so far in this folder."""
+    if progress.first_file is None:
+        return plan
+    segments = remaining_segments(
+        plan.segments, plan.emulator.spec.timestep_s, progress.num_segments, progress.done_step
+    )
+    layout = plan.layout.with_masks_of(folder / progress.first_file)
+    return replace(plan, segments=tuple(segments), layout=layout)
 
 
 def _open_forcing(spec: EmulatorSpec, case: Case, dates: Sequence[Any]) -> Forcing:

@@ -65,6 +65,15 @@ def open_record(location: str) -> xr.Dataset:
         raise InputError(f"{location} can't be read as netCDF or zarr ({reason})") from None
 
 
+def record_files(location: str) -> dict[str, int | None]:
+    """Names of the files behind a location and their sizes in bytes; None for a zarr store."""
+    path = Path(location)
+    if path.is_dir():
+        return {path.name: None}
+    files = [path] if path.is_file() else [Path(file) for file in sorted(glob.glob(location))]
+    return {file.name: file.stat().st_size for file in files}
+
+
 def _open_files(files: list[str], location: str) -> xr.Dataset:
     with NETCDF_LOCK:
         parts = [_open_lazily(file) for file in files]

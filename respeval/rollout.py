@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cftime
 import numpy as np
@@ -19,6 +20,17 @@ from respeval.perturbation import Scope, perturb_initial, perturb_over_ocean
 
 #: A prognostic value this many scales away from the mean of its normalization is absurd.
 MAX_SCALES = 100.0
+
+
+class Step(NamedTuple):
+    """A step's number, and the outputs [member, output, lat, lon] at its end, physical units.
+
+    conserved: [member, number], what every step of these members needs; see `Emulator.conserve`.
+    """
+
+    number: int
+    outputs: torch.Tensor
+    conserved: torch.Tensor | None
 
 
 @dataclass(frozen=True)
@@ -45,8 +57,16 @@ class Rollout:
     window_length: int
     device: torch.device
 
-    def steps(self) -> Generator[tuple[int, torch.Tensor], None, None]:
-        """Number of each step and its outputs [member, output, lat, lon], valid at the step's end."""
+    def steps(
+        self,
+        first_step: int = 0,
+        state: torch.Tensor | None = None,
+        conserved: torch.Tensor | None = None,
+    ) -> Generator[Step, None, None]:
+        """Every step from `first_step` on.
+
+        state, conserved: of the members after `first_step` steps; not needed for the step 0.
+        """
         if not self.members:
             return
         num_prognostic = len(self.emulator.spec.prognostic)
@@ -54,10 +74,8 @@ class Rollout:
         slots = torch.tensor([samples.index(m.sample) for m in self.members], device=self.device)
         patterns = torch.from_numpy(self.patterns[[m.group for m in self.members]])
         patterns = patterns.to(self.device, self._dtype)
-        state: torch.Tensor | None = None
-        conserved: torch.Tensor | None = None
         for window in self.forcing.windows(
-            0, self.num_steps, samples, self.window_length, self._dtype, self.device
+            first_step, self.num_steps, samples, self.window_length, self._dtype, self.device
         ):
             rows = torch.from_numpy(window.index).to(self.device)[slots]
             current = self._member_forcing(window, rows[:, 0], patterns)
@@ -69,8 +87,9 @@ class Rollout:
                 if step == 0:
                     conserved = self._conserve(state, current, upcoming)
                 outputs = self._step(state, current, upcoming, conserved, step)
-                state, current = outputs[:, :num_prognostic], upcoming
-                yield step, outputs
+                # Contiguous, so that a state that was saved and read again can't be told apart.
+                state, current = outputs[:, :num_prognostic].contiguous(), upcoming
+                yield Step(step, outputs, conserved)
 
     @property
     def _dtype(self) -> torch.dtype:

@@ -2,44 +2,96 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
 from respeval.accumulate import GroupSums
 from respeval.errors import InputError
+from respeval.identity import differences, in_one_line, is_only_longer
 from respeval.layout import Layout, join_segments
-from respeval.output import CASE, MANIFEST, SEGMENTS, write_json, write_netcdf, write_text
+from respeval.output import (
+    CASE,
+    GROUP_MEANS,
+    MANIFEST,
+    RESTART,
+    SEGMENTS,
+    ZONAL,
+    is_partial,
+    make_folder,
+    remove_files,
+    write_bytes,
+    write_json,
+    write_netcdf,
+    write_text,
+)
+from respeval.restart import Array, Block, Part, Restart
 from respeval.segments import Segment
+
+#: What a run that is finished has beside its segments; made of them, and made again if missing.
+_RESULTS = (GROUP_MEANS, ZONAL)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the run in a folder has come; small, so that the root can tell all processes.
+
+    num_segments, done_step: of the published segments. restart: what to go on from, None at the start.
+    first_file: path of the first segment's file within the folder.
+    """
+
+    finished: bool = False
+    num_segments: int = 0
+    done_step: int = 0
+    restart: Restart | None = None
+    first_file: str | None = None
+
+    @property
+    def step(self) -> int:
+        """How many steps are done, those of a running segment too."""
+        return self.restart.step if self.restart else 0
 
 
 class RunOutput(Protocol):
     """Where a run's results go; only the root's goes anywhere."""
 
-    def is_finished(self) -> bool: ...
+    def open(self, extend: bool = False) -> Progress: ...
 
     def begin(self, case_text: str) -> None: ...
 
     def publish_segment(self, segment: Segment, means: GroupSums) -> None: ...
 
+    def publish_part(self, step: int, block: Block, content: bytes) -> None: ...
+
+    def commit(self, step: int, record: Mapping[str, Array]) -> None: ...
+
     def join(self) -> None: ...
 
     def finish(self) -> None: ...
 
-    def fail(self, reason: str) -> None: ...
+    def end_early(self, status: str, reason: str) -> None: ...
 
 
 class NoOutput:
     """The output of every process but the root."""
 
-    def is_finished(self) -> bool:
-        return False
+    def open(self, extend: bool = False) -> Progress:
+        return Progress()
 
     def begin(self, case_text: str) -> None:
         pass
 
     def publish_segment(self, segment: Segment, means: GroupSums) -> None:
+        pass
+
+    def publish_part(self, step: int, block: Block, content: bytes) -> None:
+        pass
+
+    def commit(self, step: int, record: Mapping[str, Array]) -> None:
         pass
 
     def join(self) -> None:
@@ -48,7 +100,7 @@ class NoOutput:
     def finish(self) -> None:
         pass
 
-    def fail(self, reason: str) -> None:
+    def end_early(self, status: str, reason: str) -> None:
         pass
 
 
@@ -56,7 +108,8 @@ class NoOutput:
 class RunFolder:
     """The folder of a run on the root process; the manifest is the truth about it.
 
-    `header` holds what makes a run this run: digest of the case, checkpoint, versions.
+    header: what makes a run this run (see `header_of`). Files are published before the manifest that
+    names them; a file that it does not name does not count and may be replaced.
     """
 
     path: Path
@@ -64,72 +117,117 @@ class RunFolder:
     layout: Layout
     origin_s: int
     segments: list[dict[str, Any]] = field(default_factory=list)
+    restart: Restart | None = None
+    _new_segments: list[dict[str, Any]] = field(default_factory=list)
+    _new_parts: list[Part] = field(default_factory=list)
 
-    #: Entries of the header that must agree for a folder to hold the same run.
-    IDENTITY = ("case_digest", "checkpoint_sha256")
+    def open(self, extend: bool = False) -> Progress:
+        """How far this very run has come in the folder, which is made if it is not there.
 
-    def is_finished(self) -> bool:
-        """Whether the folder holds this very run, done; False where it is free for it.
-
-        Makes the folder. Raises InputError where it holds something else or can't be made.
+        extend: whether it may be longer now. Raises InputError where the folder holds something else
+        or can't be made or read.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            present = {entry.name for entry in self.path.iterdir()}
-        except OSError as error:
-            raise InputError(f"{self.path} can't be made ({error.strerror})") from None
+        make_folder(self.path)
+        present = {entry.name for entry in self.path.iterdir() if not is_partial(entry.name)}
         if not present:
-            return False
+            return Progress()
         if MANIFEST not in present:
             raise InputError(
                 f"{self.path} is not empty and holds no respeval run; choose another folder with -o"
             )
         manifest = read_manifest(self.path)
-        for key in self.IDENTITY:
-            if manifest.get(key) != self.header[key]:
-                raise InputError(
-                    f"{self.path} holds another run (its {key.replace('_', ' ')} differs); choose "
-                    "another folder with -o"
-                )
-        if manifest.get("status") != "finished":
+        self._check_same_run(manifest, extend)
+        self.segments = _read_segments(self.path, manifest)
+        source = str(self.path / MANIFEST)
+        entry = manifest.get("restart")
+        self.restart = Restart.from_json(entry, source) if entry is not None else None
+        progress = self._progress(manifest)
+        self._keep_date(manifest)
+        if progress.first_file:
+            self.layout = self.layout.with_masks_of(self.path / progress.first_file)
+        return progress
+
+    def _keep_date(self, manifest: Mapping[str, Any]) -> None:
+        """Let all files of the run tell the date on which it was begun."""
+        created = str(manifest.get("created", self.header.get("created")))
+        self.header["created"] = created
+        provenance = {**self.layout.provenance, "history": f"{created} respeval run"}
+        self.layout = replace(self.layout, provenance=provenance)
+
+    def _check_same_run(self, manifest: Mapping[str, Any], extend: bool) -> None:
+        found = differences(manifest, self.header, extend)
+        if not found:
+            return
+        longer = is_only_longer(manifest, self.header)
+        advice = "; give --extend to lengthen it," if longer else "; choose another folder with -o"
+        raise InputError(
+            f"{self.path} holds another run: {in_one_line(found)}{advice} or start over beside it "
+            "with --restart-fresh"
+        )
+
+    def _progress(self, manifest: Mapping[str, Any]) -> Progress:
+        done = int(self.segments[-1]["stop_step"]) if self.segments else 0
+        reached = self.restart.step if self.restart else 0
+        num_steps = int(self.header.get("num_steps", reached))
+        if reached < done:
             raise InputError(
-                f"{self.path} holds an unfinished run of this case ({manifest.get('status')}: "
-                f"{manifest.get('reason', 'it ended without a word')}); choose another folder with -o "
-                "or remove it"
+                f"{self.path} can't be continued: its manifest names no restart files for step {done}; "
+                "start over beside it with --restart-fresh"
             )
-        return True
+        if num_steps < reached:
+            raise InputError(
+                f"{self.path} holds {reached} steps already, --extend to {num_steps} would shorten it"
+            )
+        complete = all((self.path / name).is_file() for name in _RESULTS)
+        finished = manifest.get("status") == "finished" and done == num_steps and complete
+        first_file = self.segments[0]["file"] if self.segments else None
+        return Progress(finished, len(self.segments), done, self.restart, first_file)
 
     def begin(self, case_text: str) -> None:
-        """Write the resolved case and the first manifest."""
-        try:
-            (self.path / SEGMENTS).mkdir(exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{self.path} can't be written ({error.strerror})") from None
-        write_text(self.path / CASE, case_text)
+        """Say in the manifest that the run is under way; make what it writes into."""
         self._write_manifest("running")
+        for name in (SEGMENTS, RESTART):
+            make_folder(self.path / name)
+        write_text(self.path / CASE, case_text)
+        for folder in (self.path, self.path / SEGMENTS, self.path / RESTART):
+            remove_files(path for path in folder.iterdir() if is_partial(path.name))
 
     def publish_segment(self, segment: Segment, means: GroupSums) -> None:
-        """Write a segment's file, then say so in the manifest."""
+        """Write a segment's file; it counts from the next `commit` on."""
         name = f"{SEGMENTS}/{segment.file_name(self.layout.calendar)}"
         dataset = self.layout.segment_dataset(segment, self.origin_s, means)
-        write_netcdf(dataset, self.path / name)
-        self.segments.append(
-            {
-                "file": name,
-                "first_step": segment.first_step,
-                "stop_step": segment.stop_step,
-                "spinup": segment.spinup,
-            }
-        )
+        entry = {
+            "file": name,
+            "sha256": write_netcdf(dataset, self.path / name),
+            "first_step": segment.first_step,
+            "stop_step": segment.stop_step,
+            "spinup": segment.spinup,
+        }
+        self._new_segments = [entry]
+
+    def publish_part(self, step: int, block: Block, content: bytes) -> None:
+        """Write the records of some members after `step` steps; they count from `commit` on."""
+        name = f"{RESTART}/{step:09d}_{block.first:05d}.bin"
+        sha256 = write_bytes(self.path / name, content)
+        self._new_parts.append(Part(name, block.first, block.stop, sha256))
+
+    def commit(self, step: int, record: Mapping[str, Array]) -> None:
+        """Let the manifest name what was published since the last time; remove the older restart."""
+        self.segments += self._new_segments
+        self.restart = Restart(step, dict(record), tuple(self._new_parts))
+        self._new_segments, self._new_parts = [], []
         self._write_manifest("running")
+        kept = {Path(part.file).name for part in self.restart.parts}
+        remove_files(path for path in (self.path / RESTART).iterdir() if path.name not in kept)
 
     def finish(self) -> None:
         """Say that the run is complete."""
         self._write_manifest("finished")
 
-    def fail(self, reason: str) -> None:
-        """Say why the run ended early."""
-        self._write_manifest("failed", reason)
+    def end_early(self, status: str, reason: str) -> None:
+        """Say why the run ended early: `stopped` or `failed`; as well as the disk allows."""
+        with contextlib.suppress(InputError):
+            self._write_manifest(status, reason)
 
     def join(self) -> None:
         """Write group_means.nc and zonal.nc from the segments that are not spin-up."""
@@ -137,10 +235,30 @@ class RunFolder:
         join_segments(files, self.path, self.layout.provenance)
 
     def _write_manifest(self, status: str, reason: str | None = None) -> None:
-        content = {**self.header, "status": status, "segments": self.segments}
+        content = {**self.header, "status": status}
         if reason is not None:
             content["reason"] = reason
+        content["segments"] = self.segments
+        content["restart"] = self.restart.to_json() if self.restart else None
         write_json(self.path / MANIFEST, content)
+
+
+def fresh_folder(path: Path, num_restarts: int) -> Path:
+    """`path` if it is free, else the first free one of PATH-2, PATH-3, …, which is made.
+
+    num_restarts: how often a launcher has started this command again; it then goes on in the last
+    one that there is. Raises InputError where a folder can't be made.
+    """
+    candidates = (path if k == 1 else path.with_name(f"{path.name}-{k}") for k in count(1))
+    before = path
+    for candidate in candidates:
+        if not candidate.is_dir() or not any(candidate.iterdir()):
+            if num_restarts and candidate != path:
+                return before
+            make_folder(candidate)
+            return candidate
+        before = candidate
+    raise AssertionError("there is always a next name")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -150,8 +268,24 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{folder} is no folder of a run: it has no {MANIFEST}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} can't be read ({error})") from None
     if not isinstance(content, dict):
         raise InputError(f"{path} is no manifest: expected a JSON object")
     return content
+
+
+def _read_segments(folder: Path, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The manifest's entries of segments. Raises InputError where they make no sense."""
+    entries, step = manifest.get("segments"), 0
+    try:
+        for entry in entries:  # type: ignore[union-attr]
+            name = Path(entry["file"]).name
+            if entry["file"] != f"{SEGMENTS}/{name}" or entry["first_step"] != step:
+                raise ValueError
+            step = int(entry["stop_step"])
+            if step <= entry["first_step"] or not isinstance(entry["spinup"], bool):
+                raise ValueError
+        return list(entries)  # type: ignore[arg-type]
+    except (TypeError, KeyError, ValueError):
+        raise InputError(f"{folder / MANIFEST}: its segments can't be read") from None

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import platform
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy as np
 import torch
 
-import respeval
-from respeval.accumulate import GroupSums, MemberSums, deal_members
+from respeval.accumulate import GroupSums, Member, MemberSums, deal_members
 from respeval.calendar import to_seconds
-from respeval.checkpoints import checkpoint_digest
 from respeval.comm import Comm
 from respeval.emulator import EmulatorSpec
-from respeval.errors import BlowUpError, InputError
-from respeval.plan import Plan
-from respeval.rollout import RangeGuard, Rollout
-from respeval.run_folder import NoOutput, RunFolder, RunOutput
+from respeval.errors import BlowUpError, InputError, StoppedError
+from respeval.header import header_of
+from respeval.plan import Plan, date_of
+from respeval.restart import Snapshot, blocks_of
+from respeval.rollout import RangeGuard, Rollout, Step
+from respeval.run_folder import NoOutput, Progress, RunFolder, RunOutput
 from respeval.segments import Segment
+from respeval.stop import StopSignals, StopVote
 
 #: Grids with fewer cells than this run faster on one thread than on several.
 SMALL_GRID_CELLS = 64 * 128
@@ -47,54 +45,11 @@ class Execution:
 class Reporter(Protocol):
     """What a run tells while it runs; on the root process alone."""
 
-    def planned(self, plan: Plan) -> None: ...
+    def planned(self, plan: Plan, first_step: int) -> None: ...
 
     def stepped(self, step: int) -> None: ...
 
     def published(self, segment: Segment, means: GroupSums) -> None: ...
-
-
-def header_of(plan: Plan, checkpoint: Path) -> dict[str, Any]:
-    """What the manifest says of a run from its start."""
-    packages = ("torch", "torch-harmonics", "xarray", "netCDF4", "numpy")
-    return {
-        "format": "respeval-run/1",
-        "case_digest": plan.case.digest(),
-        "checkpoint": str(checkpoint.resolve()),
-        "checkpoint_sha256": checkpoint_digest(checkpoint, plan.emulator),
-        "checkpoint_description": dict(plan.emulator.spec.description),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {
-            "respeval": respeval.__version__,
-            "python": platform.python_version(),
-            **{name: version(name) for name in packages},
-        },
-        "groups": list(plan.case.groups),
-        "num_samples": plan.num_samples,
-        "num_steps": plan.num_steps,
-        "timestep_s": plan.emulator.spec.timestep_s,
-        "calendar": plan.forcing.calendar,
-        "roles": {
-            "near_surface_temperature": plan.roles.near_surface_temperature,
-            "column_temperature": list(plan.roles.column_temperature),
-            "surface_level": plan.roles.surface_level,
-            "upper_level": plan.roles.upper_level,
-        },
-        "levels_hPa": list(plan.emulator.spec.levels_hPa),
-        "sst_change": {
-            change.label: {
-                "mean_K": _finite(change.mean_K),
-                "coast_K": _finite(change.coast_K),
-                "area_share": change.area_share,
-            }
-            for change in plan.changes
-        },
-        "inputs_out_of_range": list(plan.warnings),
-    }
-
-
-def _finite(number: float) -> float | None:
-    return number if np.isfinite(number) else None
 
 
 def open_output(plan: Plan, checkpoint: Path, folder: Path, comm: Comm) -> RunOutput:
@@ -121,21 +76,175 @@ def default_threads(spec: EmulatorSpec, comm: Comm) -> int | None:
     return 1 if comm.num_processes > 1 or small else None
 
 
-def execute(
-    plan: Plan, output: RunOutput, comm: Comm, execution: Execution, reporter: Reporter
-) -> None:
-    """Run all segments and publish each one. Every process calls it.
+def read_snapshot(plan: Plan, folder: Path, progress: Progress, comm: Comm) -> Snapshot | None:
+    """This process's members as the folder's restart files have them; None where the run begins.
 
-    Raises BlowUpError where the state leaves the range of physical values; what was published stays.
+    Raises InputError where the files are missing, damaged or of another shape.
     """
+    if progress.restart is None:
+        return None
+    spec = plan.emulator.spec
+    dealt = deal_members(plan.num_samples, len(plan.case.groups), comm.num_processes)
+    first = sum(map(len, dealt[: comm.rank]))
+    shapes = {
+        "state": (len(spec.prognostic), *spec.grid.shape),
+        "totals": (len(spec.outputs), *spec.grid.shape),
+    }
+    return progress.restart.read(folder, first, first + len(dealt[comm.rank]), shapes)
+
+
+def execute(
+    plan: Plan,
+    output: RunOutput,
+    comm: Comm,
+    execution: Execution,
+    reporter: Reporter,
+    signals: StopSignals | None = None,
+    begin: Snapshot | None = None,
+) -> None:
+    """Run all segments of the plan and publish each one. Every process calls it.
+
+    begin: this process's members where an earlier run of the plan has come to.
+    Raises BlowUpError where the state leaves the range of physical values, what was published stays;
+    StoppedError where one of the processes got a signal, what was done is saved.
+    """
+    signals = signals or StopSignals()
     output.begin(plan.case.to_yaml())
-    reporter.planned(plan)
-    case, num_groups = plan.case, len(plan.case.groups)
-    members = deal_members(plan.num_samples, num_groups, comm.num_processes)[comm.rank]
+    reporter.planned(plan, begin.step if begin else 0)
+    course = _Course(plan, output, comm, execution, reporter, signals)
+    try:
+        with signals.deferred(), torch.inference_mode():
+            course.run(begin)
+    except StoppedError as error:
+        output.end_early("stopped", str(error))
+        comm.wait()  # a launcher that sees one process end may end the root too
+        raise
+    except (BlowUpError, InputError, KeyboardInterrupt) as error:
+        output.end_early("failed", str(error) or "interrupted")
+        raise
+
+
+class _Course:
+    """One process's side of a run: its members, their sums, and the commits that all take part in."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        output: RunOutput,
+        comm: Comm,
+        execution: Execution,
+        reporter: Reporter,
+        signals: StopSignals,
+    ) -> None:
+        self._plan, self._output, self._comm = plan, output, comm
+        self._execution, self._reporter, self._signals = execution, reporter, signals
+        spec = plan.emulator.spec
+        dealt = deal_members(plan.num_samples, len(plan.case.groups), comm.num_processes)
+        self._counts = [len(members) for members in dealt]
+        self._members = dealt[comm.rank]
+        self._masks = torch.from_numpy(plan.layout.surface_masks()).to(comm.device)
+        shape = (len(self._members), len(spec.outputs), *spec.grid.shape)
+        self._sums = MemberSums(shape, comm.device)
+        self._guard = RangeGuard(spec, self._members, comm.device)
+        self._guard_interval = 1 if comm.device.type == "cpu" else GUARD_INTERVAL
+
+    def run(self, begin: Snapshot | None) -> None:
+        """Step to the end, or to the step where a signal is heeded."""
+        first_step = begin.step if begin else 0
+        steps = self._steps_from(begin)
+        vote = StopVote(self._comm, self._signals, first_step)
+        last: Step | None = None
+        try:
+            for segment in self._plan.segments:
+                for step in range(max(segment.first_step, first_step), segment.stop_step):
+                    last = self._advance(steps, step, step + 1 == segment.stop_step)
+                    stop = vote.is_stop(step + 1)
+                    if stop and step + 1 < segment.stop_step:
+                        self._check()
+                        self._save(step + 1, last, self._sums.total)
+                        self._raise_stopped(step + 1)
+                self._end_segment(segment, last)
+                if stop:
+                    self._raise_stopped(segment.stop_step)
+        finally:
+            steps.close()
+
+    def _steps_from(self, begin: Snapshot | None) -> Generator[Step, None, None]:
+        rollout = _rollout(self._plan, self._members, self._execution, self._comm)
+        if begin is None:
+            return rollout.steps()
+        device = self._comm.device
+        if begin.totals is not None:
+            num_steps = begin.step - self._plan.segments[0].first_step
+            self._sums.restore(begin.totals.to(device), num_steps)
+        conserved = None if begin.conserved is None else begin.conserved.to(device)
+        return rollout.steps(begin.step, begin.state.to(device), conserved)
+
+    def _check(self) -> None:
+        self._guard.raise_if_bad(self._plan.case.groups, self._plan.forcing.starts)
+
+    def _advance(self, steps: Iterator[Step], step: int, is_edge: bool) -> Step | None:
+        """One step of this process's members into the sums; None without members."""
+        last = None
+        if self._members:
+            last = next(steps)
+            self._sums.add(last.outputs)
+            self._guard.check(last.outputs, step)
+            if is_edge or step % self._guard_interval == 0:
+                self._check()
+        self._reporter.stepped(step + 1)
+        return last
+
+    def _end_segment(self, segment: Segment, last: Step | None) -> None:
+        """Reduce, publish the segment, publish the restart, and let the manifest name both."""
+        case = self._plan.case
+        totals = GroupSums.encode(
+            self._sums,
+            self._members,
+            len(case.groups),
+            self._plan.num_samples,
+            self._masks,
+            case.save_members,
+        )
+        means = totals.unpack(self._comm.sum_to_root(totals.pack())).means()
+        self._output.publish_segment(segment, means)
+        self._sums.reset()
+        self._save(segment.stop_step, last, None)
+        self._reporter.published(segment, means)
+
+    def _save(self, step: int, last: Step | None, totals: torch.Tensor | None) -> None:
+        """Bring every member's record to the root, block by block, and commit."""
+        snapshot = None
+        if last is not None:
+            state = last.outputs[:, : len(self._plan.emulator.spec.prognostic)]
+            snapshot = Snapshot(step, state, last.conserved, totals)
+        record = self._comm.from_root(snapshot.record() if snapshot else {})
+        width = sum(array.num_bytes for array in record.values())
+        own = sum(self._counts[: self._comm.rank])
+        for block in blocks_of(self._counts, record):
+            packed = None
+            if block.owner == self._comm.rank and snapshot is not None:
+                packed = snapshot.pack(block.first - own, block.stop - own)
+            shape = (block.stop - block.first, width)
+            content = self._comm.to_root(block.owner, packed, shape)
+            if content is not None:
+                self._output.publish_part(step, block, content.cpu().numpy().tobytes())
+        self._output.commit(step, record)
+
+    def _raise_stopped(self, step: int) -> None:
+        signal = self._signals.requested or "a signal to another process"
+        raise StoppedError(
+            f"stopped by {signal} after step {step} of {self._plan.num_steps} "
+            f"({date_of(self._plan, step)}); run the same command again to go on"
+        )
+
+
+def _rollout(plan: Plan, members: Sequence[Member], execution: Execution, comm: Comm) -> Rollout:
+    case = plan.case
     samples_per_batch = execution.samples_per_batch or (
         1 if comm.device.type == "cpu" else plan.num_samples
     )
-    rollout = Rollout(
+    return Rollout(
         plan.emulator.to(comm.device),
         plan.forcing,
         plan.initial,
@@ -146,36 +255,7 @@ def execute(
         case.initial_condition_scope,
         case.seed,
         case.paired_noise,
-        samples_per_batch * num_groups,
+        samples_per_batch * len(case.groups),
         execution.window_length or plan.forcing.window_length(),
         comm.device,
     )
-    spec = plan.emulator.spec
-    masks = torch.from_numpy(plan.layout.surface_masks()).to(comm.device)
-    sums = MemberSums((len(members), len(spec.outputs), *spec.grid.shape), comm.device)
-    guard = RangeGuard(spec, members, comm.device)
-    interval = 1 if comm.device.type == "cpu" else GUARD_INTERVAL
-    steps = rollout.steps()
-    try:
-        with torch.inference_mode():
-            for segment in plan.segments:
-                for step in range(segment.first_step, segment.stop_step):
-                    if members:
-                        _, outputs = next(steps)
-                        sums.add(outputs)
-                        guard.check(outputs, step)
-                        if step % interval == 0 or step + 1 == segment.stop_step:
-                            guard.raise_if_bad(case.groups, plan.forcing.starts)
-                    reporter.stepped(step + 1)
-                totals = GroupSums.encode(
-                    sums, members, num_groups, plan.num_samples, masks, case.save_members
-                )
-                means = totals.unpack(comm.sum_to_root(totals.pack())).means()
-                output.publish_segment(segment, means)
-                reporter.published(segment, means)
-                sums.reset()
-    except (BlowUpError, InputError, KeyboardInterrupt) as error:
-        output.fail(str(error) or "interrupted")
-        raise
-    finally:
-        steps.close()

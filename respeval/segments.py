@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import cftime
@@ -71,6 +72,23 @@ def plan_segments(
         )
         for number, (first, stop) in enumerate(pairwise(ordered), start=1)
     ]
+
+
+def remaining_segments(
+    planned: Sequence[Segment], timestep_s: int, num_done: int, done_step: int
+) -> list[Segment]:
+    """The segments of a plan after the first `num_done`, which end at `done_step`.
+
+    That is an edge even where the plan has none: a run that is lengthened keeps what it published.
+    """
+    left = []
+    for number, segment in enumerate(
+        (s for s in planned if s.stop_step > done_step), start=num_done + 1
+    ):
+        first = max(segment.first_step, done_step)
+        start_s = segment.start_s + (first - segment.first_step) * timestep_s
+        left.append(replace(segment, number=number, first_step=first, start_s=start_s))
+    return left
 
 
 def _calendar_edges(

@@ -25,10 +25,11 @@ from respeval.checkpoints.native import (
 from respeval.comm import Comm
 from respeval.console import SilentReporter
 from respeval.grid import Grid
-from respeval.plan import Plan
+from respeval.plan import Plan, go_on
 from respeval.results import analyse, settings_of
 from respeval.run_folder import RunFolder
-from respeval.runner import Execution, execute
+from respeval.runner import Execution, execute, read_snapshot
+from respeval.stop import StopSignals
 
 # The tests of ACE have an environment, and a conftest, of their own; `make ace` runs them alone.
 collect_ignore = [] if find_spec("fme") else ["ace"]
@@ -190,7 +191,12 @@ def write_study(folder: Path, **case: Any) -> Path:
     return checkpoint(folder / "tiny.pt")
 
 
-def run(planned: Plan, folder: Path, execution: Execution | None = None) -> Path:
+def run(
+    planned: Plan,
+    folder: Path,
+    execution: Execution | None = None,
+    signals: StopSignals | None = None,
+) -> Path:
     """Execute a plan in this process and analyse it, as `respeval run` does; returns the folder."""
     layout = dataclasses.replace(planned.layout, provenance={"checkpoint": "test"})
     header = {
@@ -199,12 +205,41 @@ def run(planned: Plan, folder: Path, execution: Execution | None = None) -> Path
         "roles": dataclasses.asdict(planned.roles),
     }
     output = RunFolder(folder, header, layout, to_seconds(planned.forcing.starts[0]))
-    assert not output.is_finished()
-    execute(planned, output, Comm(), execution or Execution(), SilentReporter())
+    progress = output.open()
+    assert not progress.finished
+    begin = read_snapshot(planned, folder, progress, Comm())
+    planned = go_on(planned, folder, progress)
+    execution = execution or Execution()
+    execute(planned, output, Comm(), execution, SilentReporter(), signals, begin)
     output.join()
     analyse(folder, settings_of(planned.case, planned.roles, planned.emulator.spec.levels_hPa))
     output.finish()
     return folder
+
+
+def numbers(folder: Path) -> dict[str, np.ndarray]:
+    """All numbers of a finished run: `file/variable`, those of the segments too."""
+    found = {}
+    for path in sorted(folder.glob("**/*.nc")):
+        with xr.open_dataset(path, decode_times=False) as dataset:
+            for name in dataset.variables:
+                found[f"{path.relative_to(folder)}/{name}"] = dataset[name].values
+    return found
+
+
+def assert_equal_runs(folder: Path, expected: Path, but: str | None = None) -> None:
+    """Two finished runs have the same files with the same numbers, to the last bit.
+
+    but: a variable that may differ.
+    """
+    got, wanted = numbers(folder), numbers(expected)
+    assert got.keys() == wanted.keys()
+    assert any(name.startswith("segments/") for name in wanted)
+    for name, values in wanted.items():
+        if but is None or not name.endswith(f"/{but}"):
+            assert got[name].dtype == values.dtype, name
+            assert got[name].tobytes() == values.tobytes(), name
+    assert (folder / "summary.json").read_bytes() == (expected / "summary.json").read_bytes()
 
 
 @pytest.fixture(scope="session")

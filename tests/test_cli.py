@@ -56,6 +56,7 @@ def test_a_run_writes_the_files_of_the_contract(finished: tuple[Path, str]) -> N
         "group_means.nc",
         "manifest.json",
         "response.nc",
+        "restart",
         "segments",
         "summary.json",
         "zonal.nc",
@@ -285,7 +286,7 @@ def test_the_folder_of_another_run_is_refused_and_stays(
     out, _ = finished
     before = (out / "summary.json").read_bytes()
     line = refused("run", study, "-o", out, "--steps", 3)
-    assert "holds another run (its case digest differs); choose another folder with -o" in line
+    assert "holds another run: days 75 -> none; steps none -> 3; choose another folder" in line
     assert (out / "summary.json").read_bytes() == before
 
 

@@ -31,7 +31,7 @@ _YEAR_S = 365.0 * 86_400
 class SilentReporter:
     """The reporter of every process but the root."""
 
-    def planned(self, plan: Plan) -> None:
+    def planned(self, plan: Plan, first_step: int) -> None:
         pass
 
     def stepped(self, step: int) -> None:
@@ -54,9 +54,12 @@ class ConsoleReporter:
         self._ratio = ""
         self._num_published = 0
 
-    def planned(self, plan: Plan) -> None:
+    def planned(self, plan: Plan, first_step: int) -> None:
         """Say what will run and what SST change each group sees; start the clock."""
-        self._plan = plan
+        from respeval.plan import date_of
+
+        self._plan, self._first_step = plan, first_step
+        self._num_segments = plan.segments[-1].number if plan.segments else 0
         spec, case = plan.emulator.spec, plan.case
         self._console.print(
             f"{len(case.groups)} groups ({', '.join(case.groups)}) x {plan.num_samples} samples, "
@@ -71,6 +74,11 @@ class ConsoleReporter:
             self._console.print(str(change), highlight=False)
         for warning in plan.warnings:
             self._console.print(f"warning: {warning}", style="yellow")
+        if first_step:
+            self._console.print(
+                f"going on after step {first_step} of {plan.num_steps}, {date_of(plan, first_step)}",
+                highlight=False,
+            )
         self._begin = self._last_line = time.monotonic()
         if self._console.is_terminal:
             self._progress = Progress(
@@ -96,7 +104,7 @@ class ConsoleReporter:
             self._ratio = ", ".join(
                 f"{label} {next(iter(bands.values())):.2f}" for label, bands in ratios.items()
             )
-        is_last = segment.number == len(self._plan.segments)
+        is_last = segment.number == self._num_segments
         late = time.monotonic() - self._last_line > LINE_INTERVAL_S
         if self._progress is None and (late or is_last):
             self._last_line = time.monotonic()
@@ -107,11 +115,11 @@ class ConsoleReporter:
         from respeval.plan import date_of
 
         elapsed = max(time.monotonic() - self._begin, 1e-9)
-        speed = step / elapsed
+        speed = (step - self._first_step) / elapsed
         years_per_day = speed * self._plan.emulator.spec.timestep_s / _YEAR_S * 86_400
-        left = (self._plan.num_steps - step) / speed if step else float("nan")
+        left = (self._plan.num_steps - step) / speed if speed else float("nan")
         text = (
-            f"segment {self._num_published} of {len(self._plan.segments)}  "
+            f"segment {self._num_published} of {self._num_segments}  "
             f"{date_of(self._plan, step).strftime('%Y-%m-%d')}  {speed:.1f} steps/s  "
             f"{years_per_day:,.0f} simulated years/day  {_minutes(left)} left"
         )

@@ -1,0 +1,86 @@
+"""What makes a run this run, and how another one in its folder differs from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+#: Keys of a case that say how long a run is.
+LENGTHS = ("years", "days", "steps")
+
+_MOST_SHOWN = 4
+
+
+def differences(manifest: Mapping[str, Any], header: Mapping[str, Any], extend: bool) -> list[str]:
+    """How the run of a manifest differs from the one that `header` describes: `key old -> new`.
+
+    extend: whether the new run may be longer and its forcing may have more times and files.
+    """
+    ignored = LENGTHS if extend else ()
+    found = list(_case_differences(manifest, header, ignored))
+    for key in ("checkpoint_sha256", "initial_condition_sha256", "patterns_sha256"):
+        old, new = manifest.get(key), header.get(key)
+        if old != new:
+            name = key.removesuffix("_sha256").replace("_", " ")
+            found.append(f"contents of the {name} {_short(old)} -> {_short(new)}")
+    found.extend(_forcing_differences(manifest.get("forcing"), header.get("forcing"), extend))
+    return found
+
+
+def is_only_longer(manifest: Mapping[str, Any], header: Mapping[str, Any]) -> bool:
+    """Whether the two runs differ in nothing but their length, and the new one is longer."""
+    old, new = manifest.get("num_steps"), header.get("num_steps")
+    longer = isinstance(old, int) and isinstance(new, int) and new > old
+    return longer and not differences(manifest, header, extend=True)
+
+
+def in_one_line(found: list[str]) -> str:
+    """The first few differences; how many more there are."""
+    more = len(found) - _MOST_SHOWN
+    return "; ".join(found[:_MOST_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _case_differences(
+    manifest: Mapping[str, Any], header: Mapping[str, Any], ignored: tuple[str, ...]
+) -> Iterator[str]:
+    old, new = manifest.get("case"), header.get("case")
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        if manifest.get("case_digest") != header.get("case_digest"):
+            yield "its case digest"
+        return
+    before, after = dict(_flat(old)), dict(_flat(new))
+    for key in sorted(before.keys() | after.keys()):
+        if before.get(key) != after.get(key) and key not in ignored:
+            yield f"{key} {_shown(before.get(key))} -> {_shown(after.get(key))}"
+
+
+def _forcing_differences(old: Any, new: Any, extend: bool) -> Iterator[str]:
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return
+    for key in ("variables", "first_time") if extend else ("variables", "first_time", "last_time"):
+        if old.get(key) != new.get(key):
+            what = f"the forcing's {key.replace('_', ' ')}"
+            yield f"{what} {_shown(old.get(key))} -> {_shown(new.get(key))}"
+    before, after = old.get("files") or {}, new.get("files") or {}
+    for name in sorted(before.keys() | after.keys()):
+        size, now = before.get(name, "none"), after.get(name, "none")
+        grown = isinstance(size, int) and isinstance(now, int) and now > size
+        if size != now and not (extend and (name not in before or grown)):
+            yield f"size of {name} {_shown(size)} -> {_shown(now)}"
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in content.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _shown(value: Any) -> str:
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _short(digest: Any) -> str:
+    return str(digest)[:12]

@@ -1,0 +1,184 @@
+"""What a run goes on from: each member's state as bytes, in files that any number of processes can read.
+
+Members are in the order of `deal_members`: by sample, then by group, whatever the number of
+processes. A file holds the records of some consecutive members and nothing else; the manifest says
+what a record is, which members a file has, and its checksum. Noise needs no state (`CounterNoise`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from respeval.errors import InputError
+
+#: Records travel to the root and into files in blocks of at most this size (but one member at least).
+BLOCK_BYTES = 128 * 2**20
+
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass(frozen=True)
+class Array:
+    """Type and shape of one array in a record."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def num_bytes(self) -> int:
+        return prod(self.shape) * _DTYPES[self.dtype].itemsize
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """This process's members after `step` steps of the run.
+
+    state: [member, prognostic, lat, lon]; conserved: [member, number], see `Emulator.conserve`.
+    totals: [member, output, lat, lon], sums over the steps of the running segment; None at its start.
+    """
+
+    step: int
+    state: torch.Tensor
+    conserved: torch.Tensor | None = None
+    totals: torch.Tensor | None = None
+
+    def _arrays(self) -> dict[str, torch.Tensor]:
+        named = {"state": self.state, "conserved": self.conserved, "totals": self.totals}
+        return {name: array for name, array in named.items() if array is not None}
+
+    def record(self) -> dict[str, Array]:
+        """What each member's record holds, in order."""
+        return {
+            name: Array(str(array.dtype).removeprefix("torch."), tuple(array.shape[1:]))
+            for name, array in self._arrays().items()
+        }
+
+    def pack(self, first: int, stop: int) -> torch.Tensor:
+        """Records of these rows, [row, byte], uint8, on the arrays' device."""
+        rows = [
+            array[first:stop].contiguous().reshape(stop - first, -1).view(torch.uint8)
+            for array in self._arrays().values()
+        ]
+        return torch.cat(rows, dim=1)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive members first <= m < stop that one process holds."""
+
+    owner: int
+    first: int
+    stop: int
+
+
+def blocks_of(counts: Sequence[int], record: dict[str, Array]) -> list[Block]:
+    """The members of all processes, `counts` of them each, in blocks of bounded size."""
+    size = max(1, BLOCK_BYTES // sum(array.num_bytes for array in record.values()))
+    blocks, begin = [], 0
+    for owner, count in enumerate(counts):
+        for first in range(begin, begin + count, size):
+            blocks.append(Block(owner, first, min(first + size, begin + count)))
+        begin += count
+    return blocks
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file of a restart, its path within the run's folder, and the members that it holds."""
+
+    file: str
+    first: int
+    stop: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Restart:
+    """What the manifest says of the restart files."""
+
+    step: int
+    record: dict[str, Array]
+    parts: tuple[Part, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The manifest's entry."""
+        return {
+            "step": self.step,
+            "record": {
+                n: {"dtype": a.dtype, "shape": list(a.shape)} for n, a in self.record.items()
+            },
+            "parts": [vars(part) for part in self.parts],
+        }
+
+    @classmethod
+    def from_json(cls, entry: Any, source: str) -> Restart:
+        """The inverse of `to_json`. Raises InputError where the entry is none."""
+        try:
+            record = {
+                str(name): Array(str(array["dtype"]), tuple(int(size) for size in array["shape"]))
+                for name, array in entry["record"].items()
+            }
+            parts = tuple(
+                Part(str(p["file"]), int(p["first"]), int(p["stop"]), str(p["sha256"]))
+                for p in entry["parts"]
+            )
+            if any(array.dtype not in _DTYPES or min(array.shape) < 1 for array in record.values()):
+                raise ValueError
+            if any(part.file != f"restart/{Path(part.file).name}" for part in parts):
+                raise ValueError
+            return cls(int(entry["step"]), record, parts)
+        except (TypeError, KeyError, ValueError, AttributeError):
+            raise InputError(f"{source}: its restart entry can't be read") from None
+
+    def read(
+        self, folder: Path, first: int, stop: int, shapes: Mapping[str, tuple[int, ...]]
+    ) -> Snapshot:
+        """The members first <= m < stop, on the CPU.
+
+        shapes: of one member's state and totals, as the run needs them. Raises InputError where a
+        file is missing or damaged, or the arrays have other shapes.
+        """
+        for name, array in self.record.items():
+            if shapes.get(name, array.shape) != array.shape:
+                raise InputError(f"{folder}: the restart's {name} has shape {array.shape}")
+        width = sum(array.num_bytes for array in self.record.values())
+        rows = torch.empty((stop - first, width), dtype=torch.uint8)
+        missing = stop - first
+        for part in self.parts:
+            low, high = max(first, part.first), min(stop, part.stop)
+            if low < high:
+                content = _read_part(folder / part.file, part, width)
+                rows[low - first : high - first] = content[low - part.first : high - part.first]
+                missing -= high - low
+        if missing:
+            raise InputError(f"{folder}: the restart files lack {missing} members of the run")
+        return Snapshot(self.step, **_unpack(rows, self.record))
+
+
+def _read_part(path: Path, part: Part, width: int) -> torch.Tensor:
+    try:
+        found = path.stat().st_size
+        if found != (part.stop - part.first) * width:
+            raise InputError(f"{path} is damaged (it has {found:,} bytes); see --restart-fresh")
+        content = bytearray(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path} can't be read ({error.strerror}); see --restart-fresh") from None
+    if hashlib.sha256(content).hexdigest() != part.sha256:
+        raise InputError(f"{path} is damaged (its checksum differs); see --restart-fresh")
+    return torch.frombuffer(content, dtype=torch.uint8).view(-1, width)
+
+
+def _unpack(rows: torch.Tensor, record: dict[str, Array]) -> dict[str, Any]:
+    arrays, at = {}, 0
+    for name, array in record.items():
+        column = rows[:, at : at + array.num_bytes].clone(memory_format=torch.contiguous_format)
+        arrays[name] = column.view(_DTYPES[array.dtype]).view(len(rows), *array.shape)
+        at += array.num_bytes
+    return arrays

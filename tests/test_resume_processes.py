@@ -1,0 +1,207 @@
+"""Runs on several processes that are stopped or killed, and go on with any number of processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import conftest
+import numpy as np
+import pytest
+import torch
+from conftest import write_study
+from typer.testing import CliRunner
+
+from respeval.cli import app
+from respeval.comm import Comm
+from respeval.restart import Array, Block, blocks_of
+from respeval.stop import StopSignals, StopVote
+
+
+@pytest.fixture(scope="module")
+def long_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint whose case takes some seconds: 16 months of a forcing that repeats."""
+    folder = tmp_path_factory.mktemp("long") / "study"
+    checkpoint = write_study(folder, days=485, repeat="year")
+    (folder / "forcing.nc").unlink()
+    conftest.forcing(num_times=366).to_netcdf(folder / "forcing.nc")
+    return checkpoint
+
+
+@pytest.fixture(scope="module")
+def alone(long_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the run on one process that nobody interrupted."""
+    out = tmp_path_factory.mktemp("alone") / "out"
+    result = CliRunner().invoke(app, ["run", str(long_study), "-o", str(out)])
+    assert result.exit_code == 0, result.output
+    return out
+
+
+def torchrun(num_processes: int, *arguments: object, max_restarts: int = 0) -> Any:
+    """Start `torchrun -m respeval ARGUMENTS` on a free port of this machine."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes", "1"]
+    command += ["--max-restarts", str(max_restarts), "--nproc-per-node", str(num_processes)]
+    command += ["--signals-to-handle", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
+    environment |= {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    return subprocess.Popen(
+        [*command, "-m", "respeval", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def end(process: Any) -> tuple[str, str]:
+    shown, errors = process.communicate(timeout=200)
+    return shown, errors
+
+
+def manifest_of(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+    return content
+
+
+def wait_for_segments(folder: Path, count: int) -> None:
+    """Until a run has published so many segments."""
+    for _ in range(12000):
+        if (folder / "manifest.json").is_file() and len(manifest_of(folder)["segments"]) >= count:
+            return
+        time.sleep(0.01)
+    raise AssertionError("no segments after two minutes")
+
+
+def workers(launcher: Any) -> dict[int, int]:
+    """Rank -> process id of the launcher's processes."""
+    found = {}
+    children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
+    for child in map(int, children):
+        variables = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+        ranks = [int(v[5:]) for v in variables if v.startswith(b"RANK=")]
+        found |= dict.fromkeys(ranks, child)
+    return found
+
+
+def assert_close(folder: Path, expected: Path) -> None:
+    """Samples are added up in another order on other numbers of processes; all else is equal."""
+    got, wanted = conftest.numbers(folder), conftest.numbers(expected)
+    assert got.keys() == wanted.keys()
+    for name, values in wanted.items():
+        if values.dtype.kind != "f":
+            assert (got[name] == values).all(), name
+        elif name.startswith(("segments", "group_means", "zonal")):
+            np.testing.assert_allclose(got[name], values, rtol=1e-13, atol=0, err_msg=name)
+
+
+def test_a_signal_to_one_process_stops_all_and_other_numbers_of_processes_go_on(
+    long_study: Path, alone: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    process = torchrun(2, "run", long_study, "-o", out)
+    wait_for_segments(out, 2)
+    os.kill(workers(process)[1], signal.SIGUSR1)  # not the root
+    shown, errors = end(process)
+    assert process.returncode != 0
+    assert errors.count("respeval: stopped by a signal to another process after step") == 1
+    assert "exitcode  : 75" in errors or "exitcode: 75" in errors, errors
+    first = manifest_of(out)
+    assert first["status"] == "stopped"
+    assert [(p["first"], p["stop"]) for p in first["restart"]["parts"]] == [(0, 6), (6, 9)]
+
+    process = torchrun(3, "run", long_study, "-o", out)
+    wait_for_segments(out, len(first["segments"]) + 3)
+    process.send_signal(signal.SIGUSR1)  # the launcher passes it on
+    shown, errors = end(process)
+    assert f"going on after step {first['restart']['step']} of 485" in shown
+    second = manifest_of(out)
+    assert second["status"] == "stopped", errors
+    assert "stopped by SIGUSR1" in second["reason"]
+    assert second["restart"]["step"] > first["restart"]["step"]
+    assert len(second["restart"]["parts"]) == 3
+
+    result = CliRunner().invoke(app, ["run", str(long_study), "-o", str(out)])
+    assert result.exit_code == 0, result.output
+    assert_close(out, alone)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_the_launcher_starts_again_what_was_killed(
+    long_study: Path, alone: Path, tmp_path: Path, rank: int
+) -> None:
+    out = tmp_path / "out"
+    process = torchrun(2, "run", long_study, "-o", out, max_restarts=2)
+    wait_for_segments(out, 3)
+    os.kill(workers(process)[rank], signal.SIGKILL)
+    shown, errors = end(process)
+    assert process.returncode == 0, errors
+    assert "going on after step" in shown
+    assert "Traceback" not in errors.replace("Traceback : Signal 9", "")
+    assert_close(out, alone)
+
+
+def test_blocks_are_bounded_and_hold_every_member_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("respeval.restart.BLOCK_BYTES", 100)
+    record = {"state": Array("float32", (3, 3)), "totals": Array("float64", (1,))}  # 44 bytes
+    assert blocks_of([5, 3, 0], record) == [
+        Block(0, 0, 2),
+        Block(0, 2, 4),
+        Block(0, 4, 5),
+        Block(1, 5, 7),
+        Block(1, 7, 8),
+    ]
+    monkeypatch.setattr("respeval.restart.BLOCK_BYTES", 1)
+    assert len(blocks_of([5, 3, 0], record)) == 8
+
+
+class Votes(Comm):
+    """Two processes whose peer asks to stop at a given vote, and is as slow as told."""
+
+    def __init__(self, asks_at_vote: int, pace_s: float) -> None:
+        super().__init__(num_processes=2)
+        object.__setattr__(self, "votes", [])
+        object.__setattr__(self, "peer", (asks_at_vote, pace_s))
+
+    def largest(self, numbers: Any) -> list[float]:
+        at_vote, pace_s = self.peer  # type: ignore[attr-defined]
+        self.votes.append(numbers)  # type: ignore[attr-defined]
+        asked = float(len(self.votes) >= at_vote)  # type: ignore[attr-defined]
+        return [max(numbers[0], asked), max(numbers[1], pace_s)]
+
+
+@pytest.mark.parametrize(("pace_s", "expected"), [(0.1, [1, 3, 7, 15, 25, 35]), (5.0, [1, 2, 3])])
+def test_votes_are_about_a_second_apart(pace_s: float, expected: list[int]) -> None:
+    comm = Votes(len(expected), pace_s)
+    vote = StopVote(comm, StopSignals(), 0, lambda: 0.0)
+    voted_at = []
+    for step in range(1, 1000):
+        before = len(comm.votes)  # type: ignore[attr-defined]
+        stop = vote.is_stop(step)
+        if len(comm.votes) > before:  # type: ignore[attr-defined]
+            voted_at.append(step)
+        if stop:
+            break
+    assert voted_at == expected
+
+
+def test_one_process_heeds_its_own_signal_at_once() -> None:
+    signals = StopSignals()
+    vote = StopVote(Comm(), signals, 0)
+    assert not vote.is_stop(1)
+    signals.requested = "SIGTERM"
+    assert vote.is_stop(2)
+
+
+def test_collectives_of_one_process_are_the_identity() -> None:
+    comm = Comm()
+    assert comm.largest([1.0, 2.0]) == [1.0, 2.0]
+    assert comm.from_root({"a": 1}) == {"a": 1}
+    packed = torch.zeros(2, 3, dtype=torch.uint8)
+    assert comm.to_root(0, packed, (2, 3)) is packed
+    comm.wait()
