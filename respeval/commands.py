@@ -35,7 +35,7 @@ from respeval.planet.study import write_study
 from respeval.probe_plan import ProbePlan, parse_settings, prepare_probe
 from respeval.probe_runner import check_folder, run_probe, write_probe
 from respeval.results import RunningRatio, analyse, settings_of
-from respeval.run_folder import fresh_folder
+from respeval.run_folder import RunOutput, fresh_folder
 from respeval.runner import Execution, default_threads, execute, open_output, read_snapshot
 from respeval.stop import StopSignals
 
@@ -121,37 +121,57 @@ def run_plan(
     """
     console = make_console(comm.is_root)
     output = open_output(plan, checkpoint, folder, comm)
-    progress = comm.from_root(comm.together(lambda: output.open(extend)))
-    if progress.finished:
-        console.print(f"{folder} holds this run already, finished: nothing to do")
-        return
-    begin = comm.together(lambda: read_snapshot(plan, folder, progress, comm))
-    plan = comm.together(lambda: go_on(plan, folder, progress))
+    try:
+        progress = comm.from_root(comm.together(lambda: output.open(extend)))
+        if progress.finished:
+            console.print(f"{folder} holds this run already, finished: nothing to do")
+            return
+        begin = comm.together(lambda: read_snapshot(plan, folder, progress, comm))
+        left = comm.together(lambda: go_on(plan, folder, progress))
+        reporter = _reporter(left, console, comm)
+        try:
+            execute(left, output, comm, execution, reporter, signals, begin)
+        finally:
+            reporter.close()
+        if comm.is_root:
+            _analyse(plan, folder, output, signals, reference or ("reference", None))
+    finally:
+        output.close()
+
+
+def _reporter(plan: Plan, console: Console, comm: Comm) -> ConsoleReporter | SilentReporter:
+    """What tells of the run; it begins with the diagnostics that the run will not have."""
+    if not comm.is_root:
+        return SilentReporter()
     spec = plan.emulator.spec
     settings = settings_of(plan.case, plan.roles, spec.levels_hPa)
     names = [variable.name for variable in spec.outputs]
+    for missing, reason in left_out(names, settings).items():
+        console.print(f"left out: {missing}, because {reason}", highlight=False)
     running = RunningRatio(
         settings, names, plan.case.groups, spec.grid.latitude, plan.layout.circle_areas()
     )
-    reporter = (
-        ConsoleReporter(console, running, comm.num_processes) if comm.is_root else SilentReporter()
-    )
-    for left, reason in left_out(names, settings).items():
-        console.print(f"left out: {left}, because {reason}", highlight=False)
+    return ConsoleReporter(console, running, comm.num_processes)
+
+
+def _analyse(
+    plan: Plan,
+    folder: Path,
+    output: RunOutput,
+    signals: StopSignals,
+    reference: tuple[str, xr.Dataset | None],
+) -> None:
+    """From the segments to the results; on the root alone. A signal ends it at once."""
+    name, known = reference
     try:
-        execute(plan, output, comm, execution, reporter, signals, begin)
-    finally:
-        reporter.close()
-    if comm.is_root:
-        name, known = reference or ("reference", None)
-        try:
-            signals.raise_if_requested()
-            output.join()
-            analyse(folder, settings, known, name)
-            output.finish()
-        except StoppedError as error:
-            output.end_early("stopped", str(error))
-            raise
+        signals.raise_if_requested()
+        output.join()
+        settings = settings_of(plan.case, plan.roles, plan.emulator.spec.levels_hPa)
+        analyse(folder, settings, known, name)
+        output.finish()
+    except StoppedError as error:
+        output.end_early("stopped", str(error))
+        raise
 
 
 def show_table(folder: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from respeval.accumulate import GroupSums
 from respeval.errors import InputError
+from respeval.folder_lock import LOCK, FolderLock
 from respeval.identity import differences, in_one_line, is_only_longer
 from respeval.layout import Layout, join_segments
 from respeval.output import (
@@ -75,6 +76,8 @@ class RunOutput(Protocol):
 
     def end_early(self, status: str, reason: str) -> None: ...
 
+    def close(self) -> None: ...
+
 
 class NoOutput:
     """The output of every process but the root."""
@@ -103,6 +106,9 @@ class NoOutput:
     def end_early(self, status: str, reason: str) -> None:
         pass
 
+    def close(self) -> None:
+        pass
+
 
 @dataclass
 class RunFolder:
@@ -120,15 +126,31 @@ class RunFolder:
     restart: Restart | None = None
     _new_segments: list[dict[str, Any]] = field(default_factory=list)
     _new_parts: list[Part] = field(default_factory=list)
+    _lock: FolderLock | None = None
 
     def open(self, extend: bool = False) -> Progress:
         """How far this very run has come in the folder, which is made if it is not there.
 
-        extend: whether it may be longer now. Raises InputError where the folder holds something else
-        or can't be made or read.
+        The folder is this process's until `close`, unless the run is finished. extend: whether the
+        run may be longer now. Raises InputError where the folder holds something else, is in use, or
+        can't be made or read.
         """
         make_folder(self.path)
-        present = {entry.name for entry in self.path.iterdir() if not is_partial(entry.name)}
+        progress = self._look(extend)
+        if not progress.finished:
+            self._lock = FolderLock(self.path)
+            self._lock.acquire()
+            progress = self._look(extend)  # another run may have gone on in between
+        return progress
+
+    def close(self) -> None:
+        """Let other runs into the folder."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def _look(self, extend: bool) -> Progress:
+        names = (entry.name for entry in self.path.iterdir())
+        present = {name for name in names if name != LOCK and not is_partial(name)}
         if not present:
             return Progress()
         if MANIFEST not in present:
@@ -238,6 +260,8 @@ class RunFolder:
         content = {**self.header, "status": status}
         if reason is not None:
             content["reason"] = reason
+        if self._lock is not None:
+            self._lock.check()
         content["segments"] = self.segments
         content["restart"] = self.restart.to_json() if self.restart else None
         write_json(self.path / MANIFEST, content)

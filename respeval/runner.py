@@ -118,6 +118,7 @@ def execute(
     except StoppedError as error:
         output.end_early("stopped", str(error))
         comm.wait()  # a launcher that sees one process end may end the root too
+        signals.ignore_more()
         raise
     except (BlowUpError, InputError, KeyboardInterrupt) as error:
         output.end_early("failed", str(error) or "interrupted")

@@ -65,6 +65,11 @@ class StopSignals:
         finally:
             self._deferring = False
 
+    def ignore_more(self) -> None:
+        """All is saved: a launcher that ends the other processes must not cut this one's end short."""
+        for number in self._before:
+            signal.signal(number, signal.SIG_IGN)
+
     def raise_if_requested(self) -> None:
         """Raise StoppedError if a signal has come."""
         if self.requested is not None:

@@ -207,13 +207,16 @@ def run(
     output = RunFolder(folder, header, layout, to_seconds(planned.forcing.starts[0]))
     progress = output.open()
     assert not progress.finished
-    begin = read_snapshot(planned, folder, progress, Comm())
-    planned = go_on(planned, folder, progress)
-    execution = execution or Execution()
-    execute(planned, output, Comm(), execution, SilentReporter(), signals, begin)
-    output.join()
-    analyse(folder, settings_of(planned.case, planned.roles, planned.emulator.spec.levels_hPa))
-    output.finish()
+    try:
+        begin = read_snapshot(planned, folder, progress, Comm())
+        planned = go_on(planned, folder, progress)
+        execution = execution or Execution()
+        execute(planned, output, Comm(), execution, SilentReporter(), signals, begin)
+        output.join()
+        analyse(folder, settings_of(planned.case, planned.roles, planned.emulator.spec.levels_hPa))
+        output.finish()
+    finally:
+        output.close()
     return folder
 
 

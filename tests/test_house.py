@@ -36,6 +36,7 @@ ROWS = [
     "layout",
     "restart",
     "identity",
+    "folder_lock",
     "run_folder",
     "diagnostics",
     "loss_probe",

@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 
 from respeval.cli import app
 from respeval.errors import BlowUpError, InputError, StoppedError
+from respeval.folder_lock import FolderLock
 from respeval.plan import Plan
 from respeval.stop import StopSignals
 
@@ -405,3 +406,41 @@ def test_a_state_of_another_precision_is_kept(tmp_path: Path) -> None:
     }
     run(plan(folder, single(), steps=20), tmp_path / "out")
     assert_equal_runs(tmp_path / "out", expected)
+
+
+def test_a_second_run_into_the_folder_is_refused_and_a_killed_one_makes_room(
+    long_study: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    process = start("run", long_study, "-o", out)
+    wait_for_segments(out, 1)
+    line = " ".join(invoke("run", long_study, "-o", out, code=2).split())
+    assert f"{out} is in use by process {process.pid} on " in line
+    process.kill()
+    process.communicate()
+    before = len(manifest_of(out)["segments"])
+    process = start("run", long_study, "-o", out)
+    wait_for_segments(out, before + 1)
+    process.terminate()
+    assert process.wait(timeout=60) == 75
+    assert not list(out.glob("**/.*"))
+
+
+def test_a_run_that_lost_its_lock_writes_no_manifest(
+    whole: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder, _ = whole
+    out = tmp_path / "out"
+
+    class Robbed(Interrupted):
+        def step(self, *rest: Any, **more: Any) -> torch.Tensor:
+            if len(self.batches) == 40 * 3:
+                (out / ".lock").unlink()
+                FolderLock(out).acquire()
+            return super().step(*rest, **more)
+
+    with pytest.raises(InputError, match=r"\.lock is not this run's any more"):
+        run(plan(folder, Robbed()), out)
+    manifest = manifest_of(out)
+    assert (manifest["status"], len(manifest["segments"])) == ("running", 1)
+    assert (out / ".lock").exists()
