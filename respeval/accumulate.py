@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -99,10 +99,11 @@ class GroupSums:
         num_samples: int,
         surface_masks: torch.Tensor,
         keep_members: bool = False,
+        left_out: Collection[int] = (),
     ) -> GroupSums:
         """Totals of this process's members by group and sample.
 
-        surface_masks: [surface, lat, lon], bool.
+        surface_masks: [surface, lat, lon], bool. left_out: samples that do not count in any group.
         """
         total, shape = sums.total, sums.total.shape[1:]
         field = total.new_zeros((num_groups, *shape))
@@ -111,6 +112,8 @@ class GroupSums:
         zonal_count = total.new_zeros((num_groups, num_samples))
         member = total.new_zeros((num_groups, num_samples, *shape)) if keep_members else None
         for row, (sample, group) in enumerate(members):
+            if sample in left_out:
+                continue
             field[group] += total[row]
             field_count[group] += sums.num_steps
             zonal_count[group, sample] += sums.num_steps

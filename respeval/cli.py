@@ -236,6 +236,13 @@ def run(
     samples_per_batch: Annotated[
         int | None, _compute("Samples stepped at once; default 1 on a CPU, all on a GPU.")
     ] = None,
+    fail_fast: Annotated[
+        bool,
+        _compute(
+            "End at the first sample that blows up, instead of leaving it out of the means.",
+            "--fail-fast",
+        ),
+    ] = False,
     trust_checkpoint: Trust = False,
 ) -> None:
     """Run the baseline and all perturbed climates in one rollout, and diagnose the response.
@@ -275,7 +282,11 @@ def run(
             ("samples-per-batch", samples_per_batch),
         ):
             check_at_least_one(name, count)
-        compute = {"window_length": window, "samples_per_batch": samples_per_batch}
+        compute = {
+            "window_length": window,
+            "samples_per_batch": samples_per_batch,
+            "fail_fast": fail_fast,
+        }
         from respeval.commands import run_checkpoint
 
         run_checkpoint(

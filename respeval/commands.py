@@ -34,7 +34,7 @@ from respeval.planet import SHIPPED_CHECKPOINTS
 from respeval.planet.study import write_study
 from respeval.probe_plan import ProbePlan, parse_settings, prepare_probe
 from respeval.probe_runner import check_folder, run_probe, write_probe
-from respeval.results import RunningRatio, analyse, settings_of
+from respeval.results import RunningRatio, analyse, settings_of, told_quarantined
 from respeval.run_folder import RunOutput, fresh_folder
 from respeval.runner import Execution, default_threads, execute, open_output, read_snapshot
 from respeval.stop import StopSignals
@@ -68,7 +68,7 @@ def run_checkpoint(
     options: dict[str, Any],
     device: str | None,
     threads: int | None,
-    compute: dict[str, int | None],
+    compute: dict[str, Any],
     *,
     trust: bool = False,
     extend: bool = False,
@@ -130,7 +130,7 @@ def run_plan(
         left = comm.together(lambda: go_on(plan, folder, progress))
         reporter = _reporter(left, console, comm)
         try:
-            execute(left, output, comm, execution, reporter, signals, begin)
+            execute(left, output, comm, execution, reporter, signals, begin, progress.quarantined)
         finally:
             reporter.close()
         if comm.is_root:
@@ -179,6 +179,8 @@ def show_table(folder: Path) -> None:
     with open_saved(folder / DIAGNOSTICS_FILE) as diagnostics:
         table = warming_table(perturbation_columns(diagnostics), f"Response, {folder}")
         make_console().print(table)
+    for told in told_quarantined(folder):
+        make_console().print(f"left out of the means: {told}", style="yellow", highlight=False)
 
 
 def inspect_checkpoint(checkpoint: Path, options: dict[str, Any], trust: bool) -> None:

@@ -30,7 +30,7 @@ from respeval.output import (
     write_netcdf,
 )
 from respeval.plotting import write_figures
-from respeval.run_folder import read_manifest
+from respeval.run_folder import read_manifest, read_quarantined
 
 #: Segments of group means that are in memory at once.
 _CHUNKS = {"time": 12}
@@ -89,7 +89,11 @@ def analyse(
         diagnostics = diagnose(zonal, settings)
         describe_file(diagnostics, zonal, "diagnostics of the response")
         write_netcdf(diagnostics, folder / DIAGNOSTICS_FILE)
-        write_json(folder / SUMMARY, summary(diagnostics))
+        told = told_quarantined(folder)
+        write_json(
+            folder / SUMMARY,
+            {**summary(diagnostics), **({"quarantined": told} if told else {})},
+        )
         (folder / FIGURES).mkdir(exist_ok=True)
         figures = write_figures(
             folder / FIGURES,
@@ -101,6 +105,15 @@ def analyse(
             reference_name,
         )
     return Results(diagnostics, tuple(figures))
+
+
+def told_quarantined(folder: Path) -> list[str]:
+    """The samples of a run that blew up and left the means: where, when and which variable first."""
+    return [
+        f"sample {entry['sample']} from the segment of {entry['date']} (step {entry['step']}) on: "
+        f"{entry['variable']} of group {entry['group']} was missing or outside {entry['limits']}"
+        for entry in read_quarantined(folder, read_manifest(folder))
+    ]
 
 
 class RunningRatio:
@@ -131,7 +144,9 @@ class RunningRatio:
         sample]; returns perturbation -> band -> ratio, empty where there is no such temperature."""
         if self._column is None:
             return {}
-        self._total = self._total + (zonal[:, :, :, self._column] * count[:, :, None, None]).sum(1)
+        steps = count[:, :, None, None]
+        totals = np.where(steps > 0, zonal[:, :, :, self._column], 0.0) * steps
+        self._total = self._total + totals.sum(1)
         self._steps = self._steps + count.sum(1)
         means = self._total / self._steps[:, None, None]  # type: ignore[index]
         means = np.where(self._area > 0, means, np.nan)

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from respeval.accumulate import Member
 from respeval.calendar import to_date, to_seconds
 from respeval.emulator import CounterNoise, Emulator, EmulatorSpec
-from respeval.errors import BlowUpError
 from respeval.forcing import Forcing, Window
 from respeval.perturbation import Scope, perturb_initial, perturb_over_ocean
 
@@ -159,10 +158,27 @@ def _channel(names: Sequence[str], name: str | None) -> int:
     return list(names).index(name)
 
 
+class Fault(NamedTuple):
+    """Where a member left the range of physical values: after which step, and on which date."""
+
+    sample: int
+    group: str
+    variable: str
+    step: int
+    date: str
+    limits: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.variable} of group {self.group}, sample {self.sample} is missing or outside "
+            f"{self.limits} at {self.date} (step {self.step})"
+        )
+
+
 class RangeGuard:
     """Finds the first output that is not finite, or the first absurd prognostic value.
 
-    The check runs on the device; `raise_if_bad` reads its result.
+    The check runs on the device; `faults` reads its result.
     """
 
     def __init__(self, spec: EmulatorSpec, members: Sequence[Member], device: torch.device) -> None:
@@ -189,20 +205,27 @@ class RangeGuard:
         fresh = ~good & (self._first_bad < 0)
         self._first_bad = torch.where(fresh, step, self._first_bad)
 
-    def raise_if_bad(self, groups: Sequence[str], starts: Sequence[cftime.datetime]) -> None:
-        """Raise BlowUpError naming the earliest bad output's variable, group, sample and date."""
+    def faults(self, groups: Sequence[str], starts: Sequence[cftime.datetime]) -> list[Fault]:
+        """The first fault of every member that has one, the earliest of them first."""
         if not bool((self._first_bad >= 0).any()):
-            return
+            return []
         steps = self._first_bad.cpu().numpy()
         earliest = np.where(steps >= 0, steps, np.iinfo(np.int64).max)
-        row, column = np.unravel_index(int(earliest.argmin()), earliest.shape)
-        member, step = self._members[int(row)], int(steps[row, column])
-        variable = self._spec.outputs[int(column)]
-        low, high = self._limits[int(column)]
-        start = starts[member.sample]
-        date = to_date(to_seconds(start) + (step + 1) * self._spec.timestep_s, start.calendar)
-        raise BlowUpError(
-            f"the emulator blew up: {variable.name} of group {groups[member.group]}, sample "
-            f"{member.sample} is missing or outside {low:.4g} to {high:.4g} {variable.units} at "
-            f"{date} (step {step + 1})"
-        )
+        found = []
+        for row in np.flatnonzero((steps >= 0).any(axis=1)):
+            member, column = self._members[int(row)], int(earliest[row].argmin())
+            variable, step = self._spec.outputs[column], int(steps[row, column])
+            start = starts[member.sample]
+            date = to_date(to_seconds(start) + (step + 1) * self._spec.timestep_s, start.calendar)
+            low, high = self._limits[column]
+            found.append(
+                Fault(
+                    member.sample,
+                    groups[member.group],
+                    variable.name,
+                    step + 1,
+                    str(date),
+                    f"{low:.4g} to {high:.4g} {variable.units}",
+                )
+            )
+        return sorted(found, key=lambda fault: fault.step)

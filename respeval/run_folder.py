@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -42,7 +42,8 @@ class Progress:
     """How far the run in a folder has come; small, so that the root can tell all processes.
 
     num_segments, done_step: of the published segments. restart: what to go on from, None at the start.
-    first_file: path of the first segment's file within the folder.
+    first_file: path of the first segment's file within the folder. quarantined: samples that blew
+    up and count no more, each with what happened.
     """
 
     finished: bool = False
@@ -50,6 +51,7 @@ class Progress:
     done_step: int = 0
     restart: Restart | None = None
     first_file: str | None = None
+    quarantined: tuple[dict[str, Any], ...] = ()
 
     @property
     def step(self) -> int:
@@ -68,7 +70,9 @@ class RunOutput(Protocol):
 
     def publish_part(self, step: int, block: Block, content: bytes) -> None: ...
 
-    def commit(self, step: int, record: Mapping[str, Array]) -> None: ...
+    def commit(
+        self, step: int, record: Mapping[str, Array], quarantined: Sequence[Mapping[str, Any]]
+    ) -> None: ...
 
     def join(self) -> None: ...
 
@@ -94,7 +98,9 @@ class NoOutput:
     def publish_part(self, step: int, block: Block, content: bytes) -> None:
         pass
 
-    def commit(self, step: int, record: Mapping[str, Array]) -> None:
+    def commit(
+        self, step: int, record: Mapping[str, Array], quarantined: Sequence[Mapping[str, Any]]
+    ) -> None:
         pass
 
     def join(self) -> None:
@@ -124,6 +130,7 @@ class RunFolder:
     origin_s: int
     segments: list[dict[str, Any]] = field(default_factory=list)
     restart: Restart | None = None
+    quarantined: list[dict[str, Any]] = field(default_factory=list)
     _new_segments: list[dict[str, Any]] = field(default_factory=list)
     _new_parts: list[Part] = field(default_factory=list)
     _lock: FolderLock | None = None
@@ -160,6 +167,7 @@ class RunFolder:
         manifest = read_manifest(self.path)
         self._check_same_run(manifest, extend)
         self.segments = _read_segments(self.path, manifest)
+        self.quarantined = read_quarantined(self.path, manifest)
         source = str(self.path / MANIFEST)
         entry = manifest.get("restart")
         self.restart = Restart.from_json(entry, source) if entry is not None else None
@@ -203,7 +211,9 @@ class RunFolder:
         complete = all((self.path / name).is_file() for name in _RESULTS)
         finished = manifest.get("status") == "finished" and done == num_steps and complete
         first_file = self.segments[0]["file"] if self.segments else None
-        return Progress(finished, len(self.segments), done, self.restart, first_file)
+        return Progress(
+            finished, len(self.segments), done, self.restart, first_file, tuple(self.quarantined)
+        )
 
     def begin(self, case_text: str) -> None:
         """Say in the manifest that the run is under way; make what it writes into."""
@@ -233,11 +243,14 @@ class RunFolder:
         sha256 = write_bytes(self.path / name, content)
         self._new_parts.append(Part(name, block.first, block.stop, sha256))
 
-    def commit(self, step: int, record: Mapping[str, Array]) -> None:
+    def commit(
+        self, step: int, record: Mapping[str, Array], quarantined: Sequence[Mapping[str, Any]]
+    ) -> None:
         """Let the manifest name what was published since the last time; remove the older restart."""
         self.segments += self._new_segments
         self.restart = Restart(step, dict(record), tuple(self._new_parts))
         self._new_segments, self._new_parts = [], []
+        self.quarantined = [dict(fault) for fault in quarantined]
         self._write_manifest("running")
         kept = {Path(part.file).name for part in self.restart.parts}
         remove_files(path for path in (self.path / RESTART).iterdir() if path.name not in kept)
@@ -262,6 +275,7 @@ class RunFolder:
             content["reason"] = reason
         if self._lock is not None:
             self._lock.check()
+        content["quarantined"] = self.quarantined
         content["segments"] = self.segments
         content["restart"] = self.restart.to_json() if self.restart else None
         write_json(self.path / MANIFEST, content)
@@ -313,3 +327,19 @@ def _read_segments(folder: Path, manifest: Mapping[str, Any]) -> list[dict[str, 
         return list(entries)  # type: ignore[arg-type]
     except (TypeError, KeyError, ValueError):
         raise InputError(f"{folder / MANIFEST}: its segments can't be read") from None
+
+
+def read_quarantined(folder: Path, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The samples that blew up, as a manifest names them. Raises InputError where it makes no sense."""
+    entries = manifest.get("quarantined", [])
+    try:
+        for entry in entries:
+            if type(entry["sample"]) is not int or type(entry["step"]) is not int:
+                raise TypeError
+            if not all(
+                isinstance(entry[key], str) for key in ("group", "variable", "date", "limits")
+            ):
+                raise TypeError
+        return [dict(entry) for entry in entries]
+    except (TypeError, KeyError):
+        raise InputError(f"{folder / MANIFEST}: its quarantined samples can't be read") from None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -17,7 +17,7 @@ from respeval.errors import BlowUpError, InputError, StoppedError
 from respeval.header import header_of
 from respeval.plan import Plan, date_of
 from respeval.restart import Snapshot, blocks_of
-from respeval.rollout import RangeGuard, Rollout, Step
+from respeval.rollout import Fault, RangeGuard, Rollout, Step
 from respeval.run_folder import NoOutput, Progress, RunFolder, RunOutput
 from respeval.segments import Segment
 from respeval.stop import StopSignals, StopVote
@@ -36,10 +36,12 @@ class Execution:
     window_length: steps of forcing read at once, None for about 64 MiB.
     samples_per_batch: samples stepped at once with all their groups; None for one on a CPU, where
         a small batch is fastest, and for all on a GPU.
+    fail_fast: whether the first member that blows up ends the run, instead of leaving the means.
     """
 
     window_length: int | None = None
     samples_per_batch: int | None = None
+    fail_fast: bool = False
 
 
 class Reporter(Protocol):
@@ -50,6 +52,8 @@ class Reporter(Protocol):
     def stepped(self, step: int) -> None: ...
 
     def published(self, segment: Segment, means: GroupSums) -> None: ...
+
+    def quarantined(self, fault: Fault) -> None: ...
 
 
 def open_output(plan: Plan, checkpoint: Path, folder: Path, comm: Comm) -> RunOutput:
@@ -101,17 +105,23 @@ def execute(
     reporter: Reporter,
     signals: StopSignals | None = None,
     begin: Snapshot | None = None,
+    quarantined: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Run all segments of the plan and publish each one. Every process calls it.
 
-    begin: this process's members where an earlier run of the plan has come to.
-    Raises BlowUpError where the state leaves the range of physical values, what was published stays;
-    StoppedError where one of the processes got a signal, what was done is saved.
+    A sample of which a member leaves the range of physical values is quarantined: it counts no more,
+    in any group, from the running segment on.
+
+    begin, quarantined: this process's members and the samples out of the means where an earlier run
+        of the plan has come to.
+    Raises BlowUpError where no sample is left, or at the first one with `execution.fail_fast`, what
+    was published stays; StoppedError where one of the processes got a signal, what was done is saved.
     """
     signals = signals or StopSignals()
     output.begin(plan.case.to_yaml())
     reporter.planned(plan, begin.step if begin else 0)
     course = _Course(plan, output, comm, execution, reporter, signals)
+    course.leave_out(Fault(**fault) for fault in quarantined)
     try:
         with signals.deferred(), torch.inference_mode():
             course.run(begin)
@@ -148,6 +158,7 @@ class _Course:
         self._sums = MemberSums(shape, comm.device)
         self._guard = RangeGuard(spec, self._members, comm.device)
         self._guard_interval = 1 if comm.device.type == "cpu" else GUARD_INTERVAL
+        self._quarantined: dict[int, Fault] = {}
 
     def run(self, begin: Snapshot | None) -> None:
         """Step to the end, or to the step where a signal is heeded."""
@@ -158,10 +169,10 @@ class _Course:
         try:
             for segment in self._plan.segments:
                 for step in range(max(segment.first_step, first_step), segment.stop_step):
-                    last = self._advance(steps, step, step + 1 == segment.stop_step)
+                    last = self._advance(steps, step)
                     stop = vote.is_stop(step + 1)
                     if stop and step + 1 < segment.stop_step:
-                        self._check()
+                        self._quarantine()
                         self._save(step + 1, last, self._sums.total)
                         self._raise_stopped(step + 1)
                 self._end_segment(segment, last)
@@ -181,24 +192,54 @@ class _Course:
         conserved = None if begin.conserved is None else begin.conserved.to(device)
         return rollout.steps(begin.step, begin.state.to(device), conserved)
 
-    def _check(self) -> None:
-        self._guard.raise_if_bad(self._plan.case.groups, self._plan.forcing.starts)
+    def leave_out(self, faults: Iterable[Fault]) -> list[Fault]:
+        """Quarantine the samples of these faults; returns those that were not so before.
 
-    def _advance(self, steps: Iterator[Step], step: int, is_edge: bool) -> Step | None:
+        Raises BlowUpError where no sample is left.
+        """
+        new = []
+        for fault in faults:
+            if fault.sample not in self._quarantined:
+                self._quarantined[fault.sample] = fault
+                new.append(fault)
+        if len(self._quarantined) == self._plan.num_samples:
+            first = min(self._quarantined.values(), key=lambda fault: fault.step)
+            raise BlowUpError(f"the emulator blew up in every sample: {first}")
+        return new
+
+    def _faults(self) -> list[Fault]:
+        """New faults of this process's members. Raises BlowUpError where one ends the run."""
+        found = self._guard.faults(self._plan.case.groups, self._plan.forcing.starts)
+        new = [fault for fault in found if fault.sample not in self._quarantined]
+        if new and self._execution.fail_fast:
+            raise BlowUpError(f"the emulator blew up: {new[0]}")
+        return new
+
+    def _quarantine(self) -> None:
+        """Agree with the other processes on the samples that count no more."""
+        found = [fault for faults in self._comm.gather(self._faults()) for fault in faults]
+        for fault in self.leave_out(sorted(found, key=lambda fault: (fault.step, fault.sample))):
+            self._reporter.quarantined(fault)
+
+    def _advance(self, steps: Iterator[Step], step: int) -> Step | None:
         """One step of this process's members into the sums; None without members."""
         last = None
         if self._members:
             last = next(steps)
             self._sums.add(last.outputs)
             self._guard.check(last.outputs, step)
-            if is_edge or step % self._guard_interval == 0:
-                self._check()
+            if step % self._guard_interval == 0:
+                if self._comm.num_processes == 1:
+                    self._quarantine()
+                elif self._execution.fail_fast:
+                    self._faults()
         self._reporter.stepped(step + 1)
         return last
 
     def _end_segment(self, segment: Segment, last: Step | None) -> None:
         """Reduce, publish the segment, publish the restart, and let the manifest name both."""
         case = self._plan.case
+        self._quarantine()
         totals = GroupSums.encode(
             self._sums,
             self._members,
@@ -206,6 +247,7 @@ class _Course:
             self._plan.num_samples,
             self._masks,
             case.save_members,
+            self._quarantined,
         )
         means = totals.unpack(self._comm.sum_to_root(totals.pack())).means()
         self._output.publish_segment(segment, means)
@@ -230,7 +272,8 @@ class _Course:
             content = self._comm.to_root(block.owner, packed, shape)
             if content is not None:
                 self._output.publish_part(step, block, content.cpu().numpy().tobytes())
-        self._output.commit(step, record)
+        faults = sorted(self._quarantined.values(), key=lambda fault: (fault.step, fault.sample))
+        self._output.commit(step, record, [fault._asdict() for fault in faults])
 
     def _raise_stopped(self, step: int) -> None:
         signal = self._signals.requested or "a signal to another process"

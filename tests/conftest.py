@@ -210,8 +210,8 @@ def run(
     try:
         begin = read_snapshot(planned, folder, progress, Comm())
         planned = go_on(planned, folder, progress)
-        execution = execution or Execution()
-        execute(planned, output, Comm(), execution, SilentReporter(), signals, begin)
+        execution, told = execution or Execution(), progress.quarantined
+        execute(planned, output, Comm(), execution, SilentReporter(), signals, begin, told)
         output.join()
         analyse(folder, settings_of(planned.case, planned.roles, planned.emulator.spec.levels_hPa))
         output.finish()

@@ -299,9 +299,24 @@ def test_an_emulator_that_blows_up_ends_with_3_and_keeps_its_segments(tmp_path: 
     (folder / "forcing.nc").unlink()
     forcing.assign(sunlight=(("time", "lat", "lon"), sunlight)).to_netcdf(folder / "forcing.nc")
     line = refused("run", checkpoint, "-o", folder / "out", code=3)
-    assert "the emulator blew up: air_temperature_0 of group baseline, sample 0" in line
+    assert "the emulator blew up in every sample: air_temperature_0 of group baseline" in line
     assert "2001-02-11" in line
     assert len(list((folder / "out" / "segments").iterdir())) == 1
+
+
+def test_a_sample_that_blows_up_is_named_in_the_table(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    checkpoint = write_study(folder)
+    initial = conftest.initial()
+    initial["air_temperature_0"][1] = 1e7
+    (folder / "initial.nc").unlink()
+    initial.to_netcdf(folder / "initial.nc")
+    shown = " ".join(invoke("run", checkpoint, "-o", folder / "out").split())
+    assert "warning: sample left out from here on: air_temperature_" in shown
+    assert "left out of the means: sample 1 from the segment of 2001-01-02" in shown
+    assert "left out of the means: sample 1" in " ".join(invoke("diagnose", folder / "out").split())
+    line = refused("run", checkpoint, "-o", folder / "fast", "--fail-fast", code=3)
+    assert "the emulator blew up: air_temperature_" in line
 
 
 @pytest.mark.parametrize(

@@ -89,12 +89,17 @@ def test_an_error_on_one_process_ends_all_of_them_with_its_message(tmp_path: Pat
     (folder / "initial.nc").unlink()
     initial.to_netcdf(folder / "initial.nc")
     begun = time.monotonic()
-    done = torchrun(2, "run", checkpoint, "-o", folder / "out")
+    done = torchrun(2, "run", checkpoint, "-o", folder / "out", "--fail-fast")
     assert time.monotonic() - begun < 120
     assert done.returncode != 0
     assert "respeval: process 1: the emulator blew up" in done.stderr
     assert "sample 2" in done.stderr
     assert not (folder / "out" / "summary.json").exists()
+    # Without it the sample is left out, by all processes.
+    done = torchrun(2, "run", checkpoint, "-o", folder / "quarantine")
+    assert done.returncode == 0, done.stderr
+    assert means(folder / "quarantine")["count"].tolist() == [[62, 56, 42]] * 3
+    assert "left out of the means: sample 2 from the segment of 2001-01-02" in done.stdout
 
 
 def test_bad_input_is_told_once(tmp_path: Path) -> None:

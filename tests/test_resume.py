@@ -16,6 +16,7 @@ import conftest
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from conftest import assert_equal_runs, run, write_study
 from test_runner import Toy, plan, study
 from typer.testing import CliRunner
@@ -313,6 +314,9 @@ def test_an_end_within_a_month_stays_an_edge_of_the_longer_run(study: Path, tmp_
     invoke("run", study, "--days", 75, "-o", out, "--extend")
     segments = manifest_of(out)["segments"]
     assert [s["stop_step"] for s in segments] == [31, 40, 59, 75]
+    assert [s["first_step"] for s in segments] == [0, 31, 40, 59]
+    bounds = conftest.numbers(out)["group_means.nc/time_bnds"]
+    assert bounds.tolist() == [[0, 31], [31, 40], [40, 59], [59, 75]]
     invoke("run", study, "--days", 75, "-o", tmp_path / "whole")
     first, second = (
         json.loads((f / "summary.json").read_text()) for f in (out, tmp_path / "whole")
@@ -342,6 +346,10 @@ def test_a_lengthened_run_keeps_its_masks(tmp_path: Path) -> None:
         if name.startswith("segments/") and name.endswith("/area")
     }
     assert areas == {before.tobytes()}
+    with xr.open_dataset(out / "group_means.nc", decode_times=False) as means:
+        expected = means["skin"].where(means["ocean_mask"] == 1).mean("lon")
+        circles = after["zonal.nc/skin"][..., 2, :].mean(1)
+        np.testing.assert_allclose(circles, expected.transpose("group", "time", "lat"), rtol=1e-12)
 
 
 def test_starting_over_takes_a_new_folder(study: Path, tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_the_launcher_starts_again_what_was_killed(
     long_study: Path, alone: Path, tmp_path: Path, rank: int
 ) -> None:
     out = tmp_path / "out"
-    process = torchrun(2, "run", long_study, "-o", out, max_restarts=2)
+    process = torchrun(2, "run", long_study, "-o", out, max_restarts=1)
     wait_for_segments(out, 3)
     os.kill(workers(process)[rank], signal.SIGKILL)
     shown, errors = end(process)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from conftest import GRID, run
 
 from respeval.config import load_case
 from respeval.emulator import EmulatorSpec, NoiseSource, Roles, Variable
-from respeval.errors import BlowUpError, InputError
+from respeval.errors import BlowUpError, InputError, StoppedError
 from respeval.output import open_saved
 from respeval.plan import Plan, plan_run
 from respeval.runner import Execution
+from respeval.stop import StopSignals
 
 MEMORY, COUPLING, DRIFT = 0.8, 0.3, 0.01
 
@@ -425,11 +427,103 @@ def test_a_blow_up_names_variable_group_sample_and_date(tmp_path: Path) -> None:
     with pytest.raises(
         BlowUpError, match=r"double of group p4K, sample 1 .* at 2001-02-10 .*\(step 40\)"
     ):
-        run(plan(folder, Bursting()), tmp_path / "out")
+        run(plan(folder, Bursting()), tmp_path / "out", Execution(fail_fast=True))
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["status"] == "failed"
     assert [s["stop_step"] for s in manifest["segments"]] == [31]
     assert (tmp_path / "out" / manifest["segments"][0]["file"]).is_file()
+
+
+BANDS = {"tropics": [0, 30], "midlatitudes": [30, 60]}
+
+
+class Spoiled(Toy):
+    """From step 40 on, or where `at` says for a sample, its +4 K member is missing in one cell."""
+
+    def __init__(self, **at: int) -> None:
+        super().__init__(noise_K=0.5)
+        self.at = {int(name.removeprefix("sample")): step for name, step in at.items()}
+
+    def step(self, state: torch.Tensor, *rest: Any) -> torch.Tensor:
+        outputs = super().step(state, *rest)
+        noise = rest[2]
+        for row, (sample, _) in enumerate(noise.streams):
+            if row % 3 == 1 and noise.step == self.at.get(sample, -1) - 1:
+                outputs[row, 0, 3, 4] = math.nan
+        return outputs
+
+
+def test_a_sample_that_blows_up_leaves_the_means_of_all_groups(tmp_path: Path) -> None:
+    """The others' means are those of a run without it, from the segment on in which it blew up."""
+    folder = study(tmp_path / "study", days=(0, 0, 0))
+    out = run(plan(folder, Spoiled(sample2=40), save_members=True, bands=BANDS), tmp_path / "out")
+    manifest = json.loads((out / "manifest.json").read_text())
+    (told,) = manifest["quarantined"]
+    assert told["sample"] == 2
+    assert (told["group"], told["variable"], told["step"]) == ("p4K", "air", 40)
+    assert told["date"] == "2001-02-10 00:00:00"
+    summary = json.loads((out / "summary.json").read_text())
+    assert "sample 2 from the segment of 2001-02-10" in summary["quarantined"][0]
+    (tmp_path / "two").mkdir()
+    initial = xr.load_dataset(folder / "initial.nc").isel(sample=slice(0, 2))
+    initial.to_netcdf(tmp_path / "two" / "initial.nc")
+    (tmp_path / "two" / "forcing.nc").symlink_to(folder / "forcing.nc")
+    healthy = run(plan(tmp_path / "two", Toy(noise_K=0.5)), tmp_path / "healthy")
+    with (
+        open_saved(out / "group_means.nc") as got,
+        open_saved(healthy / "group_means.nc") as expected,
+        open_saved(out / "zonal.nc") as zonal,
+    ):
+        assert got["count"].values.tolist() == [[93, 56, 32]] * 3
+        for name in ("air", "skin", "double"):
+            later = (got[name].values[:, 1:], expected[name].values[:, 1:])
+            assert (later[0] == later[1]).all()
+            assert not (got[name].values[:, 0] == expected[name].values[:, 0]).all()
+        assert zonal["count"].values[:, 2].tolist() == [[31, 0, 0]] * 3
+        assert zonal["air"].sel(surface="all").values[:, 2, 1:].size
+        assert np.isnan(zonal["air"].sel(surface="all").values[:, 2, 1:]).all()
+        assert np.isfinite(zonal["air"].sel(surface="all").values[:, :2]).all()
+    with open_saved(out / "response.nc") as response, open_saved(out / "diagnostics.nc") as found:
+        assert np.isfinite(response["air"]).all()
+        assert np.isfinite(found["land_warming"]).all()
+        assert np.isfinite(found["land_warming_stderr"]).all()
+
+
+def test_a_sample_stays_out_after_a_stop(tmp_path: Path) -> None:
+    folder = study(tmp_path / "study")
+    planned = plan(folder, Spoiled(sample0=20, sample2=45))
+    expected = run(planned, tmp_path / "whole")
+    for number in (24, 50):
+
+        class Stopping(Spoiled):
+            at_step = number
+
+            def step(self, state: torch.Tensor, *rest: Any) -> torch.Tensor:
+                if rest[2].step == self.at_step:
+                    signal.raise_signal(signal.SIGTERM)
+                return super().step(state, *rest)
+
+        again = plan(folder, Stopping(sample0=20, sample2=45))
+        with StopSignals() as signals, pytest.raises(StoppedError):
+            run(again, tmp_path / "out", signals=signals)
+    run(planned, tmp_path / "out")
+    conftest.assert_equal_runs(tmp_path / "out", expected)
+    told = [
+        json.loads((f / "manifest.json").read_text())["quarantined"]
+        for f in (expected, tmp_path / "out")
+    ]
+    assert told[0] == told[1]
+    assert [entry["sample"] for entry in told[0]] == [0, 2]
+
+
+def test_a_run_without_a_healthy_sample_ends(tmp_path: Path) -> None:
+    folder = study(tmp_path / "study")
+    toy = Spoiled(sample0=50, sample1=35, sample2=40)
+    with pytest.raises(BlowUpError, match=r"in every sample: air of group p4K, sample 1 .*step 35"):
+        run(plan(folder, toy), tmp_path / "out")
+    assert len(toy.batches) == 3 * 50  # it ends with the last of them
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert (manifest["status"], len(manifest["segments"])) == ("failed", 1)
 
 
 def test_an_absurd_but_finite_state_is_a_blow_up(tmp_path: Path) -> None:

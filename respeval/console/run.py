@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from respeval.emulator import Emulator, EmulatorSpec
     from respeval.plan import Plan
     from respeval.results import RunningRatio
+    from respeval.rollout import Fault
     from respeval.segments import Segment
 
 #: Seconds between two lines of progress where the output is no terminal.
@@ -38,6 +39,9 @@ class SilentReporter:
         pass
 
     def published(self, segment: Segment, means: GroupSums) -> None:
+        pass
+
+    def quarantined(self, fault: Fault) -> None:
         pass
 
     def close(self) -> None:
@@ -95,6 +99,10 @@ class ConsoleReporter:
         if self._progress is not None:
             description = self._describe(step) if step % 8 == 0 else None
             self._progress.update(self._task, completed=step, description=description)
+
+    def quarantined(self, fault: Fault) -> None:
+        """Say which sample leaves the means, and why."""
+        self._console.print(f"warning: sample left out from here on: {fault}", style="yellow")
 
     def published(self, segment: Segment, means: GroupSums) -> None:
         """Take the segment into the running ratio and tell it."""
