@@ -27,7 +27,7 @@ ACE_PACKAGE := $(ACE)/package-$(call checksum,requirements-ace.lock pyproject.to
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv test lint types pytest demo test-080 ace-venv ace lock format clean
+.PHONY: help venv test lint types pytest soak demo test-080 ace-venv ace lock format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1:/p' Makefile | awk -F: '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ types: $(PACKAGE)
 # One thread per process: on the tests' small grids more threads only wait for each other.
 pytest: $(PACKAGE)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+soak: $(PACKAGE) ## kill runs a hundred times and more, and compare their numbers; many minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_kill.py --kills 100
 
 demo: $(PACKAGE) ## the whole tool on the bundled planet; DEMO_DIR=folder DEMO_ARGS="--years 1"
 	$(BIN)/python -m respeval demo $(DEMO_DIR) $(DEMO_ARGS)

@@ -145,6 +145,13 @@ class FolderLock:
             self.check()
             self._path.unlink()
 
+    def clear(self) -> None:
+        """Remove the lock of a dead process, if there is one and it can be removed."""
+        if self._path.exists():
+            with contextlib.suppress(InputError):
+                self.acquire()
+                self.release()
+
     def _make(self) -> bool:
         """Make the file, unless it is there."""
         try:

@@ -144,11 +144,13 @@ class RunFolder:
         """
         make_folder(self.path)
         progress = self._look(extend)
-        if not progress.finished:
-            self._lock = FolderLock(self.path)
-            self._lock.acquire()
-            progress = self._look(extend)  # another run may have gone on in between
-        return progress
+        lock = FolderLock(self.path)
+        if progress.finished:
+            lock.clear()
+            return progress
+        lock.acquire()
+        self._lock = lock
+        return self._look(extend)  # another run may have gone on in between
 
     def close(self) -> None:
         """Let other runs into the folder."""

@@ -245,6 +245,15 @@ def assert_equal_runs(folder: Path, expected: Path, but: str | None = None) -> N
     assert (folder / "summary.json").read_bytes() == (expected / "summary.json").read_bytes()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=12, help="kills of test_kill.py; 100: make soak")
+
+
+@pytest.fixture
+def kills(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--kills"))
+
+
 @pytest.fixture(scope="session")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkpoint of a study that tests only read from."""
