@@ -303,12 +303,17 @@ def diagnose(
     bands: Bands = None,
     tropical_lat_max: TropicalLatMax = None,
 ) -> None:
-    """Recompute diagnostics, summary and figures from the saved means; needs no model."""
+    """Recompute diagnostics, summary and figures from the saved means; needs no model.
+
+    Segments and means are held against the manifest's checksums first.
+    """
     with _one_line_errors():
         from respeval.commands import show_table
         from respeval.options import parse_lists
         from respeval.results import analyse, settings_of_folder
+        from respeval.run_folder import verify_folder
 
+        verify_folder(folder)
         options = {"tropical_lat_max": tropical_lat_max, **parse_lists(bands=bands)}
         analyse(folder, settings_of_folder(folder, options))
         show_table(folder)

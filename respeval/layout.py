@@ -198,8 +198,14 @@ def _counts(means: GroupSums) -> dict[str, Any]:
     }
 
 
-def join_segments(paths: Sequence[Path], folder: Path, provenance: Mapping[str, str]) -> None:
-    """Write group_means.nc and zonal.nc from the segments' files, one segment in memory at a time."""
+def join_segments(
+    paths: Sequence[Path], folder: Path, provenance: Mapping[str, str]
+) -> dict[str, str]:
+    """Write group_means.nc and zonal.nc from the segments' files, one segment in memory at a time.
+
+    Returns their SHA-256.
+    """
+    checksums: dict[str, str] = {}
     with xr.open_mfdataset(
         [str(path) for path in paths],
         combine="nested",
@@ -227,4 +233,5 @@ def join_segments(paths: Sequence[Path], folder: Path, provenance: Mapping[str, 
             dataset.attrs = global_attributes(title, provenance)
             for variable in dataset.variables.values():
                 variable.encoding.clear()
-            write_netcdf(dataset, folder / name)
+            checksums[name] = write_netcdf(dataset, folder / name)
+    return checksums

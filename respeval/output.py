@@ -6,10 +6,13 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping
+from errno import EDQUOT, EFBIG, EIO, ENOSPC
 from pathlib import Path
 from typing import Any
 
+import netCDF4
 import xarray as xr
 
 from respeval.errors import InputError
@@ -54,11 +57,23 @@ def publish(path: Path, write: Callable[[Path], object]) -> str:
             os.close(folder)
         return digest
     except (OSError, RuntimeError) as error:  # netCDF tells a full disk by a RuntimeError
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise InputError(f"{path} can't be written ({reason}); is the disk full?") from None
+        raise InputError(f"{path} can't be written ({_reason(error, path)})") from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _reason(error: OSError | RuntimeError, path: Path) -> str:
+    """Why a file can't be written, and what to do; netCDF's own errors say little."""
+    reason = getattr(error, "strerror", None) or (str(error).splitlines() or ["no reason given"])[0]
+    if not path.parent.is_dir():
+        return f"{reason}; the folder is gone"
+    if isinstance(error, OSError) and error.errno not in (ENOSPC, EDQUOT, EFBIG, EIO):
+        return reason
+    with contextlib.suppress(OSError):
+        free = shutil.disk_usage(path.parent).free
+        reason = f"{reason}; {free / 2**20:.1f} MiB are free there"
+    return f"{reason}; make room, or check the quota, and give the same command again"
 
 
 def make_folder(path: Path) -> None:
@@ -87,6 +102,7 @@ def write_netcdf(dataset: xr.Dataset, path: Path) -> str:
     def write(temporary: Path) -> None:
         with NETCDF_LOCK:
             dataset.to_netcdf(temporary, engine="netcdf4", unlimited_dims=unlimited)
+            netCDF4.Dataset(temporary).close()  # which fails where the end of the file is missing
 
     return publish(path, write)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -133,6 +134,7 @@ class RunFolder:
     quarantined: list[dict[str, Any]] = field(default_factory=list)
     _new_segments: list[dict[str, Any]] = field(default_factory=list)
     _new_parts: list[Part] = field(default_factory=list)
+    _results: dict[str, str] = field(default_factory=dict)
     _lock: FolderLock | None = None
 
     def open(self, extend: bool = False) -> Progress:
@@ -258,7 +260,7 @@ class RunFolder:
         remove_files(path for path in (self.path / RESTART).iterdir() if path.name not in kept)
 
     def finish(self) -> None:
-        """Say that the run is complete."""
+        """Say that the run is complete, and what its results' checksums are."""
         self._write_manifest("finished")
 
     def end_early(self, status: str, reason: str) -> None:
@@ -267,9 +269,14 @@ class RunFolder:
             self._write_manifest(status, reason)
 
     def join(self) -> None:
-        """Write group_means.nc and zonal.nc from the segments that are not spin-up."""
-        files = [self.path / entry["file"] for entry in self.segments if not entry["spinup"]]
-        join_segments(files, self.path, self.layout.provenance)
+        """Write group_means.nc and zonal.nc from the segments that are not spin-up.
+
+        Raises InputError where a segment's file is damaged.
+        """
+        entries = [entry for entry in self.segments if not entry["spinup"]]
+        _verify(self.path, {entry["file"]: entry["sha256"] for entry in entries})
+        files = [self.path / entry["file"] for entry in entries]
+        self._results = join_segments(files, self.path, self.layout.provenance)
 
     def _write_manifest(self, status: str, reason: str | None = None) -> None:
         content = {**self.header, "status": status}
@@ -280,6 +287,7 @@ class RunFolder:
         content["quarantined"] = self.quarantined
         content["segments"] = self.segments
         content["restart"] = self.restart.to_json() if self.restart else None
+        content["results"] = self._results
         write_json(self.path / MANIFEST, content)
 
 
@@ -315,6 +323,38 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return content
 
 
+def verify_folder(folder: Path) -> None:
+    """Hold a run's segments and results against the manifest's checksums.
+
+    Raises InputError that names the files which are damaged or missing.
+    """
+    manifest = read_manifest(folder)
+    results = manifest.get("results", {})
+    if not isinstance(results, dict) or not results.keys() <= set(_RESULTS):
+        raise InputError(f"{folder / MANIFEST}: its results can't be read")
+    segments = _read_segments(folder, manifest)
+    _verify(folder, {entry["file"]: entry["sha256"] for entry in segments})
+    _verify(folder, results)
+
+
+def _verify(folder: Path, checksums: Mapping[str, Any]) -> None:
+    damaged = []
+    for name, expected in checksums.items():
+        try:
+            with (folder / name).open("rb") as opened:
+                if hashlib.file_digest(opened, "sha256").hexdigest() != expected:
+                    damaged.append(f"{folder / name} is damaged (its checksum differs)")
+        except OSError as error:
+            damaged.append(f"{folder / name} can't be read ({error.strerror})")
+    if damaged:
+        advice = (
+            "remove it and give the run's command again, which makes it anew from the segments"
+            if set(checksums) <= set(_RESULTS)
+            else "it can't be made anew from other files; start over with --restart-fresh"
+        )
+        raise InputError(f"{in_one_line(damaged)}; {advice}")
+
+
 def _read_segments(folder: Path, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The manifest's entries of segments. Raises InputError where they make no sense."""
     entries, step = manifest.get("segments"), 0
@@ -325,6 +365,8 @@ def _read_segments(folder: Path, manifest: Mapping[str, Any]) -> list[dict[str, 
                 raise ValueError
             step = int(entry["stop_step"])
             if step <= entry["first_step"] or not isinstance(entry["spinup"], bool):
+                raise ValueError
+            if not isinstance(entry["sha256"], str):
                 raise ValueError
         return list(entries)  # type: ignore[arg-type]
     except (TypeError, KeyError, ValueError):

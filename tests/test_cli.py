@@ -150,6 +150,26 @@ def test_diagnose_needs_no_model(finished: tuple[Path, str], tmp_path: Path) -> 
     assert after["p4K/land_warming/north"] == pytest.approx(warming, rel=1e-9)
 
 
+def test_diagnose_says_which_file_is_damaged(finished: tuple[Path, str], tmp_path: Path) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(finished[0], out)
+    for name, advice in (
+        ("zonal.nc", "remove it and give the run's command again"),
+        ("segments/00002_2001-02-01.nc", "start over with --restart-fresh"),
+    ):
+        before = (out / name).read_bytes()
+        spoiled = bytearray(before)
+        spoiled[len(spoiled) // 2] ^= 16
+        (out / name).write_bytes(spoiled)
+        line = refused("diagnose", out)
+        assert f"{out / name} is damaged (its checksum differs); " in line
+        assert advice in line
+        (out / name).unlink()
+        assert f"{out / name} can't be read (No such file or directory)" in refused("diagnose", out)
+        (out / name).write_bytes(before)
+    invoke("diagnose", out)
+
+
 def test_inspect_names_what_a_run_needs(study: Path) -> None:
     shown = invoke("inspect", study)
     for text in (
@@ -373,6 +393,8 @@ def test_a_full_disk_gets_one_line_and_leaves_nothing_half(study: Path, tmp_path
     assert "Traceback" not in done.stderr
     assert not list(out.glob("**/*.partial"))
     assert not list((out / "segments").iterdir())
+    assert "make room, or check the quota, and give the same command again" in done.stderr
+    invoke("run", study, "-o", out)
 
 
 def test_diagnose_refuses_what_is_no_run(tmp_path: Path) -> None:
