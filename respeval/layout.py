@@ -15,7 +15,7 @@ from respeval.calendar import DAY_S, to_date
 from respeval.emulator import Variable
 from respeval.errors import InputError
 from respeval.grid import BoolArray, FloatArray, Grid
-from respeval.output import GROUP_MEANS, ZONAL, global_attributes, open_saved, write_netcdf
+from respeval.output import GROUP_MEANS, ZONAL, append_netcdf, global_attributes, open_saved
 from respeval.segments import Segment
 
 _ZONAL_SUFFIX = "_zonal"
@@ -203,35 +203,29 @@ def join_segments(
 ) -> dict[str, str]:
     """Write group_means.nc and zonal.nc from the segments' files, one segment in memory at a time.
 
-    Returns their SHA-256.
+    Returns their SHA-256. Raises InputError where a segment can't be read.
     """
-    checksums: dict[str, str] = {}
-    with xr.open_mfdataset(
-        [str(path) for path in paths],
-        combine="nested",
-        concat_dim="time",
-        data_vars="minimal",
-        coords="minimal",
-        compat="override",
-        join="override",
-        combine_attrs="override",
-        decode_times=False,
-        chunks={},
-    ) as joined:
-        names = [str(name) for name in joined.data_vars if not str(name).endswith(_MEMBER_SUFFIX)]
-        zonal = [name for name in names if name.endswith(_ZONAL_SUFFIX)]
-        group = [name for name in names if name not in zonal and name != "area"]
-        means = joined[group].drop_vars(["surface", "sample", "start_date"], errors="ignore")
-        circles = joined[[*zonal, "area", "time_bnds", "lat_bnds"]].drop_vars(
-            "lon", errors="ignore"
-        )
-        circles = circles.rename({name: name.removesuffix(_ZONAL_SUFFIX) for name in zonal})
-        for dataset, name, title in (
-            (means, GROUP_MEANS, "group means of a paired rollout"),
-            (circles, ZONAL, "means over the latitude circles of a paired rollout"),
-        ):
-            dataset.attrs = global_attributes(title, provenance)
-            for variable in dataset.variables.values():
-                variable.encoding.clear()
-            checksums[name] = write_netcdf(dataset, folder / name)
+    with open_saved(paths[0], decode_times=False) as segment:
+        first = segment.load()
+    names = [str(name) for name in first.data_vars if not str(name).endswith(_MEMBER_SUFFIX)]
+    zonal = [name for name in names if name.endswith(_ZONAL_SUFFIX)]
+    group = [name for name in names if name not in zonal and name != "area"]
+    means = first[group].drop_vars(["surface", "sample", "start_date"], errors="ignore")
+    circles = first[[*zonal, "area", "time_bnds", "lat_bnds"]].drop_vars("lon", errors="ignore")
+    renamed = {name: name.removesuffix(_ZONAL_SUFFIX) for name in zonal}
+    checksums = {}
+    for dataset, name, title, names_in_segments in (
+        (means, GROUP_MEANS, "group means of a paired rollout", {}),
+        (
+            circles.rename(renamed),
+            ZONAL,
+            "means over the latitude circles of a paired rollout",
+            {new: old for old, new in renamed.items()},
+        ),
+    ):
+        dataset.attrs = global_attributes(title, provenance)
+        for variable in dataset.variables.values():
+            variable.encoding.clear()
+        dataset["time"].encoding["chunksizes"] = (512,)
+        checksums[name] = append_netcdf(dataset, paths[1:], names_in_segments, folder / name)
     return checksums

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from errno import EDQUOT, EFBIG, EIO, ENOSPC
 from pathlib import Path
 from typing import Any
@@ -93,18 +93,63 @@ def remove_files(paths: Iterable[Path]) -> None:
 
 def write_netcdf(dataset: xr.Dataset, path: Path) -> str:
     """Write a dataset as netCDF-4, atomically; see `publish`. Coordinates and bounds get no fill."""
+
+    def write(temporary: Path) -> None:
+        with NETCDF_LOCK:
+            _to_netcdf(dataset, temporary)
+            netCDF4.Dataset(temporary).close()  # which fails where the end of the file is missing
+
+    return publish(path, write)
+
+
+def append_netcdf(
+    dataset: xr.Dataset, others: Sequence[Path], names: Mapping[str, str], path: Path
+) -> str:
+    """Write a dataset with the times of other files after its own, atomically; see `publish`.
+
+    One of the files is in memory at a time. names: variable -> its name in the files, where it is
+    another one. Raises InputError where a file lacks a variable or can't be read.
+    """
+
+    def write(temporary: Path) -> None:
+        with NETCDF_LOCK:
+            _to_netcdf(dataset, temporary)
+            with netCDF4.Dataset(temporary, "a") as joined:
+                joined.set_auto_maskandscale(False)
+                timed = [v for v in joined.variables.values() if "time" in v.dimensions]
+                for other in others:
+                    _append_times(joined, timed, other, names)
+            netCDF4.Dataset(temporary).close()
+
+    return publish(path, write)
+
+
+def _append_times(
+    joined: netCDF4.Dataset, timed: Sequence[Any], path: Path, names: Mapping[str, str]
+) -> None:
+    try:
+        with netCDF4.Dataset(path) as other:
+            other.set_auto_maskandscale(False)
+            fields = [other.variables[names.get(v.name, v.name)][...] for v in timed]
+            units = other.variables["time"].units
+    except (OSError, RuntimeError, KeyError, AttributeError) as error:
+        raise InputError(f"{path} can't be read as a segment ({error})") from None
+    if units != joined.variables["time"].units:
+        raise InputError(f"{path} counts time in {units!r}, the segments before it don't")
+    begin = joined.dimensions["time"].size
+    for variable, field in zip(timed, fields, strict=True):
+        axis = variable.dimensions.index("time")
+        rows = slice(begin, begin + field.shape[axis])
+        variable[(*[slice(None)] * axis, rows)] = field
+
+
+def _to_netcdf(dataset: xr.Dataset, path: Path) -> None:
     dataset = dataset.copy()
     for name, variable in dataset.variables.items():
         if variable.dtype.kind in "fO" and (name in dataset.coords or str(name).endswith("_bnds")):
             variable.encoding = {**variable.encoding, "_FillValue": None}
     unlimited = ["time"] if "time" in dataset.dims else []
-
-    def write(temporary: Path) -> None:
-        with NETCDF_LOCK:
-            dataset.to_netcdf(temporary, engine="netcdf4", unlimited_dims=unlimited)
-            netCDF4.Dataset(temporary).close()  # which fails where the end of the file is missing
-
-    return publish(path, write)
+    dataset.to_netcdf(path, engine="netcdf4", unlimited_dims=unlimited)
 
 
 def write_bytes(path: Path, content: bytes) -> str:
@@ -122,7 +167,9 @@ def write_json(path: Path, content: Mapping[str, Any]) -> str:
     return write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
-def open_saved(path: Path, chunks: Mapping[str, int] | None = None) -> xr.Dataset:
+def open_saved(
+    path: Path, chunks: Mapping[str, int] | None = None, *, decode_times: bool = True
+) -> xr.Dataset:
     """A file that respeval wrote, its times as cftime dates. Raises InputError where it is none."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; is {path.parent} the folder of a finished run?")
@@ -131,7 +178,7 @@ def open_saved(path: Path, chunks: Mapping[str, int] | None = None) -> xr.Datase
             path,
             engine="netcdf4",
             chunks=dict(chunks) if chunks is not None else None,
-            decode_times=xr.coders.CFDatetimeCoder(use_cftime=True),
+            decode_times=xr.coders.CFDatetimeCoder(use_cftime=True) if decode_times else False,
         )
     except (OSError, ValueError) as error:
         raise InputError(f"{path} can't be read ({str(error).splitlines()[0]})") from None

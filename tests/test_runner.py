@@ -19,6 +19,7 @@ from conftest import GRID, run
 from respeval.config import load_case
 from respeval.emulator import EmulatorSpec, NoiseSource, Roles, Variable
 from respeval.errors import BlowUpError, InputError, StoppedError
+from respeval.layout import join_segments
 from respeval.output import open_saved
 from respeval.plan import Plan, plan_run
 from respeval.runner import Execution
@@ -341,6 +342,40 @@ def test_the_spinup_is_kept_on_disk_and_left_out_of_the_means(tmp_path: Path) ->
         assert str(means["time_bnds"].values[0, 0]) == "2001-02-10 00:00:00"
     with pytest.raises(InputError, match="leaves nothing of a run of 75 days"):
         plan(folder, Toy(), spinup="75 days")
+
+
+def test_the_means_hold_the_segments_one_after_the_other(tmp_path: Path) -> None:
+    """xarray's own concatenation is the reference."""
+    folder = study(tmp_path / "study")
+    out = run(plan(folder, Toy(noise_K=0.5), segment="4 steps", spinup="8 days"), tmp_path / "out")
+    files = sorted((out / "segments").iterdir())[2:]
+    segments = [xr.load_dataset(file, decode_times=False) for file in files]
+    for name, suffix in (("group_means.nc", ""), ("zonal.nc", "_zonal")):
+        with xr.open_dataset(out / name, decode_times=False) as joined:
+            assert joined.sizes["time"] == 17
+            assert joined["time"].attrs == segments[0]["time"].attrs
+            for variable in ("air", "skin", "double", "count"):
+                expected = xr.concat([s[variable + suffix] for s in segments], dim="time")
+                assert joined[variable].dims == segments[0][variable + suffix].dims
+                assert joined[variable].attrs == segments[0][variable + suffix].attrs
+                got = joined[variable].transpose(*expected.dims)
+                assert got.values.tobytes() == expected.values.tobytes()
+            bounds = xr.concat([s["time_bnds"] for s in segments], dim="time")
+            assert (joined["time_bnds"].values == bounds.values).all()
+
+
+def test_a_segment_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    folder = study(tmp_path / "study")
+    out = run(plan(folder, Toy(), segment="4 steps", steps=8), tmp_path / "out")
+    first, second = sorted((out / "segments").iterdir())
+    spoiled = xr.load_dataset(second, decode_times=False).drop_vars("skin")
+    spoiled.to_netcdf(tmp_path / "lacking.nc")
+    with pytest.raises(InputError, match=r"lacking.nc can't be read as a segment .'skin'"):
+        join_segments([first, tmp_path / "lacking.nc"], tmp_path, {})
+    (tmp_path / "torn.nc").write_bytes(second.read_bytes()[:9000])
+    with pytest.raises(InputError, match=r"torn.nc can't be read as a segment"):
+        join_segments([first, tmp_path / "torn.nc"], tmp_path, {})
+    assert not (tmp_path / "group_means.nc").exists()
 
 
 def test_members_are_kept_on_request(tmp_path: Path) -> None:
