@@ -201,12 +201,11 @@ def _counts(means: GroupSums) -> dict[str, Any]:
 def join_segments(
     paths: Sequence[Path], folder: Path, provenance: Mapping[str, str]
 ) -> dict[str, str]:
-    """Write group_means.nc and zonal.nc from the segments' files, one segment in memory at a time.
+    """Write group_means.nc and zonal.nc from the segments' files, one time in memory at once.
 
     Returns their SHA-256. Raises InputError where a segment can't be read.
     """
-    with open_saved(paths[0], decode_times=False) as segment:
-        first = segment.load()
+    first = _first_time(paths[0])
     names = [str(name) for name in first.data_vars if not str(name).endswith(_MEMBER_SUFFIX)]
     zonal = [name for name in names if name.endswith(_ZONAL_SUFFIX)]
     group = [name for name in names if name not in zonal and name != "area"]
@@ -224,8 +223,23 @@ def join_segments(
         ),
     ):
         dataset.attrs = global_attributes(title, provenance)
-        for variable in dataset.variables.values():
-            variable.encoding.clear()
-        dataset["time"].encoding["chunksizes"] = (512,)
-        checksums[name] = append_netcdf(dataset, paths[1:], names_in_segments, folder / name)
+        checksums[name] = append_netcdf(dataset, paths, names_in_segments, folder / name)
     return checksums
+
+
+def concatenate_segments(paths: Sequence[Path], path: Path) -> str:
+    """Write one file of everything in these segments' files, one time in memory at once.
+
+    Returns its SHA-256. Raises InputError where a segment can't be read.
+    """
+    return append_netcdf(_first_time(paths[0]), paths, {}, path)
+
+
+def _first_time(path: Path) -> xr.Dataset:
+    """The first time of a segment's file, ready to be written with others after it."""
+    with open_saved(path, decode_times=False) as segment:
+        first = segment.isel(time=slice(0, 1)).load()
+    for variable in first.variables.values():
+        variable.encoding.clear()
+    first["time"].encoding["chunksizes"] = (512,)
+    return first

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from errno import EDQUOT, EFBIG, EIO, ENOSPC
 from pathlib import Path
 from typing import Any
@@ -103,12 +103,12 @@ def write_netcdf(dataset: xr.Dataset, path: Path) -> str:
 
 
 def append_netcdf(
-    dataset: xr.Dataset, others: Sequence[Path], names: Mapping[str, str], path: Path
+    dataset: xr.Dataset, files: Sequence[Path], names: Mapping[str, str], path: Path
 ) -> str:
-    """Write a dataset with the times of other files after its own, atomically; see `publish`.
+    """Write a dataset that holds the first time of these files, and all later ones; see `publish`.
 
-    One of the files is in memory at a time. names: variable -> its name in the files, where it is
-    another one. Raises InputError where a file lacks a variable or can't be read.
+    One time is in memory at once. names: variable -> its name in the files, where it is another
+    one. Raises InputError where a file lacks a variable or can't be read.
     """
 
     def write(temporary: Path) -> None:
@@ -116,31 +116,46 @@ def append_netcdf(
             _to_netcdf(dataset, temporary)
             with netCDF4.Dataset(temporary, "a") as joined:
                 joined.set_auto_maskandscale(False)
-                timed = [v for v in joined.variables.values() if "time" in v.dimensions]
-                for other in others:
-                    _append_times(joined, timed, other, names)
+                for number, file in enumerate(files):
+                    _append_times(joined, file, names, first=1 if number == 0 else 0)
             netCDF4.Dataset(temporary).close()
 
     return publish(path, write)
 
 
 def _append_times(
-    joined: netCDF4.Dataset, timed: Sequence[Any], path: Path, names: Mapping[str, str]
+    joined: netCDF4.Dataset, path: Path, names: Mapping[str, str], first: int
 ) -> None:
+    timed = [v for v in joined.variables.values() if "time" in v.dimensions]
+    for fields in _times_of(path, timed, names, joined.variables["time"].units, first):
+        end = joined.dimensions["time"].size
+        for variable, field in zip(timed, fields, strict=True):
+            variable[_at_time(variable, end)] = field
+
+
+def _times_of(
+    path: Path, timed: Sequence[Any], names: Mapping[str, str], units: str, first: int
+) -> Iterator[list[Any]]:
+    """The fields of these variables in a segment's file, one time after the other."""
     try:
-        with netCDF4.Dataset(path) as other:
-            other.set_auto_maskandscale(False)
-            fields = [other.variables[names.get(v.name, v.name)][...] for v in timed]
-            units = other.variables["time"].units
+        with netCDF4.Dataset(path) as opened:
+            opened.set_auto_maskandscale(False)
+            sources = [opened.variables[names.get(v.name, v.name)] for v in timed]
+            found = opened.variables["time"].units
+            if found != units:
+                raise InputError(f"{path} counts time in {found!r}, the segments before it don't")
+            for row in range(first, opened.dimensions["time"].size):
+                yield [
+                    source[_at_time(variable, row)]
+                    for variable, source in zip(timed, sources, strict=True)
+                ]
     except (OSError, RuntimeError, KeyError, AttributeError) as error:
         raise InputError(f"{path} can't be read as a segment ({error})") from None
-    if units != joined.variables["time"].units:
-        raise InputError(f"{path} counts time in {units!r}, the segments before it don't")
-    begin = joined.dimensions["time"].size
-    for variable, field in zip(timed, fields, strict=True):
-        axis = variable.dimensions.index("time")
-        rows = slice(begin, begin + field.shape[axis])
-        variable[(*[slice(None)] * axis, rows)] = field
+
+
+def _at_time(variable: Any, row: int) -> tuple[slice, ...]:
+    times = slice(row, row + 1)
+    return tuple(times if name == "time" else slice(None) for name in variable.dimensions)
 
 
 def _to_netcdf(dataset: xr.Dataset, path: Path) -> None:

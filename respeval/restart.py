@@ -8,6 +8,7 @@ what a record is, which members a file has, and its checksum. Noise needs no sta
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -20,6 +21,9 @@ from respeval.errors import InputError
 
 #: Records travel to the root and into files in blocks of at most this size (but one member at least).
 BLOCK_BYTES = 128 * 2**20
+
+#: Step and first member of a restart file.
+RESTART_NAME = re.compile(r"\d{9,}_\d{5,}\.bin")
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 

@@ -31,8 +31,9 @@ from respeval.output import (
     write_netcdf,
     write_text,
 )
-from respeval.restart import Array, Block, Part, Restart
+from respeval.restart import RESTART_NAME, Array, Block, Part, Restart
 from respeval.segments import Segment
+from respeval.yearly import SEGMENT_NAME, merge_segments, segment_numbers, to_merge
 
 #: What a run that is finished has beside its segments; made of them, and made again if missing.
 _RESULTS = (GROUP_MEANS, ZONAL)
@@ -215,9 +216,8 @@ class RunFolder:
         complete = all((self.path / name).is_file() for name in _RESULTS)
         finished = manifest.get("status") == "finished" and done == num_steps and complete
         first_file = self.segments[0]["file"] if self.segments else None
-        return Progress(
-            finished, len(self.segments), done, self.restart, first_file, tuple(self.quarantined)
-        )
+        number = segment_numbers(self.segments[-1]["file"])[1] if self.segments else 0
+        return Progress(finished, number, done, self.restart, first_file, tuple(self.quarantined))
 
     def begin(self, case_text: str) -> None:
         """Say in the manifest that the run is under way; make what it writes into."""
@@ -227,6 +227,7 @@ class RunFolder:
         write_text(self.path / CASE, case_text)
         for folder in (self.path, self.path / SEGMENTS, self.path / RESTART):
             remove_files(path for path in folder.iterdir() if is_partial(path.name))
+        self._remove_unnamed()
 
     def publish_segment(self, segment: Segment, means: GroupSums) -> None:
         """Write a segment's file; it counts from the next `commit` on."""
@@ -256,8 +257,23 @@ class RunFolder:
         self._new_segments, self._new_parts = [], []
         self.quarantined = [dict(fault) for fault in quarantined]
         self._write_manifest("running")
-        kept = {Path(part.file).name for part in self.restart.parts}
-        remove_files(path for path in (self.path / RESTART).iterdir() if path.name not in kept)
+        self._remove_unnamed()
+        part = to_merge(self.segments)
+        if part is not None:
+            self.segments[part] = [merge_segments(self.path, self.segments[part])]
+            self._write_manifest("running")
+            self._remove_unnamed()
+
+    def _remove_unnamed(self) -> None:
+        """Remove what the manifest names no longer: files that an older one named, or none yet."""
+        named = {entry["file"] for entry in self.segments}
+        named |= {part.file for part in self.restart.parts} if self.restart else set()
+        for folder, pattern in ((SEGMENTS, SEGMENT_NAME), (RESTART, RESTART_NAME)):
+            remove_files(
+                path
+                for path in (self.path / folder).iterdir()
+                if pattern.fullmatch(path.name) and f"{folder}/{path.name}" not in named
+            )
 
     def finish(self) -> None:
         """Say that the run is complete, and what its results' checksums are."""
@@ -360,8 +376,8 @@ def _read_segments(folder: Path, manifest: Mapping[str, Any]) -> list[dict[str, 
     entries, step = manifest.get("segments"), 0
     try:
         for entry in entries:  # type: ignore[union-attr]
-            name = Path(entry["file"]).name
-            if entry["file"] != f"{SEGMENTS}/{name}" or entry["first_step"] != step:
+            segment_numbers(entry["file"])
+            if entry["first_step"] != step:
                 raise ValueError
             step = int(entry["stop_step"])
             if step <= entry["first_step"] or not isinstance(entry["spinup"], bool):

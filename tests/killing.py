@@ -4,7 +4,8 @@
 
 reads one line per child: `after SECONDS` kills it that long after its start, `event N` just before
 its Nth file operation within FOLDER, `never` lets it live. Answers with the exit code (-9 if killed),
-the seconds that it lived, and the number of its file operations.
+the seconds that it lived, and the number of its file operations. Segments are merged in pairs as
+soon as there are three.
 
 A fork, because importing torch takes longer than the run; the kill is a real SIGKILL all the same.
 """
@@ -21,6 +22,7 @@ import torch
 
 import respeval.commands
 import respeval.results
+import respeval.yearly
 from respeval.cli import main
 
 
@@ -47,6 +49,7 @@ def run_child(folder: str, arguments: list[str], kill_at: int, written: int) -> 
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 1)
     respeval.results.write_figures = lambda *_: ()  # type: ignore[attr-defined]
+    respeval.yearly.KEPT_SINGLES = respeval.yearly.MOST_IN_A_FILE = 2
     torch.set_num_threads(1)
     sys.argv = ["respeval", *arguments]
     count_operations(folder, kill_at, written)

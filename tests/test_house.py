@@ -34,6 +34,7 @@ ROWS = [
     "checkpoints",
     "output",
     "layout",
+    "yearly",
     "restart",
     "identity",
     "folder_lock",

@@ -150,3 +150,22 @@ def test_two_processes_and_short_windows_give_the_same_means(
                 np.testing.assert_allclose(other[name], one[name], rtol=1e-12, err_msg=str(name))
     response = one["TMP2m"].sel(group="p4K") - one["TMP2m"].sel(group="baseline")
     assert 0 < float(np.abs(response).max()) < 20
+
+
+@pytest.mark.parametrize("model", ["deterministic", "stochastic"])
+def test_a_run_that_goes_on_gives_the_same_means(ace: AceFiles, model: str, tmp_path: Path) -> None:
+    """What correctors hold of the initial state, and the noise, go on as if nothing had happened."""
+    checkpoint, samples = ace.checkpoint(model), [0, 1]
+    run_respeval(ace, checkpoint, tmp_path / "whole", 20, "--segment=7 steps", samples=samples)
+    run_respeval(ace, checkpoint, tmp_path / "parts", 7, "--segment=7 steps", samples=samples)
+    run_respeval(
+        ace, checkpoint, tmp_path / "parts", 20, "--segment=7 steps", "--extend", samples=samples
+    )
+    for name in ("group_means.nc", "zonal.nc"):
+        with (
+            xr.open_dataset(tmp_path / "whole" / name, decode_times=False) as whole,
+            xr.open_dataset(tmp_path / "parts" / name, decode_times=False) as parts,
+        ):
+            assert whole.sizes["time"] == 3
+            for variable in whole.data_vars:
+                assert parts[variable].values.tobytes() == whole[variable].values.tobytes()
