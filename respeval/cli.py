@@ -16,7 +16,6 @@ import typer
 
 EXIT_BAD_INPUT = 2
 EXIT_BLOWN_UP = 3
-EXIT_LOST_PROCESS = 1
 EXIT_STOPPED = 75
 EXIT_INTERRUPTED = 130
 
@@ -56,6 +55,7 @@ def _one_line_errors() -> Iterator[None]:
         SharedInputError,
         StoppedError,
     )
+    from respeval.pulse import EXIT_LOST_PROCESS
 
     is_root = os.environ.get("RANK", "0") == "0"
     try:

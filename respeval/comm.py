@@ -7,32 +7,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 
 from respeval.errors import InputError, LostProcessError, SharedInputError
+from respeval.pulse import INTERVAL_S, Pulse
 
 Result = TypeVar("Result")
 
-#: How long a collective waits: a process with fewer members may be a segment ahead of the others.
-#: A process that is gone is found sooner, by the launcher.
+#: How long a collective waits for a process that lives, which may have much more to do than others.
+#: One that is gone is found at once by its connection or the launcher, or in minutes by its pulse.
 COLLECTIVE_TIMEOUT = timedelta(days=1)
-
-
-@contextlib.contextmanager
-def _contact() -> Iterator[None]:
-    """Around every collective: a peer that is gone is one line, not a traceback."""
-    try:
-        yield
-    except RuntimeError as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise LostProcessError(
-            f"lost contact with the other processes, one of them may have ended ({reason[:120]})"
-        ) from None
 
 
 @dataclass(frozen=True)
@@ -40,16 +30,27 @@ class Comm:
     """This process's place among its peers and its device.
 
     num_restarts: how often the launcher has started these processes again.
+    pulse: finds out which of the others are gone or late.
     """
 
     rank: int = 0
     num_processes: int = 1
     device: torch.device = torch.device("cpu")
     num_restarts: int = 0
+    pulse: Pulse | None = field(default=None, compare=False, repr=False)
 
     @property
     def is_root(self) -> bool:
         return self.rank == 0
+
+    @contextlib.contextmanager
+    def _contact(self) -> Iterator[None]:
+        """Around every collective: a peer that is gone is one line, not a traceback."""
+        with self.pulse.meeting() if self.pulse else contextlib.nullcontext():
+            try:
+                yield
+            except RuntimeError as error:
+                raise _lost(error) from None
 
     def sum_to_root(self, packed: torch.Tensor) -> torch.Tensor:
         """Element-wise sum over processes of a tensor on the compute device; valid on the root."""
@@ -57,7 +58,7 @@ class Comm:
             return packed
         assert packed.device.type == self.device.type and packed.is_contiguous()
         total = packed.clone()
-        with _contact():
+        with self._contact():
             torch.distributed.reduce(total, dst=0)
         return total
 
@@ -70,7 +71,7 @@ class Comm:
         """
         if owner == 0:
             return packed if self.is_root else None
-        with _contact():
+        with self._contact():
             if self.rank == owner:
                 assert packed is not None and packed.dtype == torch.uint8
                 assert packed.device.type == self.device.type and packed.is_contiguous()
@@ -86,7 +87,7 @@ class Comm:
         if self.num_processes == 1:
             return list(numbers)
         vector = torch.tensor(numbers, dtype=torch.float64, device=self.device)
-        with _contact():
+        with self._contact():
             torch.distributed.all_reduce(vector, torch.distributed.ReduceOp.MAX)
             return [float(number) for number in vector.tolist()]
 
@@ -95,7 +96,7 @@ class Comm:
         if self.num_processes == 1:
             return [value]
         values: list[Any] = [None] * self.num_processes
-        with _contact():
+        with self._contact():
             torch.distributed.all_gather_object(values, value)
         return values
 
@@ -126,6 +127,8 @@ class Comm:
 
     def close(self) -> None:
         """Leave the group of processes, if there is one."""
+        if self.pulse is not None:
+            self.pulse.leave()
         if self.num_processes > 1 and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
 
@@ -154,17 +157,48 @@ def connect(device: str | None = None) -> Comm:
     num_processes = int(os.environ.get("WORLD_SIZE", "1"))
     if num_processes == 1:
         return Comm(device=own)
+    return _join(own, num_processes)
+
+
+def _join(device: torch.device, num_processes: int) -> Comm:
+    """Meet the other processes. Raises LostProcessError where they don't all come."""
+    # Where a process is lost, torch's warnings bury the one line that says so in pages of C++ frames.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     num_restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
-    with _contact():
-        # A launcher that starts the processes again may keep its store, with their dead addresses.
-        meeting: Any = torch.distributed.distributed_c10d
-        store, rank, _ = next(meeting.rendezvous("env://", timeout=COLLECTIVE_TIMEOUT))
+    distributed: Any = torch.distributed  # whose stores are public, but not for mypy
+    # A launcher that starts the processes again may keep its store, with their dead addresses.
+    prefix = f"respeval/{num_restarts}"
+    try:
+        store, rank, _ = next(
+            distributed.distributed_c10d.rendezvous("env://", timeout=COLLECTIVE_TIMEOUT)
+        )
         torch.distributed.init_process_group(
-            "nccl" if own.type == "cuda" else "gloo",
-            store=meeting.PrefixStore(f"respeval/{num_restarts}", store),
+            "nccl" if device.type == "cuda" else "gloo",
+            store=distributed.PrefixStore(prefix, store),
             rank=rank,
             world_size=num_processes,
             timeout=COLLECTIVE_TIMEOUT,
-            device_id=own if own.type == "cuda" else None,
+            device_id=device if device.type == "cuda" else None,
         )
-    return Comm(rank, num_processes, own, num_restarts)
+        # A connection of its own, because collectives block the first one while they set up theirs.
+        beats = distributed.TCPStore(
+            os.environ["MASTER_ADDR"],
+            int(os.environ["MASTER_PORT"]),
+            timeout=timedelta(seconds=2 * INTERVAL_S),
+            wait_for_workers=False,
+        )
+    except RuntimeError as error:
+        raise _lost(error) from None
+    pulse = Pulse(distributed.PrefixStore(f"{prefix}/pulse", beats), rank, num_processes)
+    pulse.start()
+    return Comm(rank, num_processes, device, num_restarts, pulse)
+
+
+def _lost(error: RuntimeError) -> LostProcessError:
+    """One line from what the backend says, without its source files."""
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    reason = re.sub(r"^\[[^]]*\.\w+:\d+\] ", "", line).split(". ")[0]
+    return LostProcessError(
+        f"lost contact with the other processes, one of them may have ended ({reason[:120]}); "
+        "run the same command again to go on"
+    )

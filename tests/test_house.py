@@ -27,6 +27,7 @@ ROWS = [
     "perturbation",
     "accumulate",
     "segments",
+    "pulse",
     "comm",
     "stop",
     "records",
