@@ -1,0 +1,38 @@
+"""Collectives get tensors of the compute device alone: with a backend that refuses all others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import assert_equal_runs, write_study
+from forking import Peers
+
+
+@pytest.fixture(scope="module")
+def peers() -> Iterator[Peers]:
+    started = Peers()
+    yield started
+    started.close()
+
+
+@pytest.mark.parametrize("num_processes", [2, 3])
+def test_every_reduction(peers: Peers, num_processes: int) -> None:
+    ended = peers.call("pretended_gpu:reductions", num_processes)
+    assert ended.codes == [0] * num_processes, ended.errors
+    assert ended.shown[0] == "collectives: allgather allreduce recv reduce\n"
+    assert ended.shown[1] == "collectives: allgather allreduce reduce send\n"
+
+
+def test_a_whole_run_equals_that_on_cpus(peers: Peers, tmp_path: Path) -> None:
+    arguments = ["run", str(write_study(tmp_path, days=8, segment="4 steps")), "-o"]
+    expected = peers.call("faults:run", 2, arguments=[*arguments, str(tmp_path / "cpu")])
+    assert expected.codes == [0, 0], expected.errors
+    # The default batch of a GPU is another one, and with it float32 rounding.
+    options = ["--samples-per-batch", "1"]
+    arguments = [*arguments, str(tmp_path / "gpu"), *options]
+    ended = peers.call("pretended_gpu:run", 2, arguments=arguments)
+    assert ended.codes == [0, 0], ended.errors[0]
+    assert "collectives: allgather allreduce recv reduce" in ended.shown[0]
+    assert_equal_runs(tmp_path / "gpu", tmp_path / "cpu")
