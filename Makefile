@@ -48,7 +48,7 @@ pytest: $(PACKAGE)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 soak: $(PACKAGE) ## kill runs a hundred times and more, and compare their numbers; many minutes
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_kill.py --kills 100
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_kill.py tests/test_faults.py --kills 100
 
 demo: $(PACKAGE) ## the whole tool on the bundled planet; DEMO_DIR=folder DEMO_ARGS="--years 1"
 	$(BIN)/python -m respeval demo $(DEMO_DIR) $(DEMO_ARGS)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import conftest
@@ -78,11 +81,15 @@ def wait_for_segments(folder: Path, count: int) -> None:
     raise AssertionError("no segments after two minutes")
 
 
+def children_of(process: int) -> list[int]:
+    """Process ids of a process's children."""
+    return list(map(int, Path(f"/proc/{process}/task/{process}/children").read_text().split()))
+
+
 def workers(launcher: Any) -> dict[int, int]:
     """Rank -> process id of the launcher's processes."""
     found = {}
-    children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
-    for child in map(int, children):
+    for child in children_of(launcher.pid):
         variables = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
         ranks = [int(v[5:]) for v in variables if v.startswith(b"RANK=")]
         found |= dict.fromkeys(ranks, child)
@@ -131,18 +138,71 @@ def test_a_signal_to_one_process_stops_all_and_other_numbers_of_processes_go_on(
     assert_close(out, alone)
 
 
-@pytest.mark.parametrize("rank", [0, 1])
 def test_the_launcher_starts_again_what_was_killed(
-    long_study: Path, alone: Path, tmp_path: Path, rank: int
+    long_study: Path, alone: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     process = torchrun(2, "run", long_study, "-o", out, max_restarts=1)
     wait_for_segments(out, 3)
-    os.kill(workers(process)[rank], signal.SIGKILL)
+    os.kill(workers(process)[0], signal.SIGKILL)  # the root; the other one: see the next test
     shown, errors = end(process)
     assert process.returncode == 0, errors
     assert "going on after step" in shown
     assert "Traceback" not in errors.replace("Traceback : Signal 9", "")
+    assert_close(out, alone)
+
+
+def slurm_script(folder: Path) -> Path:
+    """The documented script for torchrun, as it stands, beside commands that play Slurm's."""
+    text = (Path(__file__).parents[1] / "docs" / "resume.md").read_text()
+    (script,) = (b for b in re.findall(r"```bash\n(.*?)```", text, re.DOTALL) if "torchrun" in b)
+    (folder / "job.sh").write_text(script)
+    for name, content in {
+        "srun": 'exec "$@"',
+        "torchrun": f'exec {sys.executable} -m torch.distributed.run "$@"',
+        "scontrol": 'echo "$@" >> requeued',
+    }.items():
+        (folder / name).write_text(f"#!/bin/sh\n{content}\n")
+        (folder / name).chmod(0o755)
+    return folder / "job.sh"
+
+
+def submit(script: Path, life: int) -> Any:
+    """Start the script as Slurm does, in its `life`th life."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
+    environment |= {"PATH": f"{script.parent}:{environment['PATH']}", "SLURM_JOB_ID": "4711"}
+    environment |= {"SLURM_GPUS_ON_NODE": "2", "SLURM_RESTART_COUNT": str(life)}
+    environment |= {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(["bash", script], cwd=script.parent, env=environment, **pipes)  # type: ignore[call-overload]
+
+
+def test_the_slurm_script_lives_through_a_kill_and_a_requeue(
+    long_study: Path, alone: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(long_study.parent, tmp_path / "job")
+    (tmp_path / "job" / long_study.name).rename(tmp_path / "job" / "checkpoint.pt")
+    script = slurm_script(tmp_path / "job")
+    out, requeued = script.parent / "out", script.parent / "requeued"
+    job = submit(script, 0)
+    wait_for_segments(out, 2)
+    launcher = SimpleNamespace(pid=children_of(job.pid)[0])
+    killed = workers(launcher)
+    os.kill(killed[1], signal.SIGKILL)
+    wait_for_segments(out, len(manifest_of(out)["segments"]) + 2)
+    started_again = workers(launcher)
+    assert not set(started_again.values()) & set(killed.values())
+    for process in (launcher.pid, *started_again.values()):  # as Slurm does to the job's steps
+        os.kill(process, signal.SIGUSR1)
+    _, errors = end(job)
+    assert manifest_of(out)["status"] == "stopped", errors
+    assert requeued.read_text() == "requeue 4711\n"
+
+    job = submit(script, 1)
+    shown, errors = end(job)
+    assert job.returncode == 0, errors
+    assert "going on after step" in shown
+    assert requeued.read_text() == "requeue 4711\n"  # once
     assert_close(out, alone)
 
 
