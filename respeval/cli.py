@@ -69,7 +69,7 @@ def _one_line_errors() -> Iterator[None]:
     except InputError as error:
         _leave(str(error), EXIT_BAD_INPUT)
     except BlowUpError as error:
-        _leave(str(error), EXIT_BLOWN_UP)
+        _leave(str(error) if is_root else "", EXIT_BLOWN_UP)
     except KeyboardInterrupt:
         _leave("interrupted; what was published stays", EXIT_INTERRUPTED)
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from respeval.errors import InputError, LostProcessError, SharedInputError
+from respeval.errors import InputError, LostProcessError, SharedInputError, StoppedError
 from respeval.pulse import INTERVAL_S, Pulse
 
 Result = TypeVar("Result")
@@ -112,17 +112,21 @@ class Comm:
     def together(self, action: Callable[[], Result]) -> Result:
         """What `action` returns on this process, once it has succeeded on all of them.
 
-        Raises SharedInputError on every process with the first message, where it failed on any.
+        Raises SharedInputError on every process with the first message, where it failed on any, and
+        StoppedError where a signal ended it on any.
         """
         result: Result | None = None
-        message: str | None = None
+        failed: tuple[type[InputError | StoppedError], str] | None = None
         try:
             result = action()
         except InputError as error:
-            message = str(error)
-        for failed in self.gather(message):
-            if failed is not None:
-                raise SharedInputError(failed)
+            failed = SharedInputError, str(error)
+        except StoppedError as error:
+            failed = StoppedError, str(error)
+        for told in self.gather(failed):
+            if told is not None:
+                kind, message = told
+                raise kind(message)
         return result  # type: ignore[return-value]
 
     def close(self) -> None:

@@ -120,7 +120,7 @@ def run_plan(
     reference: name and diagnostics of a response that the figures show beside the run's.
     """
     console = make_console(comm.is_root)
-    output = open_output(plan, checkpoint, folder, comm)
+    output = comm.together(lambda: open_output(plan, checkpoint, folder, comm))
     try:
         progress = comm.from_root(comm.together(lambda: output.open(extend)))
         if progress.finished:
@@ -133,8 +133,10 @@ def run_plan(
             execute(left, output, comm, execution, reporter, signals, begin, progress.quarantined)
         finally:
             reporter.close()
-        if comm.is_root:
-            _analyse(plan, folder, output, signals, reference or ("reference", None))
+        shown = reference or ("reference", None)
+        comm.together(
+            lambda: _analyse(plan, folder, output, signals, shown) if comm.is_root else None
+        )
     finally:
         output.close()
 

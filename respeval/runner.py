@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 
@@ -13,14 +14,16 @@ from respeval.accumulate import GroupSums, Member, MemberSums, deal_members
 from respeval.calendar import to_seconds
 from respeval.comm import Comm
 from respeval.emulator import EmulatorSpec
-from respeval.errors import BlowUpError, InputError, StoppedError
+from respeval.errors import BlowUpError, InputError, SharedInputError, StoppedError
 from respeval.header import header_of
 from respeval.plan import Plan, date_of
-from respeval.restart import Snapshot, blocks_of
+from respeval.restart import Block, Snapshot, blocks_of
 from respeval.rollout import Fault, RangeGuard, Rollout, Step
 from respeval.run_folder import NoOutput, Progress, RunFolder, RunOutput
 from respeval.segments import Segment
 from respeval.stop import StopSignals, StopVote
+
+Result = TypeVar("Result")
 
 #: Grids with fewer cells than this run faster on one thread than on several.
 SMALL_GRID_CELLS = 64 * 128
@@ -115,10 +118,12 @@ def execute(
     begin, quarantined: this process's members and the samples out of the means where an earlier run
         of the plan has come to.
     Raises BlowUpError where no sample is left, or at the first one with `execution.fail_fast`, what
-    was published stays; StoppedError where one of the processes got a signal, what was done is saved.
+    was published stays; StoppedError where one of the processes got a signal, what was done is saved;
+        InputError where forcing can't be read or results can't be written. All processes raise them
+        together, whichever of them met the error.
     """
     signals = signals or StopSignals()
-    output.begin(plan.case.to_yaml())
+    comm.together(lambda: output.begin(plan.case.to_yaml()))
     reporter.planned(plan, begin.step if begin else 0)
     course = _Course(plan, output, comm, execution, reporter, signals)
     course.leave_out(Fault(**fault) for fault in quarantined)
@@ -132,11 +137,17 @@ def execute(
         raise
     except (BlowUpError, InputError, KeyboardInterrupt) as error:
         output.end_early("failed", str(error) or "interrupted")
+        if isinstance(error, BlowUpError | SharedInputError):
+            comm.wait()
         raise
 
 
 class _Course:
-    """One process's side of a run: its members, their sums, and the commits that all take part in."""
+    """One process's side of a run: its members, their sums, and the commits that all take part in.
+
+    What goes wrong on one of several processes between two collectives is held until the next time
+    that all speak (`_tell`): until then it does nothing but take part in the collectives.
+    """
 
     def __init__(
         self,
@@ -159,6 +170,7 @@ class _Course:
         self._guard = RangeGuard(spec, self._members, comm.device)
         self._guard_interval = 1 if comm.device.type == "cpu" else GUARD_INTERVAL
         self._quarantined: dict[int, Fault] = {}
+        self._error: BlowUpError | InputError | None = None
 
     def run(self, begin: Snapshot | None) -> None:
         """Step to the end, or to the step where a signal is heeded."""
@@ -170,7 +182,7 @@ class _Course:
             for segment in self._plan.segments:
                 for step in range(max(segment.first_step, first_step), segment.stop_step):
                     last = self._advance(steps, step)
-                    stop = vote.is_stop(step + 1)
+                    stop = vote.is_stop(step + 1, self._error is not None)
                     if stop and step + 1 < segment.stop_step:
                         self._quarantine()
                         self._save(step + 1, last, self._sums.total)
@@ -178,11 +190,12 @@ class _Course:
                 self._end_segment(segment, last)
                 if stop:
                     self._raise_stopped(segment.stop_step)
+            self._tell()
         finally:
             steps.close()
 
     def _steps_from(self, begin: Snapshot | None) -> Generator[Step, None, None]:
-        rollout = _rollout(self._plan, self._members, self._execution, self._comm)
+        rollout = make_rollout(self._plan, self._members, self._execution, self._comm)
         if begin is None:
             return rollout.steps()
         device = self._comm.device
@@ -215,24 +228,49 @@ class _Course:
             raise BlowUpError(f"the emulator blew up: {new[0]}")
         return new
 
+    def _attempt(self, action: Callable[[], Result]) -> Result | None:
+        """What `action` returns; None where it fails, or this process holds an error already."""
+        if self._error is not None:
+            return None
+        try:
+            return action()
+        except (BlowUpError, InputError) as error:
+            if self._comm.num_processes == 1:
+                raise
+            self._error = error
+            return None
+
+    def _tell(self) -> list[Fault]:
+        """New faults of all processes' members. Raises the first process's error on all of them."""
+        faults = self._attempt(self._faults) or []
+        blown_up = isinstance(self._error, BlowUpError)
+        failed = None if self._error is None else (blown_up, str(self._error))
+        told = self._comm.gather((faults, failed))
+        for _, failure in told:
+            if failure is not None:
+                blown_up, message = failure
+                raise BlowUpError(message) if blown_up else SharedInputError(message)
+        return [fault for faults, _ in told for fault in faults]
+
     def _quarantine(self) -> None:
         """Agree with the other processes on the samples that count no more."""
-        found = [fault for faults in self._comm.gather(self._faults()) for fault in faults]
-        for fault in self.leave_out(sorted(found, key=lambda fault: (fault.step, fault.sample))):
+        found = sorted(self._tell(), key=lambda fault: (fault.step, fault.sample))
+        for fault in self.leave_out(found):
             self._reporter.quarantined(fault)
 
     def _advance(self, steps: Iterator[Step], step: int) -> Step | None:
         """One step of this process's members into the sums; None without members."""
         last = None
         if self._members:
-            last = next(steps)
+            last = self._attempt(lambda: next(steps))
+        if last is not None:
             self._sums.add(last.outputs)
             self._guard.check(last.outputs, step)
             if step % self._guard_interval == 0:
                 if self._comm.num_processes == 1:
                     self._quarantine()
                 elif self._execution.fail_fast:
-                    self._faults()
+                    self._attempt(self._faults)
         self._reporter.stepped(step + 1)
         return last
 
@@ -250,7 +288,7 @@ class _Course:
             self._quarantined,
         )
         means = totals.unpack(self._comm.sum_to_root(totals.pack())).means()
-        self._output.publish_segment(segment, means)
+        self._attempt(lambda: self._output.publish_segment(segment, means))
         self._sums.reset()
         self._save(segment.stop_step, last, None)
         self._reporter.published(segment, means)
@@ -271,11 +309,16 @@ class _Course:
             shape = (block.stop - block.first, width)
             content = self._comm.to_root(block.owner, packed, shape)
             if content is not None:
-                self._output.publish_part(step, block, content.cpu().numpy().tobytes())
+                self._attempt(partial(self._publish_part, step, block, content))
         faults = sorted(self._quarantined.values(), key=lambda fault: (fault.step, fault.sample))
-        self._output.commit(step, record, [fault._asdict() for fault in faults])
+        described = [fault._asdict() for fault in faults]
+        self._attempt(lambda: self._output.commit(step, record, described))
+
+    def _publish_part(self, step: int, block: Block, content: torch.Tensor) -> None:
+        self._output.publish_part(step, block, content.cpu().numpy().tobytes())
 
     def _raise_stopped(self, step: int) -> None:
+        self._tell()
         signal = self._signals.requested or "a signal to another process"
         raise StoppedError(
             f"stopped by {signal} after step {step} of {self._plan.num_steps} "
@@ -283,7 +326,10 @@ class _Course:
         )
 
 
-def _rollout(plan: Plan, members: Sequence[Member], execution: Execution, comm: Comm) -> Rollout:
+def make_rollout(
+    plan: Plan, members: Sequence[Member], execution: Execution, comm: Comm
+) -> Rollout:
+    """The rollout of this process's members on its device."""
     case = plan.case
     samples_per_batch = execution.samples_per_batch or (
         1 if comm.device.type == "cpu" else plan.num_samples

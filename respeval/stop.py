@@ -59,11 +59,11 @@ class StopSignals:
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
         """Inside, a signal only sets `requested`."""
-        self._deferring = True
+        before, self._deferring = self._deferring, True
         try:
             yield
         finally:
-            self._deferring = False
+            self._deferring = before
 
     def ignore_more(self) -> None:
         """All is saved: a launcher that ends the other processes must not cut this one's end short."""
@@ -94,14 +94,17 @@ class StopVote:
         self._interval, self._next = 1, first_step + 1
         self._last = clock()
 
-    def is_stop(self, step: int) -> bool:
-        """Whether to stop after this many steps; every process calls it after every step."""
+    def is_stop(self, step: int, failed: bool = False) -> bool:
+        """Whether to stop after this many steps; every process calls it after every step.
+
+        failed: whether this process can't go on, which the others are to learn as soon.
+        """
         if self._comm.num_processes == 1:
             return self._signals.requested is not None
         if step < self._next:
             return False
         pace = (self._clock() - self._last) / self._interval
-        asked = float(self._signals.requested is not None)
+        asked = float(failed or self._signals.requested is not None)
         stop, slowest = self._comm.largest([asked, pace])
         fitting = int(VOTE_INTERVAL_S / max(slowest, 1e-6))
         self._interval = min(max(1, fitting), 2 * self._interval)

@@ -92,7 +92,7 @@ def test_an_error_on_one_process_ends_all_of_them_with_its_message(tmp_path: Pat
     done = torchrun(2, "run", checkpoint, "-o", folder / "out", "--fail-fast")
     assert time.monotonic() - begun < 120
     assert done.returncode != 0
-    assert "respeval: process 1: the emulator blew up" in done.stderr
+    assert done.stderr.count("respeval: the emulator blew up") == 1
     assert "sample 2" in done.stderr
     assert not (folder / "out" / "summary.json").exists()
     # Without it the sample is left out, by all processes.
