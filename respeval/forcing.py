@@ -16,7 +16,14 @@ from respeval.calendar import MAX_SECONDS, Duration, Seconds, to_date, to_second
 from respeval.emulator import DerivedForcing
 from respeval.errors import InputError
 from respeval.grid import FloatArray, Grid
-from respeval.records import NETCDF_LOCK, check_units, lacks, on_grid, open_record, record_files
+from respeval.records import (
+    NETCDF_LOCK,
+    OpenedRecords,
+    check_units,
+    lacks,
+    on_grid,
+    record_files,
+)
 
 #: Masks are the mean over at most this many times of the period.
 MAX_MASK_TIMES = 400
@@ -49,6 +56,7 @@ class Forcing:
         `duration` later. repeat_year: the record is one year that is used again and again.
     derived: those of `names` that are computed instead of read.
     ocean_only: the variable that may be missing where `ocean_fraction` is at or below the cutoff.
+    opened: where the record may be open already.
     """
 
     def __init__(
@@ -68,13 +76,14 @@ class Forcing:
         ocean_only: str | None = None,
         ocean_fraction: str | None = None,
         ocean_cutoff: float = 0.5,
+        opened: OpenedRecords | None = None,
     ) -> None:
         self._location, self.names, self._grid = location, tuple(names), grid
         self._ocean_only, self._ocean_fraction = ocean_only, ocean_fraction
         self._ocean_cutoff = ocean_cutoff
         self._aliases = aliases
         self._derived = {entry.name: entry for entry in derived if entry.name in names}
-        self._record = on_grid(open_record(location), grid, location)
+        self._record = on_grid((opened or OpenedRecords()).open(location), grid, location)
         needed = [name for name in names if name not in self._derived]
         for name in [*needed, *(n for entry in self._derived.values() for n in entry.needs)]:
             self._check_variable(name, roles.get(name), units.get(name, ""))

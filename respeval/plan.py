@@ -26,7 +26,7 @@ from respeval.perturbation import (
     uniform_pattern,
 )
 from respeval.preflight import SstChange, inputs_out_of_range, measure_change, seen_sst
-from respeval.records import read_initial_conditions, read_pattern
+from respeval.records import OpenedRecords, read_initial_conditions, read_pattern
 from respeval.run_folder import Progress
 from respeval.segments import Segment, plan_segments, remaining_segments
 
@@ -78,16 +78,20 @@ def merge_roles(spec: EmulatorSpec, case: Case) -> Roles:
     return roles
 
 
-def prepare(checkpoint: Path, case: Case, trust: bool = False) -> Plan:
+def prepare(
+    checkpoint: Path, case: Case, trust: bool = False, opened: OpenedRecords | None = None
+) -> Plan:
     """Open and check everything that a run reads. Raises InputError in one line.
 
-    trust: whether code that the checkpoint holds may run.
+    trust: whether code that the checkpoint holds may run. opened: records that other runs read too.
     """
     emulator = open_checkpoint(checkpoint, case.reader, trust)
-    return plan_run(emulator, case, str(checkpoint))
+    return plan_run(emulator, case, str(checkpoint), opened)
 
 
-def plan_run(emulator: Emulator, case: Case, source: str) -> Plan:
+def plan_run(
+    emulator: Emulator, case: Case, source: str, opened: OpenedRecords | None = None
+) -> Plan:
     """The plan of a run with an emulator that is already loaded; `source` names it in messages."""
     spec = emulator.spec
     if spec.surface_temperature is None or spec.ocean_fraction is None:
@@ -96,7 +100,7 @@ def plan_run(emulator: Emulator, case: Case, source: str) -> Plan:
             "fraction), so a change of SST can't reach it"
         )
     conditions = read_initial_conditions(
-        case.initial_condition, spec.prognostic, spec.grid, case.start
+        case.initial_condition, spec.prognostic, spec.grid, case.start, opened
     )
     if case.num_realizations > 1 and not spec.num_noise_channels:
         raise InputError(
@@ -104,7 +108,7 @@ def plan_run(emulator: Emulator, case: Case, source: str) -> Plan:
             "realizations would be equal, and standard errors wrong"
         )
     dates = [date for date in conditions.dates for _ in range(case.num_realizations)]
-    forcing = _open_forcing(spec, case, dates)
+    forcing = _open_forcing(spec, case, dates, opened)
     num_steps = forcing.num_steps
     layout = _layout(spec, case, forcing)
     patterns = np.stack(
@@ -167,7 +171,9 @@ def go_on(plan: Plan, folder: Path, progress: Progress) -> Plan:
     return replace(plan, segments=tuple(segments), layout=layout)
 
 
-def _open_forcing(spec: EmulatorSpec, case: Case, dates: Sequence[Any]) -> Forcing:
+def _open_forcing(
+    spec: EmulatorSpec, case: Case, dates: Sequence[Any], opened: OpenedRecords | None
+) -> Forcing:
     aliases, roles = {}, {}
     for role in ("surface_temperature", "ocean_fraction"):
         name = getattr(spec, role)
@@ -191,6 +197,7 @@ def _open_forcing(spec: EmulatorSpec, case: Case, dates: Sequence[Any]) -> Forci
         ocean_only=None if everywhere else spec.surface_temperature,
         ocean_fraction=spec.ocean_fraction,
         ocean_cutoff=min(case.ocean_fraction_cutoff, OCEAN_CUTOFF),
+        opened=opened,
     )
 
 

@@ -65,6 +65,19 @@ def open_record(location: str) -> xr.Dataset:
         raise InputError(f"{location} can't be read as netCDF or zarr ({reason})") from None
 
 
+class OpenedRecords:
+    """Records that are opened when they are first asked for, and once, whoever asks again."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, xr.Dataset] = {}
+
+    def open(self, location: str) -> xr.Dataset:
+        """The record at a location; see `open_record`."""
+        if location not in self._records:
+            self._records[location] = open_record(location)
+        return self._records[location]
+
+
 def record_files(location: str) -> dict[str, int | None]:
     """Names of the files behind a location and their sizes in bytes; None for a zarr store."""
     path = Path(location)
@@ -180,14 +193,18 @@ class InitialConditions:
 
 
 def read_initial_conditions(
-    location: str, variables: Sequence[Variable], grid: Grid, start: Sequence[str] = ()
+    location: str,
+    variables: Sequence[Variable],
+    grid: Grid,
+    start: Sequence[str] = (),
+    opened: OpenedRecords | None = None,
 ) -> InitialConditions:
     """The initial conditions in a file, or those whose dates `start` names.
 
     The file holds (sample, lat, lon) with time(sample), or (time, lat, lon). Raises InputError where
     it lacks a variable, is on another grid, has NaN, or has no such date.
     """
-    record = on_grid(open_record(location), grid, location)
+    record = on_grid((opened or OpenedRecords()).open(location), grid, location)
     if "time" not in record.variables:
         raise InputError(f"{location} has no time: an initial condition needs time(sample)")
     sample = record["time"].dims[0] if record["time"].dims else None
