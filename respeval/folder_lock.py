@@ -129,6 +129,12 @@ class FolderLock:
             self._take_away(text)
         self.check()
 
+    def check_free(self) -> None:
+        """Raise InputError where another run holds the lock; changes nothing."""
+        holder = Holder.from_text(self._read() or "")
+        if holder is not None and not holder.is_gone(self._me):
+            raise InputError(self._in_use(holder))
+
     def check(self) -> None:
         """Raise InputError where the lock is not this process's any more."""
         text = self._read()

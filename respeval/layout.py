@@ -206,22 +206,8 @@ def join_segments(
     Returns their SHA-256. Raises InputError where a segment can't be read.
     """
     first = _first_time(paths[0])
-    names = [str(name) for name in first.data_vars if not str(name).endswith(_MEMBER_SUFFIX)]
-    zonal = [name for name in names if name.endswith(_ZONAL_SUFFIX)]
-    group = [name for name in names if name not in zonal and name != "area"]
-    means = first[group].drop_vars(["surface", "sample", "start_date"], errors="ignore")
-    circles = first[[*zonal, "area", "time_bnds", "lat_bnds"]].drop_vars("lon", errors="ignore")
-    renamed = {name: name.removesuffix(_ZONAL_SUFFIX) for name in zonal}
     checksums = {}
-    for dataset, name, title, names_in_segments in (
-        (means, GROUP_MEANS, "group means of a paired rollout", {}),
-        (
-            circles.rename(renamed),
-            ZONAL,
-            "means over the latitude circles of a paired rollout",
-            {new: old for old, new in renamed.items()},
-        ),
-    ):
+    for name, (dataset, title, names_in_segments) in results_of(first).items():
         dataset.attrs = global_attributes(title, provenance)
         checksums[name] = append_netcdf(dataset, paths, names_in_segments, folder / name)
     return checksums
@@ -243,3 +229,24 @@ def _first_time(path: Path) -> xr.Dataset:
         variable.encoding.clear()
     first["time"].encoding["chunksizes"] = (512,)
     return first
+
+
+def results_of(first: xr.Dataset) -> dict[str, tuple[xr.Dataset, str, dict[str, str]]]:
+    """What a run's results take from its first segment: file -> content, title, and names in segments.
+
+    The names are those that differ: name in the file -> name in the segments.
+    """
+    names = [str(name) for name in first.data_vars if not str(name).endswith(_MEMBER_SUFFIX)]
+    zonal = [name for name in names if name.endswith(_ZONAL_SUFFIX)]
+    group = [name for name in names if name not in zonal and name != "area"]
+    means = first[group].drop_vars(["surface", "sample", "start_date"], errors="ignore")
+    circles = first[[*zonal, "area", "time_bnds", "lat_bnds"]].drop_vars("lon", errors="ignore")
+    renamed = {name: name.removesuffix(_ZONAL_SUFFIX) for name in zonal}
+    return {
+        GROUP_MEANS: (means, "group means of a paired rollout", {}),
+        ZONAL: (
+            circles.rename(renamed),
+            "means over the latitude circles of a paired rollout",
+            {new: old for old, new in renamed.items()},
+        ),
+    }

@@ -72,9 +72,9 @@ class Rollout:
         samples = sorted({member.sample for member in self.members})
         slots = torch.tensor([samples.index(m.sample) for m in self.members], device=self.device)
         patterns = torch.from_numpy(self.patterns[[m.group for m in self.members]])
-        patterns = patterns.to(self.device, self._dtype)
+        patterns = patterns.to(self.device, self.dtype)
         for window in self.forcing.windows(
-            first_step, self.num_steps, samples, self.window_length, self._dtype, self.device
+            first_step, self.num_steps, samples, self.window_length, self.dtype, self.device
         ):
             rows = torch.from_numpy(window.index).to(self.device)[slots]
             current = self._member_forcing(window, rows[:, 0], patterns)
@@ -91,7 +91,7 @@ class Rollout:
                 yield Step(step, outputs, conserved)
 
     @property
-    def _dtype(self) -> torch.dtype:
+    def dtype(self) -> torch.dtype:
         return torch.float64 if self.emulator.spec.precision == "float64" else torch.float32
 
     def _batches(self) -> list[slice]:
@@ -141,7 +141,7 @@ class Rollout:
     ) -> torch.Tensor:
         spec = self.emulator.spec
         state = torch.from_numpy(self.initial[[m.sample for m in self.members]])
-        state = state.to(self.device, self._dtype)
+        state = state.to(self.device, self.dtype)
         if spec.prescribes_sst:
             at = [variable.name for variable in spec.prognostic].index(
                 spec.surface_temperature or ""

@@ -64,6 +64,8 @@ class Progress:
 class RunOutput(Protocol):
     """Where a run's results go; only the root's goes anywhere."""
 
+    def peek(self, extend: bool = False) -> Progress: ...
+
     def open(self, extend: bool = False) -> Progress: ...
 
     def begin(self, case_text: str) -> None: ...
@@ -87,6 +89,9 @@ class RunOutput(Protocol):
 
 class NoOutput:
     """The output of every process but the root."""
+
+    def peek(self, extend: bool = False) -> Progress:
+        return Progress()
 
     def open(self, extend: bool = False) -> Progress:
         return Progress()
@@ -137,6 +142,17 @@ class RunFolder:
     _new_parts: list[Part] = field(default_factory=list)
     _results: dict[str, str] = field(default_factory=dict)
     _lock: FolderLock | None = None
+
+    def peek(self, extend: bool = False) -> Progress:
+        """What `open` would say, or raise; nothing is made or changed."""
+        if not self.path.is_dir():
+            if self.path.exists():
+                raise InputError(f"{self.path} can't be made (File exists)")
+            return Progress()
+        progress = self._look(extend)
+        if not progress.finished:
+            FolderLock(self.path).check_free()
+        return progress
 
     def open(self, extend: bool = False) -> Progress:
         """How far this very run has come in the folder, which is made if it is not there.
@@ -313,15 +329,21 @@ def fresh_folder(path: Path, num_restarts: int) -> Path:
     num_restarts: how often a launcher has started this command again; it then goes on in the last
     one that there is. Raises InputError where a folder can't be made.
     """
-    candidates = (path if k == 1 else path.with_name(f"{path.name}-{k}") for k in count(1))
-    before = path
-    for candidate in candidates:
+    last, free = free_folder(path)
+    if num_restarts and last is not None:
+        return last
+    make_folder(free)
+    return free
+
+
+def free_folder(path: Path) -> tuple[Path | None, Path]:
+    """The last of PATH, PATH-2, PATH-3, … that holds something, and the next one; makes nothing."""
+    taken = None
+    for k in count(1):
+        candidate = path if k == 1 else path.with_name(f"{path.name}-{k}")
         if not candidate.is_dir() or not any(candidate.iterdir()):
-            if num_restarts and candidate != path:
-                return before
-            make_folder(candidate)
-            return candidate
-        before = candidate
+            return taken, candidate
+        taken = candidate
     raise AssertionError("there is always a next name")
 
 

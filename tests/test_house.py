@@ -54,6 +54,7 @@ ROWS = [
     "header",
     "results",
     "runner",
+    "estimate",
     "probe_plan",
     "probe_runner",
     "console",

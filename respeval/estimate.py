@@ -1,0 +1,228 @@
+"""What a run would take, without running it: memory, time and disk space, from a few measured steps."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import TypeVar
+
+import torch
+import xarray as xr
+from torch import nn
+
+from respeval.accumulate import GroupSums, Member, MemberSums, deal_members
+from respeval.calendar import to_seconds
+from respeval.comm import Comm
+from respeval.emulator import Emulator
+from respeval.layout import results_of
+from respeval.output import netcdf_size
+from respeval.plan import Plan, go_on
+from respeval.restart import Snapshot
+from respeval.rollout import Rollout, Step
+from respeval.runner import Execution, make_rollout, open_output
+
+Result = TypeVar("Result")
+
+#: Steps that are timed, after one that is not.
+NUM_MEASURED = 5
+
+#: No more steps are timed after this long.
+MAX_MEASURING_S = 20.0
+
+
+@dataclass(frozen=True)
+class Disk:
+    """Bytes that the rest of a run writes.
+
+    segments: of all segments that are left; restart: one set of restart files; means: group_means.nc
+    and zonal.nc of the whole run. Diagnostics and figures are left out: they don't grow with it.
+    """
+
+    segments: int = 0
+    restart: int = 0
+    means: int = 0
+
+    @property
+    def needed(self) -> int:
+        """Room that there must be: two sets of restart files for a moment, or one and the means."""
+        return self.segments + self.restart + max(self.restart, self.means)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run is and would take.
+
+    problem: why it can't run; nothing below is known then. done_step: how many of `num_steps` are
+    done. num_parameters: real numbers, None where the emulator does not tell. seconds_per_step: of the
+    slowest process, reading included. memory: bytes of the process that needs most, see
+    `measure_peak`. disk: None where nothing is left.
+    """
+
+    checkpoint: Path
+    folder: Path
+    problem: str | None = None
+    finished: bool = False
+    num_parameters: int | None = None
+    file_bytes: int = 0
+    num_groups: int = 0
+    num_samples: int = 0
+    done_step: int = 0
+    num_steps: int = 0
+    seconds_per_step: float = 0.0
+    memory: int = 0
+    disk: Disk | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Time of the steps that are left."""
+        return (self.num_steps - self.done_step) * self.seconds_per_step
+
+
+def look_ahead(
+    plan: Plan,
+    checkpoint: Path,
+    folder: Path,
+    comm: Comm,
+    execution: Execution,
+    extend: bool = False,
+) -> Estimate:
+    """What is left of a plan in a folder, and what it takes. Every process calls it; writes nothing.
+
+    Raises SharedInputError where the folder does not take this run, or its forcing can't be read.
+    """
+    output = comm.together(lambda: open_output(plan, checkpoint, folder, comm))
+    progress = comm.from_root(comm.together(lambda: output.peek(extend)))
+    known = Estimate(
+        checkpoint,
+        folder,
+        None,
+        progress.finished,
+        num_parameters(plan.emulator),
+        sum(p.stat().st_size for p in (checkpoint, *getattr(plan.emulator, "companions", ()))),
+        len(plan.case.groups),
+        plan.num_samples,
+        progress.step,
+        plan.num_steps,
+    )
+    if progress.finished:
+        return known
+    left = comm.together(lambda: go_on(plan, folder, progress))
+    peak, (per_step, disk) = comm.together(
+        lambda: measure_peak(comm.device, lambda: _measure(plan, left, comm, execution))
+    )
+    slowest, most = comm.largest([per_step, float(peak)])
+    disk = comm.from_root(disk)
+    return replace(known, seconds_per_step=slowest, memory=int(most), disk=disk)
+
+
+def num_parameters(emulator: Emulator) -> int | None:
+    """Real numbers that were trained; None where the emulator is no torch module."""
+    if not isinstance(emulator, nn.Module):
+        return None
+    weights = [p for p in emulator.parameters() if p.requires_grad]
+    return sum(p.numel() * (2 if p.is_complex() else 1) for p in weights)
+
+
+def _measure(plan: Plan, left: Plan, comm: Comm, execution: Execution) -> tuple[float, Disk]:
+    """Seconds per step of this process's members, and what the rest of the run writes."""
+    dealt = deal_members(plan.num_samples, len(plan.case.groups), comm.num_processes)
+    members = dealt[comm.rank]
+    shape = (len(members), len(plan.emulator.spec.outputs), *plan.emulator.spec.grid.shape)
+    sums = MemberSums(shape, comm.device)
+    per_step, last = 0.0, None
+    with torch.inference_mode():
+        if members:
+            rollout = make_rollout(plan, members, execution, comm)
+            reading, windows = _read_windows(rollout)
+            stepping, last = _time_steps(rollout, sums)
+            per_step = max(stepping, reading)  # the next window is read while one is stepped
+            del windows
+        disk = _disk(plan, left, sums, members, last) if comm.is_root else Disk()
+    return per_step, disk
+
+
+def _read_windows(rollout: Rollout) -> tuple[float, list[torch.Tensor]]:
+    """Seconds per step of reading a window, and as much of it as a run holds: the next one too."""
+    length = min(rollout.window_length, rollout.num_steps)
+    samples = sorted({member.sample for member in rollout.members})
+    begun = time.perf_counter()
+    window = rollout.forcing.read(0, length, samples, rollout.dtype)
+    spent = time.perf_counter() - begun
+    fields = window.fields.to(rollout.device)
+    held = [fields] if length == rollout.num_steps else [fields, fields.clone()]
+    return spent / length, held
+
+
+def _time_steps(rollout: Rollout, sums: MemberSums) -> tuple[float, Step]:
+    """Median seconds of a few steps after the first one, and the last step's outputs."""
+    few = replace(rollout, num_steps=min(1 + NUM_MEASURED, rollout.num_steps))
+    spent: list[float] = []
+    begun = first = time.perf_counter()
+    for step in few.steps():
+        sums.add(step.outputs)
+        if rollout.device.type == "cuda":
+            torch.cuda.synchronize(rollout.device)
+        now = time.perf_counter()
+        spent.append(now - begun)
+        begun = now
+        if len(spent) > 1 and now - first > MAX_MEASURING_S:
+            break
+    return median(spent[1:] or spent), step
+
+
+def _disk(
+    plan: Plan, left: Plan, sums: MemberSums, members: list[Member], last: Step | None
+) -> Disk:
+    """From a segment that is made of the few steps' sums, in memory; on the root, which has members."""
+    assert last is not None
+    spec, case, layout = plan.emulator.spec, plan.case, plan.layout
+    masks = torch.from_numpy(layout.surface_masks()).to(sums.total.device)
+    totals = GroupSums.encode(
+        sums, members, len(case.groups), plan.num_samples, masks, case.save_members
+    )
+    origin_s = to_seconds(plan.forcing.starts[0])
+    segment = layout.segment_dataset(plan.segments[0], origin_s, totals.means())
+    state = Snapshot(last.number + 1, last.outputs[:, : len(spec.prognostic)], last.conserved)
+    record = sum(array.num_bytes for array in state.record().values())
+    num_means = sum(not segment.spinup for segment in plan.segments)
+    return Disk(
+        netcdf_size(segment) * len(left.segments),
+        record * plan.num_samples * len(case.groups),
+        sum(_size_with_times(part, num_means) for part, *_ in results_of(segment).values()),
+    )
+
+
+def _size_with_times(dataset: xr.Dataset, num_times: int) -> int:
+    """Bytes of a file of one time when it has more of them."""
+    one = netcdf_size(dataset)
+    if num_times == 1:
+        return one
+    several = xr.concat([dataset] * 3, "time", data_vars="minimal")
+    return one + (netcdf_size(several) - one) * (num_times - 1) // 2
+
+
+def measure_peak(device: torch.device, action: Callable[[], Result]) -> tuple[int, Result]:
+    """The most bytes that were in use during `action`, and what it returns.
+
+    On a GPU what torch allocated there; else all that this process holds, its libraries too.
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        result = action()
+        return torch.cuda.max_memory_allocated(device), result
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # the kernel's peak begins anew
+    result = action()
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return 1024 * int(
+            next(line.split()[1] for line in lines if line.startswith("VmHWM"))
+        ), result
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, result
