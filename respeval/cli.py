@@ -150,7 +150,10 @@ def _respeval(
 
 @app.command()
 def run(
-    checkpoint: Checkpoint,
+    checkpoint: Annotated[
+        list[Path],
+        typer.Argument(help="Checkpoint files; several: a folder for each, in the one of -o."),
+    ],
     output: Output,
     case: Annotated[
         Path | None,
@@ -228,6 +231,13 @@ def run(
         bool,
         _folder("Start over in a new folder beside it (DIR-2, DIR-3, …).", "--restart-fresh"),
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Show what would run, with memory, time and disk space; nothing is written.",
+        ),
+    ] = False,
     device: Annotated[str | None, _compute("cpu or cuda; default: cuda where present.")] = None,
     threads: Annotated[
         int | None, _compute("Threads per process; default 1 under torchrun and on small grids.")
@@ -246,6 +256,8 @@ def run(
     trust_checkpoint: Trust = False,
 ) -> None:
     """Run the baseline and all perturbed climates in one rollout, and diagnose the response.
+
+    Several checkpoints run one after the other; one that fails does not stop the others.
 
     The same command goes on with a run that was stopped or killed. SIGTERM, SIGINT and SIGUSR1 stop
     it after the current step, with everything saved and exit code 75.
@@ -287,14 +299,22 @@ def run(
             "samples_per_batch": samples_per_batch,
             "fail_fast": fail_fast,
         }
-        from respeval.commands import run_checkpoint
+        from respeval.run_command import Wish, run_checkpoints
 
-        run_checkpoint(
-            *(checkpoint, output, case, options, device, threads, compute),
-            trust=trust_checkpoint,
-            extend=extend,
-            fresh=restart_fresh,
+        wish = Wish(
+            case,
+            options,
+            device,
+            threads,
+            compute,
+            trust_checkpoint,
+            extend,
+            restart_fresh,
+            dry_run,
         )
+        code = run_checkpoints(checkpoint, output, wish)
+        if code:
+            raise typer.Exit(code)
 
 
 @app.command()

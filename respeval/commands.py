@@ -35,7 +35,7 @@ from respeval.planet.study import write_study
 from respeval.probe_plan import ProbePlan, parse_settings, prepare_probe
 from respeval.probe_runner import check_folder, run_probe, write_probe
 from respeval.results import RunningRatio, analyse, settings_of, told_quarantined
-from respeval.run_folder import RunOutput, fresh_folder
+from respeval.run_folder import RunOutput
 from respeval.runner import Execution, default_threads, execute, open_output, read_snapshot
 from respeval.stop import StopSignals
 
@@ -43,13 +43,13 @@ from respeval.stop import StopSignals
 _PLAIN_WIDTH = 100
 
 
-def make_console(is_root: bool = True) -> Console:
+def make_console(is_root: bool = True, plain_width: int = _PLAIN_WIDTH) -> Console:
     """Where tables and progress go; silent on all processes but the root."""
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PLAIN_WIDTH
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else plain_width
     return Console(quiet=not is_root, width=width, soft_wrap=True, markup=False)
 
 
-class _Threads:
+class Threads:
     """Threads of this process: as asked, else one until the emulator is known, then its default."""
 
     def __init__(self, asked: int | None) -> None:
@@ -59,49 +59,6 @@ class _Threads:
 
     def choose(self, spec: EmulatorSpec, comm: Comm) -> None:
         torch.set_num_threads(self._asked or default_threads(spec, comm) or self._usual)
-
-
-def run_checkpoint(
-    checkpoint: Path,
-    folder: Path,
-    case_file: Path | None,
-    options: dict[str, Any],
-    device: str | None,
-    threads: int | None,
-    compute: dict[str, Any],
-    *,
-    trust: bool = False,
-    extend: bool = False,
-    fresh: bool = False,
-) -> None:
-    """`respeval run`: options win over the case file, which by default lies beside the checkpoint.
-
-    extend: a run in the folder may become longer; fresh: start over beside what the folder holds.
-    """
-    with StopSignals() as signals:
-        comm = connect(device)
-        beside = checkpoint.parent / "case.yaml"
-        path = case_file or (beside if beside.is_file() else None)
-        chosen = _Threads(threads)
-        plan = comm.together(lambda: prepare(checkpoint, load_case(path, options), trust))
-        chosen.choose(plan.emulator.spec, comm)
-        if fresh:
-            folder = _fresh(folder, comm)
-        run_plan(plan, checkpoint, folder, comm, Execution(**compute), signals, extend=extend)
-        if comm.is_root:
-            show_table(folder)
-        comm.close()
-
-
-def _fresh(folder: Path, comm: Comm) -> Path:
-    """Where `--restart-fresh` starts over; the root chooses and tells."""
-    chosen = comm.together(
-        lambda: fresh_folder(folder, comm.num_restarts) if comm.is_root else folder
-    )
-    chosen = comm.from_root(chosen)
-    if chosen != folder:
-        make_console(comm.is_root).print(f"{folder} stays as it is; starting over in {chosen}")
-    return chosen
 
 
 def run_plan(
@@ -114,10 +71,11 @@ def run_plan(
     reference: tuple[str, xr.Dataset] | None = None,
     *,
     extend: bool = False,
-) -> None:
+) -> bool:
     """Execute what is left of a plan into a folder with progress, and analyse it on the root.
 
     reference: name and diagnostics of a response that the figures show beside the run's.
+    extend: whether a run in the folder may become longer. Returns whether anything was left.
     """
     console = make_console(comm.is_root)
     output = comm.together(lambda: open_output(plan, checkpoint, folder, comm))
@@ -125,7 +83,7 @@ def run_plan(
         progress = comm.from_root(comm.together(lambda: output.open(extend)))
         if progress.finished:
             console.print(f"{folder} holds this run already, finished: nothing to do")
-            return
+            return False
         begin = comm.together(lambda: read_snapshot(plan, folder, progress, comm))
         left = comm.together(lambda: go_on(plan, folder, progress))
         reporter = _reporter(left, console, comm)
@@ -137,6 +95,7 @@ def run_plan(
         comm.together(
             lambda: _analyse(plan, folder, output, signals, shown) if comm.is_root else None
         )
+        return True
     finally:
         output.close()
 
@@ -233,7 +192,7 @@ def probe_checkpoint(
     """
     device, threads = compute
     comm = connect(device)
-    chosen = _Threads(threads)
+    chosen = Threads(threads)
     terms, loss_config = loss
     settings = comm.together(lambda: parse_settings(arms, terms, options, loss_config))
     plan = comm.together(lambda: prepare_probe(checkpoint, settings, *sources, *opening))

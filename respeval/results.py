@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ from respeval.run_folder import read_manifest, read_quarantined
 
 #: Segments of group means that are in memory at once.
 _CHUNKS = {"time": 12}
+
+_LAND_OCEAN, _VERTICAL = "land_ocean_warming_ratio", "vertical_warming_ratio_tropical_ocean"
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,29 @@ def told_quarantined(folder: Path) -> list[str]:
         f"{entry['variable']} of group {entry['group']} was missing or outside {entry['limits']}"
         for entry in read_quarantined(folder, read_manifest(folder))
     ]
+
+
+def main_numbers(folder: Path) -> dict[str, tuple[float | None, float | None]]:
+    """The numbers of a finished run to know first, each with its standard error.
+
+    Keys: `LABEL land/ocean BAND`, the warming ratio in the first band, and `LABEL vertical`, the
+    tropical ocean's. Raises InputError where the folder has no summary that can be read.
+    """
+    path = folder / SUMMARY
+    try:
+        summary_of_run = json.loads(path.read_text(encoding="utf-8"))
+        found: dict[str, tuple[float | None, float | None]] = {}
+        for key, value in summary_of_run.items():
+            label, _, rest = key.partition("/")
+            name, *place = rest.split("/")
+            stderr = summary_of_run.get("/".join([label, f"{name}_stderr", *place]))
+            if name == _LAND_OCEAN and not any(k.startswith(f"{label} land/") for k in found):
+                found[f"{label} land/ocean {place[0]}"] = value, stderr
+            elif name == _VERTICAL:
+                found[f"{label} vertical"] = value, stderr
+        return found
+    except (OSError, ValueError, AttributeError, IndexError) as error:
+        raise InputError(f"{path} can't be read ({error})") from None
 
 
 class RunningRatio:

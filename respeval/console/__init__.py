@@ -9,15 +9,19 @@ from respeval.console.run import (
     truth_table,
     warming_table,
 )
+from respeval.console.sweep import amount, estimate_table, sweep_table
 
 __all__ = [
     "ConsoleProbeReporter",
     "ConsoleReporter",
     "SilentProbeReporter",
     "SilentReporter",
+    "amount",
+    "estimate_table",
     "inspection_tables",
     "perturbation_columns",
     "probe_table",
+    "sweep_table",
     "truth_table",
     "warming_table",
 ]

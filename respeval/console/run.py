@@ -129,7 +129,7 @@ class ConsoleReporter:
         text = (
             f"segment {self._num_published} of {self._num_segments}  "
             f"{date_of(self._plan, step).strftime('%Y-%m-%d')}  {speed:.1f} steps/s  "
-            f"{years_per_day:,.0f} simulated years/day  {_minutes(left)} left"
+            f"{years_per_day:,.0f} simulated years/day  {duration(left)} left"
         )
         if self._ratio:
             band = next(iter(self._plan.case.bands))
@@ -143,7 +143,8 @@ class ConsoleReporter:
             self._progress = None
 
 
-def _minutes(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds: `1:02:03`."""
     if seconds != seconds:
         return "?"
     whole = int(seconds + 0.5)
@@ -263,7 +264,7 @@ def inspection_tables(checkpoint: Path, emulator: Emulator) -> list[RenderableTy
 
 
 def _facts_table(checkpoint: Path, emulator: Emulator) -> Table:
-    from torch import nn
+    from respeval.estimate import num_parameters
 
     spec = emulator.spec
     table = Table(title=str(checkpoint), title_justify="left", show_header=False)
@@ -278,9 +279,8 @@ def _facts_table(checkpoint: Path, emulator: Emulator) -> Table:
     table.add_row("near-surface temperature", roles.near_surface_temperature or "not named")
     table.add_row("surface, upper level", f"{roles.surface_level}, {roles.upper_level}")
     table.add_row("column, top to surface", ", ".join(roles.column_temperature) or "not named")
-    if isinstance(emulator, nn.Module):
-        weights = [p for p in emulator.parameters() if p.requires_grad]
-        count = sum(p.numel() * (2 if p.is_complex() else 1) for p in weights)
+    count = num_parameters(emulator)
+    if count is not None:
         table.add_row("parameters", f"{count:,} real numbers")
     for heading, text in spec.description.items():
         table.add_row(heading, text)
