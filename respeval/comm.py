@@ -49,6 +49,8 @@ class Comm:
         with self.pulse.meeting() if self.pulse else contextlib.nullcontext():
             try:
                 yield
+            except StoppedError:  # a signal that came while this process waited
+                raise
             except RuntimeError as error:
                 raise _lost(error) from None
 
@@ -191,6 +193,8 @@ def _join(device: torch.device, num_processes: int) -> Comm:
             timeout=timedelta(seconds=2 * INTERVAL_S),
             wait_for_workers=False,
         )
+    except StoppedError:
+        raise
     except RuntimeError as error:
         raise _lost(error) from None
     pulse = Pulse(distributed.PrefixStore(f"{prefix}/pulse", beats), rank, num_processes)

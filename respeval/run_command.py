@@ -77,7 +77,8 @@ def run_checkpoints(arguments: list[Path], folder: Path, wish: Wish) -> int:
         if is_sweep:
             sweep = Sweep(folder, checkpoints)
             comm.together(lambda: sweep.begin() if comm.is_root else None)
-            code = _run_sweep(sweep, wish, comm, threads, signals)
+            with signals.deferred():
+                code = _run_sweep(sweep, wish, comm, threads, signals)
         else:
             code = 0
             _run(checkpoints[0], folder, wish, comm, threads, signals, OpenedRecords())
@@ -132,8 +133,8 @@ def _estimate(
         threads.choose(plan.emulator.spec, comm)
         execution = Execution(**wish.compute)
         return look_ahead(plan, checkpoint, folder, comm, execution, wish.extend)
-    except SharedInputError as error:
-        return Estimate(checkpoint, folder, " ".join(str(error).split()))
+    except Exception as error:
+        return Estimate(checkpoint, folder, _reason_of(error, comm))
 
 
 def _show_estimates(folder: Path, estimates: list[Estimate], comm: Comm) -> None:
@@ -145,7 +146,7 @@ def _show_estimates(folder: Path, estimates: list[Estimate], comm: Comm) -> None
     most = " of the process that needs most" if comm.num_processes > 1 else ""
     what = "on the GPU" if comm.device.type == "cuda" else "with all libraries"
     for line in (
-        f"memory: the peak{most} while it took {1 + NUM_MEASURED} steps, {what}",
+        f"memory: the peak{most} in {1 + NUM_MEASURED} steps and the making of a segment, {what}",
         f"time: that of the steps which are left, from the median of {NUM_MEASURED}; loading, "
         "diagnostics and figures come on top",
         f"disk: segments, means and restart files, {amount(needed)} in all; {amount(free)} are free "
@@ -180,19 +181,19 @@ def _run(
 def _run_sweep(sweep: Sweep, wish: Wish, comm: Comm, threads: Threads, signals: StopSignals) -> int:
     """Run every checkpoint, whatever becomes of the others; returns the exit code.
 
-    Raises StoppedError where one of the processes got a signal.
+    Signals are heeded where all processes can: at a step, and between two checkpoints. Raises
+    StoppedError where one of the processes got a signal.
     """
     console, opened = make_console(comm.is_root), OpenedRecords()
     number = 0
     try:
-        with signals.deferred():
-            for number, entry in enumerate(sweep.entries):
-                _stop_if_asked(comm, signals)
-                count = f"checkpoint {number + 1} of {len(sweep.entries)}"
-                console.print(f"\n{count}: {entry.checkpoint}", style="bold", highlight=False)
-                _note(sweep, comm, number, Status.RUNNING)
-                _note(sweep, comm, number, *_outcome(entry, wish, comm, threads, signals, opened))
-                gc.collect()  # an emulator in a cycle of references makes room for the next one
+        for number, entry in enumerate(sweep.entries):
+            _stop_if_asked(comm, signals)
+            count = f"checkpoint {number + 1} of {len(sweep.entries)}"
+            console.print(f"\n{count}: {entry.checkpoint}", style="bold", highlight=False)
+            _note(sweep, comm, number, Status.RUNNING)
+            _note(sweep, comm, number, *_outcome(entry, wish, comm, threads, signals, opened))
+            gc.collect()  # an emulator in a cycle of references makes room for the next one
     except StoppedError as error:
         if sweep.entries[number].status is Status.RUNNING:
             _note(sweep, comm, number, Status.STOPPED, str(error))
@@ -223,25 +224,31 @@ def _outcome(
 ) -> tuple[Status, str | None]:
     """Run a checkpoint of a sweep; what became of it, and why where it failed.
 
-    Raises what not all processes know of: they would wait for each other.
+    Raises what is no reason for this checkpoint alone; see `_reason_of`.
     """
     try:
         left = _run(entry.checkpoint, entry.folder, wish, comm, threads, signals, opened)
         return (Status.FINISHED if left else Status.ALREADY_FINISHED), None
-    except StoppedError:
-        raise
-    except (InputError, BlowUpError) as error:
-        if comm.num_processes > 1 and not isinstance(error, SharedInputError | BlowUpError):
-            raise
-        reason = " ".join(str(error).split())
     except Exception as error:
-        if comm.num_processes > 1:
-            raise
-        traceback.print_exc()
-        reason = " ".join(f"unexpected {type(error).__name__}: {error}".split())
+        reason = _reason_of(error, comm)
     if comm.is_root:
         sys.stderr.write(f"respeval: failed: {_named(entry.checkpoint, reason)}\n")
     return Status.FAILED, reason
+
+
+def _reason_of(error: Exception, comm: Comm) -> str:
+    """Why a checkpoint can't run, in one line, where the error lets all processes go on to the next.
+
+    Raises the error where it is a stop, or one that not all processes know of: the others would wait.
+    """
+    if isinstance(error, SharedInputError | BlowUpError):
+        return " ".join(str(error).split())
+    if isinstance(error, StoppedError) or comm.num_processes > 1:
+        raise error
+    if isinstance(error, InputError):
+        return " ".join(str(error).split())
+    traceback.print_exception(error)
+    return " ".join(f"unexpected {type(error).__name__}: {error}".split())
 
 
 def _named(checkpoint: Path, reason: str) -> str:

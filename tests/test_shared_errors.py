@@ -242,3 +242,14 @@ def test_what_is_done_together_fails_together(error: Exception, kind: type[Excep
 
     raised = on_threads(action)
     assert [(type(e), str(e)) for e in raised] == [(kind, str(error))] * 2
+
+
+def test_a_signal_that_comes_in_a_collective_is_no_lost_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise StoppedError("stopped by SIGTERM")
+
+    monkeypatch.setattr(torch.distributed, "all_gather_object", interrupted)
+    with pytest.raises(StoppedError):
+        Comm(0, 2).gather(None)
