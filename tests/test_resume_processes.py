@@ -250,6 +250,12 @@ def test_votes_are_about_a_second_apart(pace_s: float, expected: list[int]) -> N
     assert voted_at == expected
 
 
+def test_a_process_that_failed_asks_for_a_stop_too() -> None:
+    vote = StopVote(Votes(1000, 0.0), StopSignals(), 0, lambda: 0.0)
+    assert not vote.is_stop(1)
+    assert vote.is_stop(3, failed=True)
+
+
 def test_one_process_heeds_its_own_signal_at_once() -> None:
     signals = StopSignals()
     vote = StopVote(Comm(), signals, 0)

@@ -14,6 +14,7 @@ from test_runner import study as toy_study
 
 from respeval.calendar import to_seconds
 from respeval.comm import Comm
+from respeval.commands import run_plan
 from respeval.console import SilentReporter
 from respeval.errors import BlowUpError, InputError, SharedInputError, StoppedError
 from respeval.run_folder import NoOutput, RunFolder, RunOutput, read_manifest
@@ -242,6 +243,27 @@ def test_what_is_done_together_fails_together(error: Exception, kind: type[Excep
 
     raised = on_threads(action)
     assert [(type(e), str(e)) for e in raised] == [(kind, str(error))] * 2
+
+
+def test_an_analysis_that_fails_on_the_root_fails_on_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: Any) -> None:
+        raise InputError("figures can't be written")
+
+    monkeypatch.setattr("respeval.commands.analyse", failing)
+    study = toy_study(tmp_path / "study")
+    planned = [plan(study, Toy(), steps=3) for _ in range(2)]
+    checkpoint = tmp_path / "toy.pt"
+    checkpoint.write_bytes(b"")
+
+    def action(comm: ThreadComm) -> None:
+        own, folder = planned[comm.rank], tmp_path / "out"
+        run_plan(own, checkpoint, folder, comm, Execution(), StopSignals())
+
+    raised = on_threads(action)
+    assert [type(error) for error in raised] == [SharedInputError] * 2
+    assert {str(error) for error in raised} == {"figures can't be written"}
 
 
 def test_a_signal_that_comes_in_a_collective_is_no_lost_process(
