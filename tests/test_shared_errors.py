@@ -118,7 +118,7 @@ def run_on_two(
 ) -> tuple[list[Any], RunFolder]:
     """Run the toy's plan on two threads; what each raised, and the root's folder."""
     study = toy_study(folder / "study")
-    planned = [plan(study, toy, steps=12, segment="4 steps", **case) for toy in toys]
+    planned = [plan(study, toy, **{"steps": 12, "segment": "4 steps", **case}) for toy in toys]
     origin_s = to_seconds(planned[0].forcing.starts[0])
     output = Failing(folder / "out", {"case_digest": "-"}, planned[0].layout, origin_s)
     output.verb, output.at = verb, at
@@ -207,16 +207,22 @@ def test_a_blow_up_that_ends_the_run_is_told_by_all(tmp_path: Path) -> None:
 
 
 def test_an_error_wins_over_a_signal_that_comes_with_it(tmp_path: Path) -> None:
+    """The processes vote after the steps 1, 3 and 7: the signal is heeded at the first segment's end."""
     signals = StopSignals()
 
     class Asking(Toy):
         def step(self, *rest: Any) -> torch.Tensor:
-            if len(self.batches) == 2 * 3:
+            if len(self.batches) == 2 * 2:
                 signals.requested = "SIGTERM"
             return super().step(*rest)
 
     raised, _ = run_on_two(
-        tmp_path, [Asking(), Toy()], "publish_segment", 1, signals=(signals, None)
+        tmp_path,
+        [Asking(), Toy()],
+        "publish_segment",
+        1,
+        signals=(signals, None),
+        segment="3 steps",
     )
     assert [type(error) for error in raised] == [SharedInputError] * 2
 
