@@ -174,6 +174,7 @@ def test_one_emulator_is_released_before_the_next_is_loaded(
     def watched(*rest: Any) -> Any:
         assert not [reference for reference in loaded if reference() is not None]
         emulator = really_open(*rest)
+        emulator.__dict__["itself"] = emulator  # as in models whose parts know each other
         loaded.append(weakref.ref(emulator))
         return emulator
 
