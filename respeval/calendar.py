@@ -124,6 +124,8 @@ class Duration:
             length = self.count * DAY_S
         else:
             months = self.count * (12 if self.unit == "year" else 1)
+            if months > MAX_SECONDS // (28 * DAY_S):
+                raise InputError(f"{self} is longer than any calendar reaches")
             length = to_seconds(add_months(start, months)) - to_seconds(start)
         if length % timestep_s:
             raise InputError(

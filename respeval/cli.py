@@ -75,10 +75,12 @@ def _one_line_errors() -> Iterator[None]:
 
 
 def _leave(message: str, code: int) -> None:
+    from respeval.errors import one_line
+
     if message:
         rank = os.environ.get("RANK")
         who = f"process {rank}: " if rank not in (None, "0") else ""
-        sys.stderr.write(f"respeval: {who}{' '.join(message.split())}\n")
+        sys.stderr.write(f"respeval: {who}{one_line(message)}\n")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         # The other processes may wait in a collective; leave without one, and the launcher ends them.
         sys.stdout.flush()

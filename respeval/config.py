@@ -91,10 +91,10 @@ class RoleNames(_Frozen):
 
 
 def _check_label(label: str, kind: str) -> None:
-    if label == BASELINE or not re.fullmatch(r"[\w.+-]+", label):
+    if label == BASELINE or not re.fullmatch(r"[\w.+-]{1,100}", label):
         raise ValueError(
-            f"{label!r} can't name a {kind}: expected letters, digits, '.', '_', '+' or '-', and not "
-            f"{BASELINE!r}"
+            f"{label!r:.120} can't name a {kind}: expected letters, digits, '.', '_', '+' or '-', at most "
+            f"100, and not {BASELINE!r}"
         )
 
 
@@ -114,7 +114,7 @@ class Case(_Frozen):
     steps: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
     spinup: str | None = None
     segment: str = "month"
-    num_realizations: Annotated[int, Field(ge=1)] = 1
+    num_realizations: Annotated[int, Field(ge=1, le=100_000)] = 1
     paired_noise: bool = True
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     perturbations: Annotated[dict[str, Perturbation], Field(min_length=1)] = {

@@ -21,3 +21,14 @@ class LostProcessError(RuntimeError):
 
 class BlowUpError(RuntimeError):
     """The emulator's state left the range of physical values; finished segments stay."""
+
+
+#: Longer messages are cut: a hostile file may put anything into one.
+_MAX_LENGTH = 2000
+
+
+def one_line(message: str) -> str:
+    """A message as one line of printable characters, whatever a file's names put into it."""
+    words = " ".join(message[: 4 * _MAX_LENGTH].split())
+    line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in words)
+    return line if len(line) <= _MAX_LENGTH else f"{line[: _MAX_LENGTH - 1]}…"

@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import socket
+import stat
 import time
 import uuid
 from dataclasses import asdict, dataclass
@@ -179,7 +180,10 @@ class FolderLock:
     def _read(self) -> str | None:
         """The file's text; None where there is no file."""
         try:
-            return self._path.read_bytes()[:10_000].decode(errors="replace")
+            if not stat.S_ISREG(self._path.lstat().st_mode) and not self._path.is_dir():
+                raise InputError(f"{self._path} is no file that respeval made; remove it")
+            with self._path.open("rb") as opened:
+                return opened.read(10_000).decode(errors="replace")
         except FileNotFoundError:
             return None
         except OSError as error:

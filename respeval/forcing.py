@@ -17,16 +17,19 @@ from respeval.emulator import DerivedForcing
 from respeval.errors import InputError
 from respeval.grid import FloatArray, Grid
 from respeval.records import (
-    NETCDF_LOCK,
     OpenedRecords,
     check_units,
     lacks,
     on_grid,
+    read_whole,
     record_files,
 )
 
 #: Masks are the mean over at most this many times of the period.
 MAX_MASK_TIMES = 400
+
+#: Most steps of all samples together, which a table of rows is made for.
+MAX_SAMPLE_STEPS = 2**25
 
 _WINDOW_BYTES = 64 * 2**20
 
@@ -142,6 +145,11 @@ class Forcing:
 
     def _locate(self, timestep_s: int, num_steps: int, repeat_year: bool) -> NDArray[np.int64]:
         """Row of the record for every (sample, step), [sample, num_steps + 1]."""
+        if len(self.starts) * num_steps > MAX_SAMPLE_STEPS:
+            raise InputError(
+                f"the run has {len(self.starts):,} samples of {num_steps:,} steps, at most "
+                f"{MAX_SAMPLE_STEPS:,} steps can be planned; shorten the run"
+            )
         begin = np.array([to_seconds(date) for date in self.starts], dtype=np.int64)
         first, last = int(self._times[0]), int(self._times[-1])
         covers = f"{to_date(first, self.calendar)} to {to_date(last, self.calendar)}"
@@ -212,13 +220,14 @@ class Forcing:
         contiguous = rows[-1] - rows[0] + 1 == rows.size
         chosen: Any = slice(int(rows[0]), int(rows[-1]) + 1) if contiguous else rows
         files = [self._aliases.get(name, name) for name in names]
-        with NETCDF_LOCK:
-            loaded = self._record[list(dict.fromkeys(files))]
-            loaded = loaded.isel(time=chosen, missing_dims="ignore").load(scheduler="synchronous")
+        picked = self._record[list(dict.fromkeys(files))].isel(time=chosen, missing_dims="ignore")
+        loaded = read_whole(self._location, picked)
         shape = (rows.size, *self._grid.shape)
         fields = []
         for name in files:
             field = loaded[name]
+            if field.dtype.kind not in "fiub":  # lists of numbers show when they are read
+                raise InputError(f"{self._location}: {name} holds no numbers")
             if set(field.dims) == {"time"}:
                 fields.append(np.broadcast_to(field.values[:, None, None], shape))
             elif "time" in field.dims:

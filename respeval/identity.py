@@ -62,9 +62,12 @@ def _forcing_differences(old: Any, new: Any, extend: bool) -> Iterator[str]:
             what = f"the forcing's {key.replace('_', ' ')}"
             yield f"{what} {_shown(old.get(key))} -> {_shown(new.get(key))}"
     before, after = old.get("files") or {}, new.get("files") or {}
+    if not isinstance(before, dict):
+        yield "the forcing's files"
+        return
     for name in sorted(before.keys() | after.keys()):
         size, now = before.get(name, "none"), after.get(name, "none")
-        grown = isinstance(size, int) and isinstance(now, int) and now > size
+        grown = type(size) is int and type(now) is int and now > size
         if size != now and not (extend and (name not in before or grown)):
             yield f"size of {name} {_shown(size)} -> {_shown(now)}"
 

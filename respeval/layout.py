@@ -16,6 +16,7 @@ from respeval.emulator import Variable
 from respeval.errors import InputError
 from respeval.grid import BoolArray, FloatArray, Grid
 from respeval.output import GROUP_MEANS, ZONAL, append_netcdf, global_attributes, open_saved
+from respeval.records import read_whole
 from respeval.segments import Segment
 
 _ZONAL_SUFFIX = "_zonal"
@@ -100,15 +101,22 @@ class Layout:
     def with_masks_of(self, path: Path) -> Layout:
         """The same with the masks of a segment's file: a run that goes on keeps its masks."""
         with open_saved(path) as segment:
-            try:
-                return replace(
-                    self,
-                    ocean_fraction=segment["mean_ocean_fraction"].values,
-                    ocean_mask=segment["ocean_mask"].values == 1,
-                    land_mask=segment["land_mask"].values == 1,
-                )
-            except KeyError as error:
-                raise InputError(f"{path} is no segment of a run: it has no {error}") from None
+            lacking = [output.name for output in self.outputs if output.name not in segment]
+            if lacking:
+                raise InputError(f"{path} is no segment of this run: it has no {lacking[0]!r}")
+            names = ("mean_ocean_fraction", "ocean_mask", "land_mask")
+            for name in names:
+                field = segment.get(name)
+                if (
+                    field is None
+                    or field.shape != self.grid.shape
+                    or field.dtype.kind not in "fiub"
+                ):
+                    raise InputError(f"{path} is no segment of this run: it has no field {name!r}")
+            fraction, ocean, land = (read_whole(str(path), segment[name]).values for name in names)
+            return replace(
+                self, ocean_fraction=fraction, ocean_mask=ocean == 1, land_mask=land == 1
+            )
 
     def _fields(self) -> dict[str, Any]:
         flags = {"flag_values": np.array([0, 1], np.int8), "units": "1"}
@@ -224,7 +232,12 @@ def concatenate_segments(paths: Sequence[Path], path: Path) -> str:
 def _first_time(path: Path) -> xr.Dataset:
     """The first time of a segment's file, ready to be written with others after it."""
     with open_saved(path, decode_times=False) as segment:
-        first = segment.isel(time=slice(0, 1)).load()
+        lacking = [
+            name for name in ("area", "time", "time_bnds", "lat_bnds") if name not in segment
+        ]
+        if lacking:
+            raise InputError(f"{path} is no segment of a run: it has no {lacking[0]!r}")
+        first = read_whole(str(path), segment.isel(time=slice(0, 1)))
     for variable in first.variables.values():
         variable.encoding.clear()
     first["time"].encoding["chunksizes"] = (512,)

@@ -17,6 +17,7 @@ import xarray as xr
 
 from respeval.errors import InputError
 from respeval.records import NETCDF_LOCK
+from respeval.stores import check_netcdf
 
 MANIFEST = "manifest.json"
 CASE = "case.yaml"
@@ -45,6 +46,7 @@ def publish(path: Path, write: Callable[[Path], object]) -> str:
     """
     temporary = path.with_name(f".{path.name}{_PARTIAL}")
     try:
+        temporary.unlink(missing_ok=True)  # a link there would be written through
         write(temporary)
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
@@ -82,6 +84,19 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{path} can't be made ({error.strerror})") from None
+
+
+def make_inner_folder(path: Path) -> None:
+    """Make a folder within a run's folder, where nothing else stands in its place.
+
+    Raises InputError where a link does: the run's files, and what it removes, stay within its folder.
+    """
+    if path.is_symlink():
+        raise InputError(
+            f"{path} is a link to another folder, a run writes within its own; remove it, or choose "
+            "another folder with -o"
+        )
+    make_folder(path)
 
 
 def remove_files(paths: Iterable[Path]) -> None:
@@ -153,6 +168,8 @@ def _times_of(
         with netCDF4.Dataset(path) as opened:
             opened.set_auto_maskandscale(False)
             sources = [opened.variables[names.get(v.name, v.name)] for v in timed]
+            for own, source in zip(timed, sources, strict=True):
+                _check_alike(own, source, path)
             found = opened.variables["time"].units
             if found != units:
                 raise InputError(f"{path} counts time in {found!r}, the segments before it don't")
@@ -161,6 +178,8 @@ def _times_of(
                     source[_at_time(variable, row)]
                     for variable, source in zip(timed, sources, strict=True)
                 ]
+    except InputError:
+        raise
     except (OSError, RuntimeError, KeyError, AttributeError) as error:
         raise InputError(f"{path} can't be read as a segment ({error})") from None
 
@@ -168,6 +187,19 @@ def _times_of(
 def _at_time(variable: Any, row: int) -> tuple[slice, ...]:
     times = slice(row, row + 1)
     return tuple(times if name == "time" else slice(None) for name in variable.dimensions)
+
+
+def _check_alike(own: Any, other: Any, path: Path) -> None:
+    """Raise InputError where a segment's variable could not stand after that of the first one."""
+    shapes = [
+        [size for dim, size in zip(v.dimensions, v.shape, strict=True) if dim != "time"]
+        for v in (own, other)
+    ]
+    if own.dimensions != other.dimensions or shapes[0] != shapes[1] or own.dtype != other.dtype:
+        raise InputError(
+            f"{path} is no segment of this run: {other.name} is {other.dtype} {list(other.shape)}, in "
+            f"the first segment {own.dtype} {list(own.shape)}"
+        )
 
 
 def _to_netcdf(dataset: xr.Dataset, path: Path) -> None:
@@ -209,14 +241,18 @@ def open_saved(
     if not path.is_file():
         raise InputError(f"{path}: no such file; is {path.parent} the folder of a finished run?")
     try:
+        check_netcdf(path, written_whole=True)
         return xr.open_dataset(
             path,
             engine="netcdf4",
             chunks=dict(chunks) if chunks is not None else None,
             decode_times=xr.coders.CFDatetimeCoder(use_cftime=True) if decode_times else False,
         )
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} can't be read ({str(error).splitlines()[0]})") from None
+    except InputError:
+        raise
+    except Exception as error:  # xarray and netCDF raise whatever they like for a broken file
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path} is no file of a run: it can't be read ({reason})") from None
 
 
 def global_attributes(title: str, provenance: Mapping[str, str]) -> dict[str, str]:

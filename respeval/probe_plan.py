@@ -60,6 +60,10 @@ LOSS_OPTIONS = {
 }
 
 
+#: An ensemble is in memory as a whole, with its graph.
+_MAX_MEMBERS = 1000
+
+
 def parse_settings(
     arms: Sequence[str] | None,
     loss: Mapping[str, Any],
@@ -190,6 +194,8 @@ def _ensemble(spec: EmulatorSpec, settings: ProbeSettings, checkpoint: Path) -> 
     differ = spec.num_noise_channels > 0 or noise > 0
     asked = settings.num_members
     num_members = (2 if differ else 1) if asked is None else asked
+    if num_members > _MAX_MEMBERS:
+        raise InputError(f"--ensemble {num_members}: expected at most {_MAX_MEMBERS} members")
     if num_members < 1:
         raise InputError(
             f"--ensemble {num_members}: expected 2 members or more for a spread, or 1 for none"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import glob
 import threading
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import cftime
 import numpy as np
@@ -21,9 +23,13 @@ from respeval.calendar import (
     to_date,
     to_seconds,
 )
+from respeval.documents import check_regular
 from respeval.emulator import Variable
 from respeval.errors import InputError
 from respeval.grid import FloatArray, Grid
+from respeval.stores import check_netcdf, check_read, check_zarr
+
+T = TypeVar("T", xr.DataArray, xr.Dataset)
 
 #: Held around every read and write of netCDF: the library is not safe to enter from two threads.
 NETCDF_LOCK = threading.Lock()
@@ -52,17 +58,37 @@ def open_record(location: str) -> xr.Dataset:
         if path.is_dir() or path.suffix == ".zarr":
             if not path.exists():
                 raise InputError(f"{location}: no such file or zarr store")
-            opened = xr.open_zarr(location, decode_times=False, consolidated=None)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # remarks on metadata that is not consolidated
+                check_zarr(location)
+                opened = xr.open_zarr(location, decode_times=False, consolidated=None)
             return _standard_names(opened, location)
         files = [location] if path.is_file() else sorted(glob.glob(location))
+        for file in [location, *files]:
+            if Path(file).exists():
+                check_regular(Path(file), "netCDF file")
         if not files or not all(Path(file).is_file() for file in files):
             raise InputError(f"{location}: no such file")
         return _open_files(files, location)
     except InputError:
         raise
     except Exception as error:  # the backends raise whatever they like for a broken file
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{location} can't be read as netCDF or zarr ({reason})") from None
+        raise InputError(f"{location} can't be read as netCDF or zarr ({_reason(error)})") from None
+
+
+def read_whole(location: str, lazy: T) -> T:
+    """A lazy field or dataset with its values. Raises InputError where they can't be read."""
+    try:
+        with NETCDF_LOCK:
+            return lazy.load(scheduler="synchronous")
+    except Exception as error:  # what is missing in a file is found here; see `open_record`
+        raise InputError(
+            f"{location} is damaged or not whole: its values can't be read ({_reason(error)})"
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 class OpenedRecords:
@@ -111,6 +137,7 @@ def _open_files(files: list[str], location: str) -> xr.Dataset:
 
 def _open_lazily(file: str) -> xr.Dataset:
     """One netCDF file as dask arrays, whose chunks in time are whole chunks of the file."""
+    check_netcdf(Path(file))
     opened = xr.open_dataset(file, decode_times=False, cache=False)
     for name, variable in opened.data_vars.items():
         if "time" in variable.dims:
@@ -136,13 +163,22 @@ def _standard_names(opened: xr.Dataset, location: str) -> xr.Dataset:
     for name in ("lat", "lon"):
         if name not in record.coords:
             raise InputError(f"{location} has no coordinate variable {name}(degrees)")
+        if record[name].dims != (name,) or record[name].dtype.kind not in "fiu":
+            raise InputError(f"{location}: {name} is no list of numbers, expected degrees")
     if "time" not in record.variables:
         return record.assign_attrs(calendar="standard")
     time = record["time"]
-    calendar = canonical_calendar(str(time.attrs.get("calendar", "standard")))
+    if time.ndim > 1 or time.dtype.kind not in "fiu":
+        raise InputError(
+            f"{location}: time is no list of numbers, expected e.g. hours since a date"
+        )
     if "units" not in time.attrs:
         raise InputError(f"{location}: time has no units (expected e.g. 'hours since 2000-01-01')")
-    seconds = decode_seconds(time.values, str(time.attrs["units"]), calendar)
+    try:
+        calendar = canonical_calendar(str(time.attrs.get("calendar", "standard")))
+        seconds = decode_seconds(time.values, str(time.attrs["units"]), calendar)
+    except InputError as error:
+        raise InputError(f"{location}: {error}") from None
     return record.assign_coords(time=(time.dims, seconds)).assign_attrs(calendar=calendar)
 
 
@@ -216,6 +252,9 @@ def read_initial_conditions(
     if not seconds.size:
         raise InputError(f"{location} holds no initial condition: it has 0 samples")
     chosen = _choose(location, seconds, start, calendar)
+    files = [Path(file) for file in [location, *glob.glob(location)] if Path(file).exists()]
+    num_bytes = len(chosen) * len(variables) * grid.num_lat * grid.num_lon * 8
+    check_read(location, f"a state of {len(chosen):,} samples", num_bytes, files)
     fields = []
     for variable in variables:
         name = variable.name
@@ -226,9 +265,8 @@ def read_initial_conditions(
             raise InputError(
                 f"{location}: {name} has dimensions {record[name].dims}, expected (sample, lat, lon)"
             )
-        with NETCDF_LOCK:
-            field = record[name].isel({sample: chosen}).transpose(sample, "lat", "lon")
-            fields.append(as_numbers(location, field.load(scheduler="synchronous")))
+        field = record[name].isel({sample: chosen}).transpose(sample, "lat", "lon")
+        fields.append(as_numbers(location, read_whole(location, field)))
         if not np.isfinite(fields[-1]).all():
             raise InputError(
                 f"{location}: {name} has missing values; the emulator reads every cell"
@@ -264,6 +302,4 @@ def read_pattern(location: str, variable: str, grid: Grid) -> FloatArray:
     field = record[variable].squeeze()
     if set(field.dims) != {"lat", "lon"}:
         raise InputError(f"{location}: {variable} has dimensions {field.dims}, expected (lat, lon)")
-    with NETCDF_LOCK:
-        loaded = field.transpose("lat", "lon").load(scheduler="synchronous")
-    return as_numbers(location, loaded)
+    return as_numbers(location, read_whole(location, field.transpose("lat", "lon")))

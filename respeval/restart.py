@@ -11,19 +11,21 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from respeval.documents import check_regular
 from respeval.errors import InputError
 
 #: Records travel to the root and into files in blocks of at most this size (but one member at least).
 BLOCK_BYTES = 128 * 2**20
 
 #: Step and first member of a restart file.
-RESTART_NAME = re.compile(r"\d{9,}_\d{5,}\.bin")
+RESTART_NAME = re.compile(r"\d{9,12}_\d{5,12}\.bin")
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -126,18 +128,22 @@ class Restart:
         """The inverse of `to_json`. Raises InputError where the entry is none."""
         try:
             record = {
-                str(name): Array(str(array["dtype"]), tuple(int(size) for size in array["shape"]))
+                name: Array(array["dtype"], tuple(_whole(size) for size in array["shape"]))
                 for name, array in entry["record"].items()
             }
             parts = tuple(
-                Part(str(p["file"]), int(p["first"]), int(p["stop"]), str(p["sha256"]))
+                Part(p["file"], _whole(p["first"]), _whole(p["stop"]), str(p["sha256"]))
                 for p in entry["parts"]
             )
+            if "state" not in record or not record.keys() <= {"state", "conserved", "totals"}:
+                raise ValueError
             if any(array.dtype not in _DTYPES or min(array.shape) < 1 for array in record.values()):
                 raise ValueError
-            if any(part.file != f"restart/{Path(part.file).name}" for part in parts):
+            if not all(_is_restart_file(part.file) for part in parts):
                 raise ValueError
-            return cls(int(entry["step"]), record, parts)
+            if any(p.stop != after.first or p.first >= p.stop for p, after in pairwise(parts)):
+                raise ValueError
+            return cls(_whole(entry["step"]), record, parts)
         except (TypeError, KeyError, ValueError, AttributeError):
             raise InputError(f"{source}: its restart entry can't be read") from None
 
@@ -153,24 +159,45 @@ class Restart:
             if shapes.get(name, array.shape) != array.shape:
                 raise InputError(f"{folder}: the restart's {name} has shape {array.shape}")
         width = sum(array.num_bytes for array in self.record.values())
-        rows = torch.empty((stop - first, width), dtype=torch.uint8)
-        missing = stop - first
-        for part in self.parts:
-            low, high = max(first, part.first), min(stop, part.stop)
-            if low < high:
-                content = _read_part(folder / part.file, part, width)
-                rows[low - first : high - first] = content[low - part.first : high - part.first]
-                missing -= high - low
+        needed = [part for part in self.parts if part.first < stop and first < part.stop]
+        missing = stop - first - sum(min(stop, p.stop) - max(first, p.first) for p in needed)
         if missing:
             raise InputError(f"{folder}: the restart files lack {missing} members of the run")
+        for part in needed:
+            _check_size(folder / part.file, part, width)
+        rows = torch.empty((stop - first, width), dtype=torch.uint8)
+        for part in needed:
+            low, high = max(first, part.first), min(stop, part.stop)
+            content = _read_part(folder / part.file, part, width)
+            rows[low - first : high - first] = content[low - part.first : high - part.first]
         return Snapshot(self.step, **_unpack(rows, self.record))
+
+
+def _is_restart_file(path: str) -> bool:
+    """Whether a path within a run's folder is that of a restart file."""
+    folder, _, name = path.partition("/")
+    return folder == "restart" and RESTART_NAME.fullmatch(name) is not None
+
+
+def _whole(number: object) -> int:
+    """A whole number of at least 0. Raises ValueError otherwise."""
+    if type(number) is not int or number < 0:
+        raise ValueError(number)
+    return number
+
+
+def _check_size(path: Path, part: Part, width: int) -> None:
+    """Raise InputError where a file has another size than its records, before memory is taken."""
+    if not path.exists():
+        return  # told of where it is read
+    check_regular(path, "restart file")
+    found = path.stat().st_size
+    if found != (part.stop - part.first) * width:
+        raise InputError(f"{path} is damaged (it has {found:,} bytes); see --restart-fresh")
 
 
 def _read_part(path: Path, part: Part, width: int) -> torch.Tensor:
     try:
-        found = path.stat().st_size
-        if found != (part.stop - part.first) * width:
-            raise InputError(f"{path} is damaged (it has {found:,} bytes); see --restart-fresh")
         content = bytearray(path.read_bytes())
     except OSError as error:
         raise InputError(f"{path} can't be read ({error.strerror}); see --restart-fresh") from None

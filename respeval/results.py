@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from respeval.accumulate import SURFACES
 from respeval.config import Case, load_case
@@ -26,17 +27,34 @@ from respeval.output import (
     SUMMARY,
     ZONAL,
     describe_file,
+    make_inner_folder,
     open_saved,
     write_json,
     write_netcdf,
 )
 from respeval.plotting import write_figures
 from respeval.run_folder import read_manifest, read_quarantined
+from respeval.settings_file import STRICT
 
 #: Segments of group means that are in memory at once.
 _CHUNKS = {"time": 12}
 
 _LAND_OCEAN, _VERTICAL = "land_ocean_warming_ratio", "vertical_warming_ratio_tropical_ocean"
+
+
+#: What to do about a result that is none.
+_ANEW = "remove it and give the run's command again, which makes it anew from the segments"
+
+
+class _StoredRoles(BaseModel):
+    """What the manifest says of the roles."""
+
+    model_config = STRICT
+
+    near_surface_temperature: str | None = None
+    column_temperature: list[str] = []
+    surface_level: str | None = None
+    upper_level: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,16 +78,20 @@ def settings_of_folder(folder: Path, overrides: Mapping[str, Any]) -> Diagnostic
     """
     manifest = read_manifest(folder)
     case = load_case(folder / CASE, overrides)
-    stored = manifest.get("roles")
-    if not isinstance(stored, dict):
-        raise InputError(f"{folder}: its manifest names no roles")
+    try:
+        stored = _StoredRoles.model_validate(manifest.get("roles"))
+        levels = TypeAdapter(list[float]).validate_python(manifest.get("levels_hPa") or [])
+    except ValidationError:
+        raise InputError(
+            f"{folder}: its manifest's roles and levels_hPa can't be read; give the run's command again"
+        ) from None
     roles = Roles(
-        stored.get("near_surface_temperature"),
-        tuple(stored.get("column_temperature") or ()),
-        stored.get("surface_level"),
-        stored.get("upper_level"),
+        stored.near_surface_temperature,
+        tuple(stored.column_temperature),
+        stored.surface_level,
+        stored.upper_level,
     )
-    return settings_of(case, roles, manifest.get("levels_hPa") or ())
+    return settings_of(case, roles, levels)
 
 
 def analyse(
@@ -86,6 +108,8 @@ def analyse(
         open_saved(folder / GROUP_MEANS, _CHUNKS) as group_means,
         open_saved(folder / ZONAL) as zonal,
     ):
+        _check_means(group_means, folder / GROUP_MEANS, ("group", "time", "lat", "lon"))
+        _check_means(zonal, folder / ZONAL, ("group", "sample", "time", "surface", "lat"))
         response = response_maps(group_means)
         describe_file(response, group_means, "response of every output")
         write_netcdf(response, folder / RESPONSE)
@@ -97,7 +121,7 @@ def analyse(
             folder / SUMMARY,
             {**summary(diagnostics), **({"quarantined": told} if told else {})},
         )
-        (folder / FIGURES).mkdir(exist_ok=True)
+        make_inner_folder(folder / FIGURES)
         figures = write_figures(
             folder / FIGURES,
             zonal,
@@ -108,6 +132,23 @@ def analyse(
             reference_name,
         )
     return Results(diagnostics, tuple(figures))
+
+
+def _check_means(means: xr.Dataset, path: Path, dims: tuple[str, ...]) -> None:
+    """Raise InputError where a file of means is not what a run writes: its axes, its numbers.
+
+    dims: of each output.
+    """
+    for name in dims:
+        if name not in means.coords or means[name].dims != (name,):
+            raise InputError(f"{path} has no coordinate {name!r}; {_ANEW}")
+    for variable in means.drop_vars(
+        ["start_date", "time_bnds"], errors="ignore"
+    ).data_vars.values():
+        if variable.dtype.kind not in "fiub":
+            raise InputError(f"{path}: {variable.name} holds no numbers; {_ANEW}")
+    if not any(set(variable.dims) == set(dims) for variable in means.data_vars.values()):
+        raise InputError(f"{path} has no output of an emulator; {_ANEW}")
 
 
 def told_quarantined(folder: Path) -> list[str]:

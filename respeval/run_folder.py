@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from respeval.accumulate import GroupSums
+from respeval.documents import check_regular, parse_json, read_document
 from respeval.errors import InputError
 from respeval.folder_lock import LOCK, FolderLock
 from respeval.identity import differences, in_one_line, is_only_longer
@@ -25,6 +26,7 @@ from respeval.output import (
     ZONAL,
     is_partial,
     make_folder,
+    make_inner_folder,
     remove_files,
     write_bytes,
     write_json,
@@ -37,6 +39,8 @@ from respeval.yearly import SEGMENT_NAME, merge_segments, segment_numbers, to_me
 
 #: What a run that is finished has beside its segments; made of them, and made again if missing.
 _RESULTS = (GROUP_MEANS, ZONAL)
+
+_DATE = re.compile(r"None|[\d:T+Z-]{10,40}")
 
 
 @dataclass(frozen=True)
@@ -189,6 +193,9 @@ class RunFolder:
         self._check_same_run(manifest, extend)
         self.segments = _read_segments(self.path, manifest)
         self.quarantined = read_quarantined(self.path, manifest)
+        num_samples = self.header.get("num_samples")
+        if num_samples and any(fault["sample"] >= num_samples for fault in self.quarantined):
+            raise InputError(f"{self.path / MANIFEST}: its quarantined samples can't be read")
         source = str(self.path / MANIFEST)
         entry = manifest.get("restart")
         self.restart = Restart.from_json(entry, source) if entry is not None else None
@@ -201,6 +208,8 @@ class RunFolder:
     def _keep_date(self, manifest: Mapping[str, Any]) -> None:
         """Let all files of the run tell the date on which it was begun."""
         created = str(manifest.get("created", self.header.get("created")))
+        if not _DATE.fullmatch(created):
+            raise InputError(f"{self.path / MANIFEST}: 'created' is no date; see --restart-fresh")
         self.header["created"] = created
         provenance = {**self.layout.provenance, "history": f"{created} respeval run"}
         self.layout = replace(self.layout, provenance=provenance)
@@ -220,7 +229,8 @@ class RunFolder:
         done = int(self.segments[-1]["stop_step"]) if self.segments else 0
         reached = self.restart.step if self.restart else 0
         num_steps = int(self.header.get("num_steps", reached))
-        if reached < done:
+        inside = self.restart is not None and "totals" in self.restart.record
+        if reached < done or inside != (reached > done):
             raise InputError(
                 f"{self.path} can't be continued: its manifest names no restart files for step {done}; "
                 "start over beside it with --restart-fresh"
@@ -239,7 +249,7 @@ class RunFolder:
         """Say in the manifest that the run is under way; make what it writes into."""
         self._write_manifest("running")
         for name in (SEGMENTS, RESTART):
-            make_folder(self.path / name)
+            make_inner_folder(self.path / name)
         write_text(self.path / CASE, case_text)
         for folder in (self.path, self.path / SEGMENTS, self.path / RESTART):
             remove_files(path for path in folder.iterdir() if is_partial(path.name))
@@ -350,12 +360,14 @@ def free_folder(path: Path) -> tuple[Path | None, Path]:
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a run's folder. Raises InputError where there is none."""
     path = folder / MANIFEST
+    if not path.exists():
+        raise InputError(f"{folder} is no folder of a run: it has no {MANIFEST}")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{folder} is no folder of a run: it has no {MANIFEST}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} can't be read ({error})") from None
+        content = parse_json(read_document(path, "manifest"))
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} can't be read ({error}); see --restart-fresh") from None
     if not isinstance(content, dict):
         raise InputError(f"{path} is no manifest: expected a JSON object")
     return content
@@ -368,8 +380,11 @@ def verify_folder(folder: Path) -> None:
     """
     manifest = read_manifest(folder)
     results = manifest.get("results", {})
-    if not isinstance(results, dict) or not results.keys() <= set(_RESULTS):
-        raise InputError(f"{folder / MANIFEST}: its results can't be read")
+    known = isinstance(results, dict) and results.keys() <= set(_RESULTS)
+    if not known or (manifest.get("status") == "finished" and len(results) < len(_RESULTS)):
+        raise InputError(
+            f"{folder / MANIFEST}: its results can't be read; give the run's command again"
+        )
     segments = _read_segments(folder, manifest)
     _verify(folder, {entry["file"]: entry["sha256"] for entry in segments})
     _verify(folder, results)
@@ -379,6 +394,8 @@ def _verify(folder: Path, checksums: Mapping[str, Any]) -> None:
     damaged = []
     for name, expected in checksums.items():
         try:
+            if (folder / name).exists():
+                check_regular(folder / name, "file of a run")
             with (folder / name).open("rb") as opened:
                 if hashlib.file_digest(opened, "sha256").hexdigest() != expected:
                     damaged.append(f"{folder / name} is damaged (its checksum differs)")
@@ -401,11 +418,14 @@ def _read_segments(folder: Path, manifest: Mapping[str, Any]) -> list[dict[str, 
             segment_numbers(entry["file"])
             if entry["first_step"] != step:
                 raise ValueError
-            step = int(entry["stop_step"])
-            if step <= entry["first_step"] or not isinstance(entry["spinup"], bool):
+            step = entry["stop_step"]
+            if type(step) is not int or step <= entry["first_step"]:
                 raise ValueError
-            if not isinstance(entry["sha256"], str):
+            if not isinstance(entry["spinup"], bool) or not isinstance(entry["sha256"], str):
                 raise ValueError
+        names = [entry["file"] for entry in entries]  # type: ignore[union-attr]
+        if len(set(names)) < len(names):
+            raise ValueError
         return list(entries)  # type: ignore[arg-type]
     except (TypeError, KeyError, ValueError):
         raise InputError(f"{folder / MANIFEST}: its segments can't be read") from None
@@ -416,7 +436,9 @@ def read_quarantined(folder: Path, manifest: Mapping[str, Any]) -> list[dict[str
     entries = manifest.get("quarantined", [])
     try:
         for entry in entries:
-            if type(entry["sample"]) is not int or type(entry["step"]) is not int:
+            if set(entry) != {"sample", "group", "variable", "step", "date", "limits"}:
+                raise TypeError
+            if any(type(entry[key]) is not int or entry[key] < 0 for key in ("sample", "step")):
                 raise TypeError
             if not all(
                 isinstance(entry[key], str) for key in ("group", "variable", "date", "limits")

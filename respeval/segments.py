@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import cftime
 import numpy as np
 
 from respeval.calendar import add_months, to_date, to_seconds
+from respeval.errors import InputError
+
+#: Each is a file: more than these are a mistake.
+MAX_SEGMENTS = 200_000
 
 
 @dataclass(frozen=True)
@@ -56,9 +60,13 @@ def plan_segments(
     if 0 < spinup_steps < num_steps:
         edges.add(spinup_steps)
     if isinstance(kind, int):
-        edges |= set(range(0, num_steps, kind))
+        edges |= set(islice(range(0, num_steps, kind), MAX_SEGMENTS + 2))
     elif kind in ("month", "year"):
         edges |= _calendar_edges(start, timestep_s, num_steps, 1 if kind == "month" else 12)
+    if len(edges) - 1 > MAX_SEGMENTS:
+        raise InputError(
+            f"segment: {segment} cuts the run into more than {MAX_SEGMENTS:,} segments; make them longer"
+        )
     ordered = sorted(edges)
     begin = to_seconds(start)
     return [

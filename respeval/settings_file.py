@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,23 +11,65 @@ from typing import Any
 import yaml
 from pydantic import ConfigDict, ValidationError
 
+from respeval.documents import MAX_DEPTH, read_document
 from respeval.errors import InputError
 
 #: Models of settings are checked where they are made and stay as they are; unknown keys are errors.
 STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+#: People write these files; a training's configuration has some ten thousand bytes.
+_MAX_BYTES = 2**20
+
+#: Most keys and values of a file, those that stand behind an alias counted each time.
+_MAX_VALUES = 100_000
+
 
 class _StrictLoader(yaml.SafeLoader):
-    """Plain data only; refuses a key that is given twice, and leaves dates as texts."""
+    """Plain data only; refuses a key that is given twice, and leaves dates as texts.
+
+    Aliases are followed, but not where they make much of little, or a value that holds itself.
+    """
+
+    def get_single_node(self) -> yaml.Node | None:
+        node: yaml.Node | None = super().get_single_node()
+        if node is not None:
+            _check_extent(node)
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [str(key.value) for key, _ in node.value]
-        twice = sorted({key for key in keys if keys.count(key) > 1})
+        keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        twice = sorted(key for key, count in keys.items() if count > 1)
         if twice:
             raise yaml.constructor.ConstructorError(
                 None, None, f"{twice[0]!r} is given twice", node.start_mark
             )
         return super().construct_mapping(node, deep)
+
+
+def _check_extent(root: yaml.Node) -> None:
+    """Raise YAMLError where a document, with all aliases written out, is too large or too deep."""
+    extents: dict[yaml.Node, int] = {}
+
+    def extent(node: yaml.Node, depth: int) -> int:
+        if depth > MAX_DEPTH:
+            raise _fault(node, f"it is nested more than {MAX_DEPTH} deep, or within itself")
+        if node not in extents:
+            parts = [part for pair in node.value for part in pair] if _is_mapping(node) else []
+            parts = node.value if isinstance(node, yaml.SequenceNode) else parts
+            extents[node] = 1 + sum(extent(part, depth + 1) for part in parts)
+        if extents[node] > _MAX_VALUES:
+            raise _fault(node, f"its aliases stand for more than {_MAX_VALUES:,} values")
+        return extents[node]
+
+    extent(root, 1)
+
+
+def _is_mapping(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.MappingNode)
+
+
+def _fault(node: yaml.Node, problem: str) -> yaml.YAMLError:
+    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
 
 
 _StrictLoader.yaml_implicit_resolvers = {
@@ -40,18 +83,18 @@ def read_yaml(path: Path, kind: str) -> dict[str, Any]:
 
     Raises InputError where it can't be read, holds anything else, or gives a key twice.
     """
+    text = read_document(path, kind, _MAX_BYTES)
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such {kind}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} can't be read ({error})") from None
+        content = yaml.load(text, _StrictLoader)
     except RecursionError:
         raise InputError(f"{path} is no {kind}: it is nested too deeply") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" in line {mark.line + 1}" if mark is not None else ""
         raise InputError(f"{path} is no YAML{line}: {getattr(error, 'problem', error)}") from None
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # A value that is marked as a number or a date and is none
+        raise InputError(f"{path} is no YAML: a value can't be read ({error})") from None
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise InputError(f"{path} is no {kind}: expected lines of 'key: value'")
     return content
@@ -70,7 +113,7 @@ def wrong_value(fault: Mapping[str, Any]) -> str:
     if not fault["loc"]:
         return message
     got = fault.get("input")
-    shown = f", got {got!r}" if isinstance(got, str | int | float | bool) else ""
+    shown = f", got {got!r:.200}" if isinstance(got, str | int | float | bool) else ""
     return f"{'.'.join(map(str, fault['loc']))}: {message}{shown}"
 
 

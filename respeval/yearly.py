@@ -18,7 +18,7 @@ KEPT_SINGLES = 120
 MOST_IN_A_FILE = 400
 
 #: Number of the segment, or of the first and the last one; then the date of the first.
-SEGMENT_NAME = re.compile(r"(\d{5,})(?:-(\d{5,}))?_(\d{4,}-\d\d-\d\d)\.nc")
+SEGMENT_NAME = re.compile(r"(\d{5,9})(?:-(\d{5,9}))?_(-?\d{4,6}-\d\d-\d\d)\.nc")
 
 Entry = Mapping[str, Any]
 

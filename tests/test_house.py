@@ -21,6 +21,8 @@ PACKAGE = ROOT / "respeval"
 #: From top to bottom: a module imports only from rows above its own, and within it.
 ROWS = [
     "errors",
+    "documents",
+    "stores",
     "calendar",
     "grid",
     "emulator",

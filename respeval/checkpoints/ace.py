@@ -12,6 +12,7 @@ import os
 import pickle
 import sys
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from respeval.checkpoints.weights_file import check_members
 from respeval.errors import InputError
 
 if TYPE_CHECKING:
@@ -169,6 +171,8 @@ def load_content(path: Path, trust: bool) -> dict[str, Any]:
 def _load(path: Path, trust: bool) -> Any:
     from fme.core.dataset.data_typing import VariableMetadata
 
+    if zipfile.is_zipfile(path):
+        check_members(path)
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals([VariableMetadata]):
             warnings.simplefilter("ignore")  # torch remarks on how a foreign pickle was written

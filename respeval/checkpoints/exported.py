@@ -31,6 +31,7 @@ from respeval.checkpoints.network import (
     split_batch,
 )
 from respeval.checkpoints.normalized import NormalizedEmulator
+from respeval.documents import read_document
 from respeval.errors import InputError
 from respeval.grid import FloatArray
 
@@ -138,13 +139,12 @@ def manifest_path(path: Path) -> Path:
 def read_manifest(path: Path) -> ExportManifest:
     """The manifest beside a file of weights. Raises InputError in one line that names it."""
     beside = manifest_path(path)
-    try:
-        text = beside.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+    if not beside.exists():
         raise InputError(
             f"{path} needs a manifest {beside} beside it, which says what its channels are "
             "(docs/readers.md)"
-        ) from None
+        )
+    text = read_document(beside, "manifest of an exported network")
     manifest = parse_manifest(ExportManifest, text, beside)
     try:
         manifest.spec()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from respeval.calendar import canonical_calendar
+from respeval.documents import parse_json
 from respeval.emulator import EmulatorSpec, Roles, Variable
 from respeval.errors import InputError
 from respeval.grid import FloatArray, Grid, GridKind
@@ -25,10 +26,47 @@ class GridSettings(Frozen):
     longitude: list[float]
 
 
+#: Most cells of a grid, some 5 km wide: larger ones are a mistake or a trap.
+MAX_CELLS = 2**25
+
+#: A year is the longest step.
+_MAX_TIMESTEP_S = 366 * 86_400
+
+#: What the files of a run call other things, and what they add to a variable's name.
+_TAKEN_LIST = (
+    "time lat lon bnds sample group surface area count count_zonal area_weight "
+    "mean_ocean_fraction ocean_mask land_mask start_date perturbation band level"
+)
+_TAKEN = frozenset(_TAKEN_LIST.split())
+_ENDINGS = ("_bnds", "_zonal", "_members", "_stderr", "_pvalue")
+
+
+def _check_name(name: str) -> str:
+    """A name that a netCDF variable can have."""
+    if (
+        not re.fullmatch(r"[^\W\d][^/]{0,200}", name)
+        or not name.isprintable()
+        or name != name.strip()
+    ):
+        raise ValueError(f"{name[:60]!r} can't name a variable of a netCDF file")
+    return name
+
+
+def _check_text(text: str) -> str:
+    """Text that a netCDF attribute can have."""
+    if not text.isprintable():
+        raise ValueError("expected one line of text")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_check_name)]
+Text = Annotated[str, Field(max_length=2000), AfterValidator(_check_text)]
+
+
 class VariableSettings(Frozen):
-    name: Annotated[str, Field(min_length=1)]
-    units: str
-    long_name: str
+    name: Name
+    units: Text
+    long_name: Text
 
 
 class Normalization(Frozen):
@@ -55,7 +93,7 @@ class ModelManifest(Frozen):
     """
 
     grid: GridSettings
-    timestep_s: Annotated[int, Field(ge=1)]
+    timestep_s: Annotated[int, Field(ge=1, le=_MAX_TIMESTEP_S)]
     calendar: str
     prognostic: Annotated[list[VariableSettings], Field(min_length=1)]
     diagnostic: list[VariableSettings] = []
@@ -77,6 +115,12 @@ class ModelManifest(Frozen):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"variables named twice: {', '.join(twice)}")
+        outputs = [v.name for v in self.prognostic + self.diagnostic]
+        taken = [name for name in outputs if name in _TAKEN or name.endswith(_ENDINGS)]
+        if taken:
+            raise ValueError(f"{taken[0]!r} is what a run's files call something else; rename it")
+        if len(self.grid.latitude) * len(self.grid.longitude) > MAX_CELLS:
+            raise ValueError(f"the grid has more than {MAX_CELLS:,} cells")
         missing = [name for name in names if name not in self.normalization]
         if missing:
             raise ValueError(f"normalization lacks {', '.join(missing)}")
@@ -169,11 +213,11 @@ def parse_manifest(kind: type[M], text: object, path: Path) -> M:
     if not isinstance(text, str):
         raise InputError(f"{path} has no manifest (JSON text)")
     try:
-        return kind.model_validate(json.loads(text))
+        return kind.model_validate(parse_json(text))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "manifest"
         message = str(first["msg"]).removeprefix("Value error, ")
         raise InputError(f"{path}: manifest entry {where}: {message}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"{path}: its manifest is no JSON ({error})") from None

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import pickle
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -25,6 +24,7 @@ from respeval.checkpoints.manifest import (
     parse_manifest,
 )
 from respeval.checkpoints.normalized import NormalizedEmulator
+from respeval.checkpoints.weights_file import check_plain
 from respeval.errors import InputError
 from respeval.grid import Grid
 
@@ -43,6 +43,9 @@ __all__ = [
 ]
 
 FORMAT = "respeval/1"
+
+#: Most bytes of a transform's functions: so many, and so many for each byte of the file.
+_MAX_FUNCTIONS, _FUNCTIONS_PER_BYTE = 256 * 2**20, 64
 
 Count = Annotated[int, Field(ge=1, le=100_000)]
 
@@ -181,10 +184,14 @@ def load_checkpoint(path: Path) -> NativeEmulator:
     content = _load_plain(path)
     if not isinstance(content, dict) or "format" not in content:
         raise InputError(f"{path} is no respeval checkpoint: it has no 'format' entry")
+    if not isinstance(content["format"], str):
+        raise InputError(f"{path} is no respeval checkpoint: its 'format' is no text")
     if content["format"] != FORMAT:
-        raise InputError(f"{path} has format {content['format']!r}; this respeval reads {FORMAT!r}")
+        raise InputError(
+            f"{path} has format {content['format']!r:.60}; this respeval reads {FORMAT!r}"
+        )
     manifest = parse_manifest(Manifest, content.get("manifest"), path)
-    _check_size(manifest.architecture, path)
+    _check_size(manifest, path)
     try:
         emulator = NativeEmulator(manifest)
     except ValueError as error:
@@ -193,39 +200,48 @@ def load_checkpoint(path: Path) -> NativeEmulator:
     return emulator.eval()
 
 
-def _check_size(architecture: Architecture, path: Path) -> None:
+def _check_size(manifest: Manifest, path: Path) -> None:
     """Raise InputError where the network is larger than the file, before memory is taken for it."""
+    architecture, size = manifest.architecture, path.stat().st_size
     arguments, degrees = architecture.arguments, architecture.transform.lmax
-    filters = arguments.num_layers * arguments.embed_dim**2 * degrees * 8
-    size = path.stat().st_size
-    if filters > size:
+    num_lat, num_lon = len(manifest.grid.latitude), len(manifest.grid.longitude)
+    width, num_channels = arguments.embed_dim, manifest.num_network_inputs()
+    hidden = int(width * arguments.mlp_ratio) if arguments.use_mlp else 0
+    position = num_lat * num_lon if arguments.pos_embed == "learnable latlon" else 0
+    for what, num_bytes in (
+        ("spectral filters", arguments.num_layers * width**2 * degrees * 8),
+        ("weights within cells", arguments.num_layers * 2 * width * hidden * 4),
+        ("weights of its inputs", width * (num_channels + position) * 4),
+        ("climatology", len(manifest.climatology) * num_lat * num_lon * 4),
+    ):
+        if num_bytes > size:
+            raise InputError(
+                f"{path}: its manifest asks for {_bytes(num_bytes)} of {what}, the file has "
+                f"{_bytes(size)}"
+            )
+    functions = degrees * architecture.transform.mmax * num_lat * 8
+    if functions > _MAX_FUNCTIONS + _FUNCTIONS_PER_BYTE * size:
         raise InputError(
-            f"{path}: its manifest asks for {filters / 1e6:.1f} MB of spectral filters, the file has "
-            f"{size / 1e6:.1f} MB"
+            f"{path}: its manifest asks for a transform of {_bytes(functions)}, far more than "
+            f"weights of {_bytes(size)} need"
         )
 
 
+def _bytes(number: int) -> str:
+    return f"{number / 1e6:.1f} MB" if number >= 10**6 else f"{number:,} bytes"
+
+
 def _load_plain(path: Path) -> Any:
+    check_plain(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch remarks on how a foreign pickle was written
             return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error)
-        if "Unsupported global" in reason or "Unsupported class" in reason or "GLOBAL" in reason:
-            raise InputError(
-                f"{path} needs code to load ({_needed_code(reason)}); respeval opens only plain "
-                "weights, write it again with respeval.checkpoints.native.save_checkpoint"
-            ) from None
-        raise InputError(f"{path} is no checkpoint: it can't be read as saved weights") from None
-    except (RuntimeError, EOFError, KeyError, ValueError, TypeError, AttributeError, IndexError):
-        raise InputError(f"{path} is no checkpoint: it can't be read as saved weights") from None
-
-
-def _needed_code(reason: str) -> str:
-    words = reason.replace("`", " ").split()
-    after = [words[i + 1] for i, word in enumerate(words[:-1]) if word == "GLOBAL"]
-    return after[0] if after else "a class that is not plain data"
+    except Exception:  # torch's loader ends in any error where a file is broken
+        raise InputError(
+            f"{path} is no checkpoint: it can't be read as saved weights; if it was copied, compare its "
+            "size with the original's"
+        ) from None
 
 
 def _load_weights(emulator: NativeEmulator, weights: object, path: Path) -> None:
@@ -248,5 +264,10 @@ def _load_weights(emulator: NativeEmulator, weights: object, path: Path) -> None
             )
         if given.dtype != tensor.dtype:
             raise InputError(f"{path}: {name} is {given.dtype}, expected {tensor.dtype}")
+        if not torch.isfinite(torch.view_as_real(given) if given.is_complex() else given).all():
+            raise InputError(
+                f"{path}: {name} has values that are not finite; a training that diverged leaves such "
+                "a file"
+            )
     emulator.load_state_dict(weights)
     emulator.describe_climatology()

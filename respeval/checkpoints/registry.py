@@ -112,12 +112,12 @@ def choose_reader(path: Path, asked: object = None) -> tuple[str, Reader]:
 def _choose_by_name(
     path: Path, asked: object, offered: Mapping[str, EntryPoint]
 ) -> tuple[str, Reader]:
-    if asked in BUILT_IN:
+    if isinstance(asked, str) and asked in BUILT_IN:
         return str(asked), BUILT_IN[str(asked)]
-    if asked in offered:
+    if isinstance(asked, str) and asked in offered:
         return str(asked), _load(str(asked), offered[str(asked)])
     known = ", ".join([*BUILT_IN, *offered])
-    raise InputError(f"{path}: no reader of format {asked!r} (formats: {known})")
+    raise InputError(f"{path}: no reader of format {asked!r:.60} (formats: {known})")
 
 
 def _listed(readers: Mapping[str, Reader]) -> str:
