@@ -3,6 +3,7 @@
 PYTHON ?= python3
 DEMO_DIR ?= demo
 DEMO_ARGS ?=
+FUZZ ?= 2000
 PYTEST_ARGS ?= -n 2 --dist worksteal
 # Test files that run whole under torch-harmonics 0.8.0; so do all tests marked `th080`.
 TH080_TESTS ?= tests/test_native_checkpoint.py
@@ -27,7 +28,7 @@ ACE_PACKAGE := $(ACE)/package-$(call checksum,requirements-ace.lock pyproject.to
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv test lint types pytest soak demo test-080 ace-venv ace lock format clean
+.PHONY: help venv test lint types pytest soak fuzz malformed demo test-080 ace-venv ace lock format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1:/p' Makefile | awk -F: '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -49,6 +50,12 @@ pytest: $(PACKAGE)
 
 soak: $(PACKAGE) ## kill runs a hundred times and more, and compare their numbers; many minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_kill.py tests/test_faults.py --kills 100
+
+fuzz: $(PACKAGE) ## change every kind of file in FUZZ ways, 2000 by default, and read it; many minutes
+	RESPEVAL_FUZZ=$(FUZZ) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_fuzz.py
+
+malformed: $(PACKAGE) ## write docs/malformed.md: what respeval says of malformed input
+	OMP_NUM_THREADS=1 $(BIN)/python tests/malformed.py
 
 demo: $(PACKAGE) ## the whole tool on the bundled planet; DEMO_DIR=folder DEMO_ARGS="--years 1"
 	$(BIN)/python -m respeval demo $(DEMO_DIR) $(DEMO_ARGS)
