@@ -33,6 +33,12 @@ def _without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("respeval.results.write_figures", lambda *_: ())
 
 
+@pytest.fixture(autouse=True)
+def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pytest-xdist says that it is 80 columns wide, where cells of the table are folded."""
+    monkeypatch.setenv("COLUMNS", "120")
+
+
 def invoke(*arguments: object, code: int = 0) -> Any:
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert result.exit_code == code, result.output

@@ -21,7 +21,7 @@ from test_resume_processes import assert_close, manifest_of
 COMMIT = {
     "nothing": ("collective sum_to_root 2", (1, 2, 1)),
     "segment written": ("os.rename segments/. 2", (1, 2, 1)),
-    "segment published": ("collective from_root 3", (2, 2, 1)),
+    "segment published": ("collective from_root 5", (2, 2, 1)),
     "first restart file written": ("os.rename restart/. 3", (2, 2, 1)),
     "first restart file published": ("collective to_root 4", (2, 3, 1)),
     "restart published": ("open .manifest.json. 5", (2, 4, 1)),
@@ -151,6 +151,7 @@ def test_a_slow_process_is_waited_for(runs: Runs, kills: int, rank: int, point: 
     assert ended.codes == [0, 0], ended.errors
     assert ended.after_s > seconds
     said = [line for text in ended.errors for line in text.splitlines()]
-    assert [line for line in said if f"s for process {rank}, and goes on waiting" in line] == said
-    assert said
+    assert any(f"s for process {rank}, and goes on waiting" in line for line in said)
+    # On a busy machine the other one may be late too, at another time.
+    assert all(", and goes on waiting" in line for line in said), said
     assert_equal_runs(runs.out, runs.expected)
