@@ -246,7 +246,7 @@ def assert_equal_runs(folder: Path, expected: Path, but: str | None = None) -> N
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kills", type=int, default=12, help="kills of test_kill.py; 100: make soak")
+    parser.addoption("--kills", type=int, default=8, help="kills of test_kill.py; 100: make soak")
 
 
 @pytest.fixture
