@@ -182,7 +182,11 @@ def run(
         str | None, _case("netCDF file, glob, folder of netCDF files, or zarr store.")
     ] = None,
     initial_condition: Annotated[
-        str | None, _case("File of initial conditions, (sample, lat, lon) with time(sample).")
+        str | None,
+        _case(
+            "File of initial conditions, (sample, lat, lon) with time(sample); or another run's "
+            "folder, of which the baseline's end is taken."
+        ),
     ] = None,
     start: Annotated[
         list[str] | None,

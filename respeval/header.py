@@ -40,6 +40,9 @@ def header_of(plan: Plan, checkpoint: Path) -> dict[str, Any]:
         "num_samples": plan.num_samples,
         "num_steps": plan.num_steps,
         "timestep_s": plan.emulator.spec.timestep_s,
+        "grid": str(plan.emulator.spec.grid),
+        "prognostic": [variable.name for variable in plan.emulator.spec.prognostic],
+        "start_dates": [date.strftime("%Y-%m-%d %H:%M:%S") for date in plan.forcing.starts],
         "calendar": plan.forcing.calendar,
         "roles": {
             "near_surface_temperature": plan.roles.near_surface_temperature,

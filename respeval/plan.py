@@ -15,6 +15,7 @@ from respeval.calendar import Duration, canonical_calendar, to_date, to_seconds
 from respeval.checkpoints import open_checkpoint
 from respeval.config import Case, PatchPerturbation, PatternPerturbation, UniformPerturbation
 from respeval.emulator import OCEAN_CUTOFF, Emulator, EmulatorSpec, Roles
+from respeval.end_states import holds_run, read_end_states
 from respeval.errors import InputError
 from respeval.forcing import Forcing
 from respeval.grid import in_band
@@ -26,7 +27,12 @@ from respeval.perturbation import (
     uniform_pattern,
 )
 from respeval.preflight import SstChange, inputs_out_of_range, measure_change, seen_sst
-from respeval.records import OpenedRecords, read_initial_conditions, read_pattern
+from respeval.records import (
+    InitialConditions,
+    OpenedRecords,
+    read_initial_conditions,
+    read_pattern,
+)
 from respeval.run_folder import Progress
 from respeval.segments import Segment, plan_segments, remaining_segments
 
@@ -99,9 +105,7 @@ def plan_run(
             f"{source} reads no prescribed SST (it names no surface temperature and ocean "
             "fraction), so a change of SST can't reach it"
         )
-    conditions = read_initial_conditions(
-        case.initial_condition, spec.prognostic, spec.grid, case.start, opened
-    )
+    conditions = _initial_conditions(spec, case, opened)
     if case.num_realizations > 1 and not spec.num_noise_channels:
         raise InputError(
             f"num_realizations is {case.num_realizations}, but {source} is deterministic: its "
@@ -169,6 +173,15 @@ def go_on(plan: Plan, folder: Path, progress: Progress) -> Plan:
     )
     layout = plan.layout.with_masks_of(folder / progress.first_file)
     return replace(plan, segments=tuple(segments), layout=layout)
+
+
+def _initial_conditions(
+    spec: EmulatorSpec, case: Case, opened: OpenedRecords | None
+) -> InitialConditions:
+    asked = case.initial_condition, spec.prognostic, spec.grid, case.start
+    if holds_run(case.initial_condition):
+        return read_end_states(*asked)
+    return read_initial_conditions(*asked, opened)
 
 
 def _open_forcing(

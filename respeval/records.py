@@ -251,7 +251,7 @@ def read_initial_conditions(
     seconds = record["time"].values
     if not seconds.size:
         raise InputError(f"{location} holds no initial condition: it has 0 samples")
-    chosen = _choose(location, seconds, start, calendar)
+    chosen = choose_starts(location, seconds, start, calendar)
     files = [Path(file) for file in [location, *glob.glob(location)] if Path(file).exists()]
     num_bytes = len(chosen) * len(variables) * grid.num_lat * grid.num_lon * 8
     check_read(location, f"a state of {len(chosen):,} samples", num_bytes, files)
@@ -275,7 +275,13 @@ def read_initial_conditions(
     return InitialConditions(np.stack(fields, axis=1), dates)
 
 
-def _choose(location: str, seconds: Seconds, start: Sequence[str], calendar: str) -> list[int]:
+def choose_starts(
+    location: str, seconds: Seconds, start: Sequence[str], calendar: str
+) -> list[int]:
+    """Which of these dates `start` names; all where it names none.
+
+    Raises InputError where one is not there, or is named twice.
+    """
     if not start:
         return list(range(len(seconds)))
     chosen: list[int] = []

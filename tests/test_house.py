@@ -42,6 +42,7 @@ ROWS = [
     "identity",
     "folder_lock",
     "run_folder",
+    "end_states",
     "diagnostics",
     "loss_probe",
     "plotting",

@@ -1,0 +1,75 @@
+"""The end of another run as initial conditions: each sample's baseline, from its restart files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from respeval.calendar import parse_date, to_date, to_seconds
+from respeval.emulator import Variable
+from respeval.errors import InputError
+from respeval.grid import Grid
+from respeval.output import MANIFEST
+from respeval.records import InitialConditions, choose_starts
+from respeval.restart import Restart
+from respeval.run_folder import read_manifest, read_quarantined
+
+
+def holds_run(location: str) -> bool:
+    """Whether a location is the folder of a run."""
+    try:
+        return (Path(location) / MANIFEST).is_file()
+    except OSError:  # a name that is too long, for example
+        return False
+
+
+def read_end_states(
+    location: str, variables: Sequence[Variable], grid: Grid, start: Sequence[str] = ()
+) -> InitialConditions:
+    """The states that a run's samples have come to in the baseline, or those whose dates `start` names.
+
+    Samples that blew up are left out. Raises InputError where the run has no restart files, or its
+    emulator had other prognostic variables or another grid.
+    """
+    folder = Path(location)
+    manifest = read_manifest(folder)
+    names, calendar, seconds = _state_of(folder, manifest)
+    lacking = [variable.name for variable in variables if variable.name not in names]
+    if lacking or len(names) != len(variables):
+        raise InputError(
+            f"{location} is a run with other prognostic variables ({', '.join(names)}); the emulator "
+            f"needs {', '.join(variable.name for variable in variables)}"
+        )
+    if manifest["grid"] != str(grid):
+        raise InputError(f"{location} is a run on another grid, {manifest['grid']}, than {grid}")
+    restart = Restart.from_json(manifest.get("restart"), str(folder / MANIFEST))
+    bad = {entry["sample"] for entry in read_quarantined(folder, manifest)}
+    samples = [sample for sample in range(len(seconds)) if sample not in bad]
+    dates = np.array(
+        [seconds[s] + restart.step * manifest["timestep_s"] for s in samples], np.int64
+    )
+    chosen = choose_starts(location, dates, start, calendar)
+    order = [names.index(variable.name) for variable in variables]
+    shapes = {"state": (len(names), *grid.shape)}
+    states = []
+    for row in chosen:
+        member = samples[row] * len(manifest["groups"])  # of each sample the baseline comes first
+        snapshot = restart.read(folder, member, member + 1, shapes)
+        states.append(snapshot.state[0, order].double().numpy())
+    return InitialConditions(np.stack(states), tuple(to_date(dates[i], calendar) for i in chosen))
+
+
+def _state_of(folder: Path, manifest: dict[str, Any]) -> tuple[list[str], str, list[int]]:
+    """Names of the state's variables, the calendar, and the date of each sample's start, seconds."""
+    try:
+        names, calendar = [str(name) for name in manifest["prognostic"]], str(manifest["calendar"])
+        seconds = [to_seconds(parse_date(date, calendar)) for date in manifest["start_dates"]]
+        whole = type(manifest["timestep_s"]) is int and isinstance(manifest["groups"], list)
+        if whole and seconds and manifest["grid"]:
+            return names, calendar, seconds
+    except (KeyError, TypeError, AttributeError):
+        pass
+    raise InputError(f"{folder / MANIFEST} does not say what state the run came to")
