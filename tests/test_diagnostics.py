@@ -24,6 +24,7 @@ from respeval.diagnostics import (
     zonal_response_of_maps,
 )
 from respeval.diagnostics.scalars import ratio
+from respeval.diagnostics.totals import statistics_named_in
 from respeval.emulator import Roles
 from respeval.grid import Grid
 
@@ -211,7 +212,7 @@ def test_maps_and_zonal_means_tell_the_same_response() -> None:
         diagnose_reference(response_maps(group_means), SETTINGS),
     )
     assert {str(name) for name in of_maps.data_vars} == {
-        str(name) for name in of_run.data_vars if not str(name).endswith("_stderr")
+        str(name) for name in of_run.data_vars if name not in statistics_named_in(of_run)
     }
     for name in of_maps.data_vars:
         assert of_maps[name].dims == of_run[name].dims
@@ -345,8 +346,8 @@ def test_every_number_says_its_units_and_name() -> None:
     maps = response_maps(group_means)
     for dataset in (diagnose(zonal, SETTINGS), maps[["t_low", "t_low_stderr"]]):
         for name, value in dataset.data_vars.items():
-            ratio = "ratio" in str(name)
-            assert value.attrs["units"] == ("1" if ratio else "K"), name
+            pure = "ratio" in str(name) or str(name).endswith("_num_effective")
+            assert value.attrs["units"] == ("1" if pure else "K"), name
             assert value.attrs["long_name"], name
     assert maps["t_low"].attrs["cell_methods"] == "time: mean"
     assert maps["t_low"].dims == ("perturbation", "lat", "lon")

@@ -69,7 +69,7 @@ ROWS = [
 ]
 
 #: Each takes a tenth of a second or more to import, and none is needed to print a help page.
-HEAVY = {"torch", "torch_harmonics", "xarray", "dask", "pandas", "netCDF4", "matplotlib"}
+HEAVY = {"torch", "torch_harmonics", "xarray", "dask", "pandas", "netCDF4", "matplotlib", "scipy"}
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

@@ -1,26 +1,32 @@
-"""All diagnostics of a run or of a reference, with their standard errors, and the flat summary."""
+"""All diagnostics of a run or of a reference, with their statistics, and the flat summary."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from respeval.diagnostics.jackknife import (
-    describe_standard_error,
-    leave_one_out,
-    occupied_units,
-    standard_error,
-)
-from respeval.diagnostics.scalars import DIAGNOSTICS, DiagnosticSettings, LeftOut
+from respeval.diagnostics.jackknife import UNIT_DIMS, leave_one_out
+from respeval.diagnostics.scalars import DIAGNOSTICS, RATIOS, DiagnosticSettings, LeftOut
 from respeval.diagnostics.totals import (
+    BASELINE,
     STACK_DIM,
+    means_of_totals,
     parts_of_stack,
-    response_of_totals,
+    response_of_means,
     stack,
+    statistics_named_in,
+)
+from respeval.diagnostics.uncertainty import (
+    Statistic,
+    Units,
+    described,
+    statistics_of,
+    statistics_of_ratio,
+    with_statistics,
 )
 from respeval.diagnostics.zonal import (
     SURFACES,
@@ -34,25 +40,26 @@ MEAN_LABELS = {"all": "global_mean", "land": "land_mean", "ocean": "ocean_mean"}
 
 
 def diagnose(zonal: xr.Dataset, settings: DiagnosticSettings) -> xr.Dataset:
-    """Every diagnostic of a run that can be had, each with `NAME_stderr`.
+    """Every diagnostic of a run that can be had, each with the `STATISTICS` of uncertainty.py.
 
     zonal: as in zonal.nc; outputs (group, sample, time, surface, lat), `count` (group, sample,
-        time), `area` (surface, lat), `time_bnds` (time, bnds).
+        time), `area` (surface, lat), `time_bnds`.
     Returns the diagnostics of `DIAGNOSTICS` and, for every output, `NAME_mean` (perturbation,
-    surface) and `NAME_zonal_mean` (perturbation, surface, lat). The error is the jackknife over
-    (sample, year) units of paired differences. `left_out` says why a diagnostic is missing.
+    surface) and `NAME_zonal_mean` (perturbation, surface, lat), and beside each `NAME_stderr`,
+    `NAME_low`, `NAME_high`, `NAME_num_effective` and `NAME_noise`. The unit is a year of a sample,
+    in both climates; with fewer than two of them the statistics are NaN. `left_out` says why a
+    diagnostic is missing.
     Raises ValueError where a variable or the group `baseline` is missing.
     """
     totals = zonal_totals(zonal)
+    units = Units.of(totals["count"])
     outputs = [str(name) for name in totals.data_vars if name != "count"]
-    diagnostics = _with_errors(
-        totals, zonal, _read_by_diagnostics(outputs, settings), lambda core: scalars(core, settings)
-    )
-    found = {str(name): value for name, value in diagnostics.data_vars.items()}
+    read = totals[[*_read_by_diagnostics(outputs, settings), "count"]]
+    found = _scalars_with_statistics(read, zonal, units, settings)
     bytes_each = totals[outputs[0]].nbytes if outputs else 0
     for part in parts_of_stack(outputs, bytes_each):
-        found |= _means_with_errors(totals, zonal, part)
-    return xr.Dataset(found)
+        found.update(_means_with_statistics(totals, zonal, units, part))
+    return found
 
 
 def diagnose_reference(maps: xr.Dataset, settings: DiagnosticSettings) -> xr.Dataset:
@@ -85,10 +92,11 @@ def output_means(response: xr.Dataset) -> xr.Dataset:
     `NAME_zonal_mean` (perturbation, …, surface, lat): the zonal response itself.
     """
     area = response["area"]
-    means: dict[str, xr.DataArray] = {}
+    means: dict[str, xr.Variable] = {}
     for name, value in response.drop_vars("area").data_vars.items():
-        means |= _described_means(str(name), value.attrs, surface_means(value, area), value)
-    return xr.Dataset(means)
+        mean = surface_means(value, area).variable
+        means |= _described_means(str(name), value.attrs, mean, value.variable)
+    return xr.Dataset(means, response.coords)
 
 
 def surface_means(value: xr.DataArray, area: xr.DataArray) -> xr.DataArray:
@@ -99,45 +107,85 @@ def surface_means(value: xr.DataArray, area: xr.DataArray) -> xr.DataArray:
 
 
 def _described_means(
-    name: str, attributes: Mapping[Hashable, Any], mean: xr.DataArray, zonal_mean: xr.DataArray
-) -> dict[str, xr.DataArray]:
+    name: str, attributes: Mapping[Hashable, Any], mean: xr.Variable, zonal_mean: xr.Variable
+) -> dict[str, xr.Variable]:
     """An output's two means under their names, with what CF wants to know of them."""
     units, quantity = attributes.get("units", "1"), attributes.get("long_name", name)
+    of_mean = {
+        "units": units,
+        "long_name": f"mean response of {quantity}",
+        "cell_methods": "time: mean area: mean",
+    }
+    of_circles = {
+        "units": units,
+        "long_name": f"zonal-mean response of {quantity}",
+        "cell_methods": "time: mean longitude: mean",
+    }
     return {
-        f"{name}_mean": mean.assign_attrs(
-            units=units,
-            long_name=f"mean response of {quantity}",
-            cell_methods="time: mean area: mean",
-        ),
-        f"{name}_zonal_mean": zonal_mean.transpose(..., "surface", "lat").assign_attrs(
-            units=units,
-            long_name=f"zonal-mean response of {quantity}",
-            cell_methods="time: mean longitude: mean",
-        ),
+        f"{name}_mean": described(mean, of_mean),
+        f"{name}_zonal_mean": described(zonal_mean.transpose(..., "surface", "lat"), of_circles),
     }
 
 
-def _means_with_errors(
-    totals: xr.Dataset, zonal: xr.Dataset, names: Sequence[str]
-) -> dict[str, xr.DataArray]:
-    """`output_means` of these outputs with the jackknife errors, all outputs at once."""
-    count, area = totals["count"], zonal["area"].compute()
-    stacked = xr.Dataset({"all": stack({name: totals[name] for name in names}), "count": count})
-    zonal_means = response_of_totals(stacked.sum(("sample", "year"), skipna=False))["all"]
-    left = response_of_totals(leave_one_out(stacked))["all"]
-    errors = standard_error(
-        xr.Dataset({"mean": surface_means(left, area), "zonal_mean": left}), occupied_units(count)
+def _scalars_with_statistics(
+    totals: xr.Dataset, zonal: xr.Dataset, units: Units, settings: DiagnosticSettings
+) -> xr.Dataset:
+    """The diagnostics of `DIAGNOSTICS` that these totals allow, with their statistics."""
+    means, left = _means(totals)
+    alone_left = left.sel(group=BASELINE, drop=True)
+    responses = (
+        response_of_means(means),
+        response_of_means(left),
+        response_of_means(means, alone_left),
     )
-    values = {"mean": surface_means(zonal_means, area), "zonal_mean": zonal_means}
-    found: dict[str, xr.DataArray] = {}
+    cores = [with_area(response, zonal) for response in responses]
+    values, paired, alone = (scalars(core, settings) for core in cores)
+    found: dict[str, xr.Variable] = {}
+    for name, value in values.data_vars.items():
+        statistic = Statistic(value, paired[name], alone[name])
+        if name in RATIOS:
+            above, below = (
+                Statistic(*(part(core, settings) for core in cores)) for part in RATIOS[str(name)]
+            )
+            statistics = statistics_of_ratio(statistic, (above, below), units)
+        else:
+            statistics = statistics_of(statistic, units)
+        own = {suffix: statistic.variable for suffix, statistic in statistics.items()}
+        found |= with_statistics(str(name), value.variable, own)
+    return xr.Dataset(found, values.coords)
+
+
+def _means_with_statistics(
+    totals: xr.Dataset, zonal: xr.Dataset, units: Units, names: Sequence[str]
+) -> xr.Dataset:
+    """`output_means` of these outputs with their statistics, all outputs at once."""
+    area = zonal["area"].compute()
+    stacked = stack({name: totals[name] for name in names})
+    groups, left = _means(xr.Dataset({"all": stacked, "count": totals["count"]}))
+    circles = Statistic(
+        response_of_means(groups)["all"],
+        response_of_means(left)["all"],
+        left["all"].sel(group=BASELINE, drop=True),
+    )
+    means = Statistic(
+        *(surface_means(x, area) for x in (circles.value, circles.paired, circles.alone))
+    )
+    statistics = {"mean": statistics_of(means, units), "zonal_mean": statistics_of(circles, units)}
+    found: dict[str, xr.Variable] = {}
     for i, name in enumerate(names):
-        mean, zonal_mean = (values[kind].isel({STACK_DIM: i}, drop=True) for kind in values)
+        at = {STACK_DIM: i}
+        mean, zonal_mean = (x.value.variable.isel(at) for x in (means, circles))
         for full_name, value in _described_means(name, zonal[name].attrs, mean, zonal_mean).items():
-            kind = full_name.removeprefix(f"{name}_")
-            stderr = errors[kind].isel({STACK_DIM: i}, drop=True).transpose(*value.dims)
-            found[full_name] = value.assign_attrs(ancillary_variables=f"{full_name}_stderr")
-            found[f"{full_name}_stderr"] = describe_standard_error(stderr, of=value)
-    return found
+            of_kind = statistics[full_name.removeprefix(f"{name}_")]
+            own = {suffix: s.variable.isel(at) for suffix, s in of_kind.items()}
+            found |= with_statistics(full_name, value, own)
+    return xr.Dataset(found, circles.value.drop_vars(STACK_DIM).coords)
+
+
+def _means(totals: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
+    """The groups' means over all units, and without each of them."""
+    everything = totals.sum(UNIT_DIMS, skipna=False)
+    return means_of_totals(everything), means_of_totals(leave_one_out(totals))
 
 
 def left_out(outputs: Iterable[str], settings: DiagnosticSettings) -> dict[str, str]:
@@ -160,9 +208,10 @@ def summary(diagnostics: xr.Dataset) -> dict[str, float | None]:
 
     `LABEL/NAME` of a scalar, `LABEL/NAME/BAND` by band, `LABEL/NAME/VARIABLE` by level;
     `LABEL/global_mean/NAME`, `LABEL/land_mean/NAME` and `LABEL/ocean_mean/NAME` of the outputs.
-    Standard errors: `_stderr` after the diagnostic's name, as in `LABEL/land_warming_stderr/BAND`
-    and `LABEL/global_mean_stderr/NAME`. Zonal means are left out.
+    Statistics: `_stderr`, `_low` and so on after the diagnostic's name, as in
+    `LABEL/land_warming_stderr/BAND` and `LABEL/global_mean_low/NAME`. Zonal means are left out.
     """
+    belongs = statistics_named_in(diagnostics)
     numbers: dict[str, float | None] = {}
     for label in diagnostics["perturbation"].values:
         for name, value in diagnostics.sel(perturbation=label, drop=True).data_vars.items():
@@ -172,11 +221,10 @@ def summary(diagnostics: xr.Dataset) -> dict[str, float | None]:
                 for place, number in zip(value[value.dims[0]].values, value.values, strict=True):
                     numbers[f"{label}/{name}/{place}"] = _finite(number)
             elif value.dims == ("surface",):
-                output, is_error, _ = str(name).rpartition("_mean_stderr")
-                output = output if is_error else str(name).removesuffix("_mean")
+                quantity = belongs.get(str(name), str(name))
+                suffix, output = str(name).removeprefix(quantity), quantity.removesuffix("_mean")
                 for surface, number in zip(value["surface"].values, value.values, strict=True):
-                    mean = MEAN_LABELS[surface] + ("_stderr" if is_error else "")
-                    numbers[f"{label}/{mean}/{output}"] = _finite(number)
+                    numbers[f"{label}/{MEAN_LABELS[surface]}{suffix}/{output}"] = _finite(number)
     return numbers
 
 
@@ -190,25 +238,3 @@ def _read_by_diagnostics(outputs: Iterable[str], settings: DiagnosticSettings) -
     named = {roles.near_surface_temperature, roles.surface_level, roles.upper_level}
     named.update(roles.column_temperature)
     return [name for name in outputs if name in named]
-
-
-def _with_errors(
-    totals: xr.Dataset,
-    zonal: xr.Dataset,
-    names: list[str],
-    evaluate: Callable[[xr.Dataset], xr.Dataset],
-) -> xr.Dataset:
-    """`evaluate` on the response of these outputs, and the jackknife error of all it returns."""
-    chosen = totals[[*names, "count"]]
-    everything = chosen.sum(("sample", "year"), skipna=False)
-    values = evaluate(with_area(response_of_totals(everything), zonal))
-    if not values.data_vars:
-        return values
-    replicates = evaluate(with_area(response_of_totals(leave_one_out(chosen)), zonal))
-    errors = standard_error(replicates, occupied_units(totals["count"]))
-    result = values.copy()
-    for name, value in values.data_vars.items():
-        stderr = errors[name].transpose(*value.dims)
-        result[name] = value.assign_attrs(ancillary_variables=f"{name}_stderr")
-        result[f"{name}_stderr"] = describe_standard_error(stderr, of=value)
-    return result

@@ -1,7 +1,8 @@
-"""Standard errors by the delete-one jackknife over paired units.
+"""The delete-one jackknife: what every unit of a run does to a statistic of its means.
 
-A unit is one year of one sample, in the baseline and in the perturbed group together. Leaving it
-out of both keeps the pairs, so that weather that the two climates share cancels in the error too.
+A unit is one year of one sample. Left out of the baseline and of the perturbed group together it
+keeps the pairs, so that weather that the two climates share cancels in the error too; left out of
+the baseline alone it shows what the baseline's weather does.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ def leave_one_out(totals: xr.Dataset) -> xr.Dataset:
 
     totals: variables and `count` with at least one of the dimensions `sample` and `year`.
     """
-    return totals.sum(_unit_dims(totals), skipna=False) - totals
+    return totals.sum(unit_dims(totals), skipna=False) - totals
 
 
-def occupied_units(count: xr.DataArray) -> xr.DataArray:
+def occupied_pairs(count: xr.DataArray) -> xr.DataArray:
     """Units in which the perturbed group or the baseline has steps, (perturbation, unit…), bool.
 
     count: (group, unit…).
@@ -32,33 +33,24 @@ def occupied_units(count: xr.DataArray) -> xr.DataArray:
     return either.rename(group="perturbation")
 
 
-def standard_error(replicates: xr.Dataset, occupied: xr.DataArray) -> xr.Dataset:
-    """sqrt((n − 1)/n · Σ_u (f_u − f̄)²), where f_u is the statistic without unit u, f̄ their mean.
+def influence(replicates: xr.DataArray, occupied: xr.DataArray) -> xr.DataArray:
+    """(n − 1)(f̄ − f_u): how far unit u pulls the statistic, f_u being the statistic without it.
 
-    Valid for smooth functions of means, ratios among them (Miller 1974, Biometrika 61, 1-15), and
-    biased upwards if at all (Efron and Stein 1981, Ann. Statist. 9, 586-596). For a plain mean of n
-    equal units it is s/√n. Units are taken as independent: correlation from one year to the next
-    is not in it.
+    For a mean of n equal units it is x_u − x̄. For a smooth function of means, ratios among them, it
+    is the function's linear part in every unit, so that its error is the error of a mean (Miller
+    1974, Biometrika 61, 1-15; Efron and Stein 1981, Ann. Statist. 9, 586-596).
 
-    replicates: variables (perturbation, unit…, …), each the statistic without that unit.
-    occupied: (perturbation, unit…), which units exist; the others do not count.
-    Returns variables without the unit dimensions; NaN where there are fewer than two units.
+    replicates: (…, unit…, …). occupied: which units exist; at the others the influence is 0.
     """
-    dims = _unit_dims(occupied)
+    dims = unit_dims(occupied)
     num_units = occupied.sum(dims)
-    num_units = num_units.where(num_units >= 2)
-    mean = replicates.where(occupied, 0.0).sum(dims, skipna=False) / num_units
-    squares = ((replicates - mean) ** 2).where(occupied, 0.0).sum(dims, skipna=False)
-    return (squares * ((num_units - 1) / num_units)) ** 0.5
+    complete = bool(occupied.all())
+    known = replicates if complete else replicates.where(occupied, 0.0)
+    mean = known.sum(dims, skipna=False) / num_units.where(num_units > 0)
+    pull = (mean - known) * (num_units - 1)
+    return pull if complete else pull.where(occupied, 0.0)
 
 
-def describe_standard_error(stderr: xr.DataArray, of: xr.DataArray) -> xr.DataArray:
-    """`stderr` with the units of the quantity `of` and a name that says what it belongs to."""
-    return stderr.assign_attrs(
-        long_name=f"standard error of {of.attrs.get('long_name', of.name)}",
-        units=of.attrs.get("units", "1"),
-    )
-
-
-def _unit_dims(units: xr.Dataset | xr.DataArray) -> list[str]:
+def unit_dims(units: xr.Dataset | xr.DataArray) -> list[str]:
+    """Those of `UNIT_DIMS` that it has."""
     return [dim for dim in UNIT_DIMS if dim in units.dims]

@@ -1,29 +1,55 @@
-"""Response maps: the time-mean change of every output in every cell."""
+"""Response maps: the time-mean change of every output in every cell, and where it is significant."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
 import xarray as xr
 
 from respeval.diagnostics.jackknife import (
-    describe_standard_error,
+    influence,
     leave_one_out,
-    occupied_units,
-    standard_error,
+)
+from respeval.diagnostics.sampling import (
+    FALSE_DISCOVERY_RATE,
+    covariance,
+    discoveries,
+    effective_number,
+    p_value,
+    year_correlation,
 )
 from respeval.diagnostics.totals import (
+    BASELINE,
     STACK_DIM,
+    means_of_totals,
     names_with_dims,
     parts_of_stack,
     require,
-    response_of_totals,
+    require_baseline,
+    response_of_means,
     stack,
     year_blocks,
     yearly_counts,
     yearly_totals,
 )
+from respeval.diagnostics.uncertainty import STATISTICS, Units
 
 #: What a map of responses needs beside the responses, so that regions can be averaged.
 CELL_VARIABLES = ("ocean_mask", "land_mask", "area_weight", "mean_ocean_fraction")
+
+#: Suffix -> attributes of the statistics of a map; `{}` stands for the response's long name.
+MAP_STATISTICS: Mapping[str, Mapping[str, object]] = {
+    "stderr": {"long_name": f"{STATISTICS['stderr']} {{}}"},
+    "pvalue": {"long_name": "p-value of a paired t-test of {}", "units": "1"},
+    "significant": {
+        "long_name": f"{{}} is significant at a false discovery rate of {FALSE_DISCOVERY_RATE:g}",
+        "units": "1",
+        "flag_values": np.array([0, 1], dtype=np.int8),
+        "flag_meanings": "not_significant significant",
+    },
+    "noise": {"long_name": f"{STATISTICS['noise']} {{}}"},
+}
 
 
 def response_maps(group_means: xr.Dataset) -> xr.Dataset:
@@ -33,13 +59,19 @@ def response_maps(group_means: xr.Dataset) -> xr.Dataset:
         `time_bnds`, and the masks and weights (lat, lon). May be opened lazily: one year of one
         variable at a time is in memory, beside the totals by year of a few variables.
 
-    Returns outputs (perturbation, lat, lon), float64, in their own units, each with `NAME_stderr`:
-    the jackknife over the years of the run, NaN with fewer than two; masks and weights as given.
+    Returns outputs (perturbation, lat, lon), float64, in their own units, each with `NAME_stderr`,
+    `NAME_pvalue` and `NAME_significant` (int8), and with `NAME_noise` (lat, lon), whose area-weighted
+    root-mean-square is its attribute `global_rms`. The unit is a year of the run, the mean over its
+    samples; with fewer than two the statistics are NaN and nothing is significant. Masks and weights
+    as given.
     Raises ValueError where a variable or the group `baseline` is missing.
     """
     require(group_means, ("count", *CELL_VARIABLES), "group_means.nc")
+    require_baseline(group_means["group"])
     blocks = year_blocks(group_means)
-    count = yearly_counts(group_means["count"], blocks)
+    count = yearly_counts(group_means["count"].compute(), blocks)
+    cells = group_means[list(CELL_VARIABLES)].compute()
+    land = cells["land_mask"] == 1
     maps: dict[str, xr.DataArray] = {}
     names = names_with_dims(group_means, ("group", "time", "lat", "lon"))
     sizes = group_means.sizes
@@ -47,22 +79,81 @@ def response_maps(group_means: xr.Dataset) -> xr.Dataset:
     for part in parts_of_stack(names, bytes_each):
         by_year = {n: yearly_totals(group_means[n], group_means["count"], blocks) for n in part}
         totals = xr.Dataset({"all": stack(by_year), "count": count})
-        responses = response_of_totals(totals.sum("year", skipna=False))["all"]
-        replicates = response_of_totals(leave_one_out(totals))
-        errors = standard_error(replicates, occupied_units(count))["all"]
+        means = means_of_totals(totals.sum("year", skipna=False))
+        responses = response_of_means(means)["all"]
+        statistics = _statistics(totals, responses, land)
         for i, name in enumerate(part):
+            own = {suffix: _of_stack(value, i) for suffix, value in statistics.items()}
             attributes = group_means[name].attrs
-            maps[name] = _of_stack(responses, i).assign_attrs(
+            response = _of_stack(responses, i).assign_attrs(
                 units=attributes.get("units", "1"),
                 long_name=f"response of {attributes.get('long_name', name)}",
                 cell_methods="time: mean",
-                ancillary_variables=f"{name}_stderr",
             )
-            stderr = _of_stack(errors, i)
-            maps[f"{name}_stderr"] = describe_standard_error(stderr, of=maps[name])
-    cells = {name: group_means[name].compute() for name in CELL_VARIABLES}
-    return xr.Dataset({**maps, **cells})
+            maps |= _described(name, response, own, cells["area_weight"])
+    return xr.Dataset(maps).merge(cells)
+
+
+def _statistics(
+    totals: xr.Dataset, responses: xr.DataArray, land: xr.DataArray
+) -> dict[str, xr.DataArray]:
+    """`MAP_STATISTICS` of stacked outputs (output, perturbation, lat, lon) but `significant`."""
+    units = Units.of(totals["count"])
+    left = means_of_totals(leave_one_out(totals))
+    pull = influence(response_of_means(left)["all"], units.pairs)
+    correlation = year_correlation(pull, units.pairs)
+    number = _number_by_circle(correlation, land, units.pairs)
+    stderr = covariance(pull, pull, units.pairs, number) ** 0.5
+    weather = influence(left["all"].sel(group=BASELINE, drop=True), units.baseline)
+    number_alone = _number_by_circle(
+        year_correlation(weather, units.baseline), land, units.baseline
+    )
+    return {
+        "stderr": stderr,
+        "pvalue": p_value(responses, stderr, number),
+        "noise": (2.0 * covariance(weather, weather, units.baseline, number_alone)) ** 0.5,
+    }
+
+
+def _number_by_circle(
+    correlation: xr.DataArray, land: xr.DataArray, occupied: xr.DataArray
+) -> xr.DataArray:
+    """Effective number of years in every cell, from the mean correlation of the cells like it.
+
+    A few years say next to nothing of one cell's correlation. Cells are alike that lie on one circle
+    of latitude and both are land, or both not. correlation: (…, lat, lon).
+    """
+    numbers = []
+    for alike in (land, ~land):
+        known = correlation.where(alike).notnull()
+        total, size = correlation.where(known, 0.0).sum("lon"), known.sum("lon")
+        numbers.append(effective_number(total / size.where(size > 0), occupied))
+    of_land, of_others = numbers
+    return of_land.where(land, of_others)
+
+
+def _described(
+    name: str,
+    response: xr.DataArray,
+    statistics: Mapping[str, xr.DataArray],
+    area_weight: xr.DataArray,
+) -> dict[str, xr.DataArray]:
+    """A response and its statistics under their names, with what CF wants to know of them."""
+    found = discoveries(statistics["pvalue"].transpose("perturbation", "lat", "lon"))
+    with_found = {**statistics, "significant": found.astype(np.int8)}
+    names = " ".join(f"{name}_{suffix}" for suffix in MAP_STATISTICS)
+    described = {name: response.assign_attrs(ancillary_variables=names)}
+    for suffix, attributes in MAP_STATISTICS.items():
+        long_name = str(attributes["long_name"]).format(response.attrs["long_name"])
+        described[f"{name}_{suffix}"] = with_found[suffix].assign_attrs(
+            {"units": response.attrs["units"], **attributes, "long_name": long_name}
+        )
+    noise = described[f"{name}_noise"]
+    mean_square = float((noise**2 * area_weight).sum(skipna=False))
+    noise.attrs["global_rms"] = mean_square**0.5
+    return described
 
 
 def _of_stack(stacked: xr.DataArray, number: int) -> xr.DataArray:
-    return stacked.isel({STACK_DIM: number}, drop=True).transpose("perturbation", "lat", "lon")
+    one = stacked.isel({STACK_DIM: number}, drop=True)
+    return one.transpose("perturbation", "lat", "lon", missing_dims="ignore")

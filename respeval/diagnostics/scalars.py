@@ -2,6 +2,9 @@
 
 Every function takes a zonal response (`zonal.py`), with or without further dimensions for
 replicates, and `DiagnosticSettings`; it raises `LeftOut` where the run lacks what it needs.
+
+`catalog.py` reads the docstrings: the first line is "what, units, (dimensions)."; then come the
+formula and, after "Source:", where it is from.
 """
 
 from __future__ import annotations
@@ -92,37 +95,44 @@ def ratio(numerator: xr.DataArray, denominator: xr.DataArray) -> xr.DataArray:
 
 
 def land_warming(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Response of near-surface temperature over land by band, K, (perturbation, …, band).
+    """Response of near-surface temperature over land by band, K, (perturbation, band).
 
     Σ area·ΔT / Σ area over the land cells whose |latitude| is in [low, high).
+
+    Source: Byrne and O'Gorman 2013, J. Climate 26, 4000-4016.
     """
     return _banded_warming(response, settings, "land")
 
 
 def ocean_warming(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Response of near-surface temperature over ocean by band, K, (perturbation, …, band).
+    """Response of near-surface temperature over ocean by band, K, (perturbation, band).
 
     Σ area·ΔT / Σ area over the ocean cells whose |latitude| is in [low, high).
+
+    Source: Byrne and O'Gorman 2013, J. Climate 26, 4000-4016.
     """
     return _banded_warming(response, settings, "ocean")
 
 
 def land_ocean_warming_ratio(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Land warming over ocean warming by band, 1, (perturbation, …, band).
+    """Land warming over ocean warming by band, 1, (perturbation, band).
 
-    The land-ocean warming contrast (Sutton et al. 2007, Geophys. Res. Lett. 34, L02701; Byrne and
-    O'Gorman 2013, J. Climate 26, 4000-4016), as a ratio of means.
+    `land_warming` / `ocean_warming`, a ratio of means.
+
+    Source: Sutton et al. 2007, Geophys. Res. Lett. 34, L02701.
     """
-    value = ratio(land_warming(response, settings), ocean_warming(response, settings))
+    value = _ratio_of("land_ocean_warming_ratio", response, settings)
     return value.assign_attrs(units="1", long_name="ratio of land warming to ocean warming")
 
 
 def tropical_ocean_surface_warming(
     response: xr.Dataset, settings: DiagnosticSettings
 ) -> xr.DataArray:
-    """Response of `surface_level` over tropical ocean, K, (perturbation, …).
+    """Response of `surface_level` over tropical ocean, K, (perturbation).
 
     Σ area·ΔT / Σ area over the ocean cells with |latitude| < `tropical_lat_max`.
+
+    Source: Santer et al. 2005, Science 309, 1551-1556.
     """
     name = _role(response, "surface_level", settings.roles.surface_level)
     return _tropical_ocean_warming(response, settings, name, "surface")
@@ -131,9 +141,11 @@ def tropical_ocean_surface_warming(
 def tropical_ocean_upper_warming(
     response: xr.Dataset, settings: DiagnosticSettings
 ) -> xr.DataArray:
-    """Response of `upper_level` over tropical ocean, K, (perturbation, …).
+    """Response of `upper_level` over tropical ocean, K, (perturbation).
 
     Σ area·ΔT / Σ area over the ocean cells with |latitude| < `tropical_lat_max`.
+
+    Source: Santer et al. 2005, Science 309, 1551-1556.
     """
     name = _role(response, "upper_level", settings.roles.upper_level)
     return _tropical_ocean_warming(response, settings, name, "free-troposphere")
@@ -142,25 +154,29 @@ def tropical_ocean_upper_warming(
 def vertical_warming_ratio_tropical_ocean(
     response: xr.Dataset, settings: DiagnosticSettings
 ) -> xr.DataArray:
-    """Upper over surface warming of the tropical ocean, 1, (perturbation, …).
+    """Upper over surface warming of the tropical ocean, 1, (perturbation).
 
-    The tropical amplification of warming with height that a moist adiabat implies (Santer et al.
-    2005, Science 309, 1551-1556).
+    `tropical_ocean_upper_warming` / `tropical_ocean_surface_warming`: the amplification of warming
+    with height that a moist adiabat implies.
+
+    Source: Santer et al. 2005, Science 309, 1551-1556.
     """
-    upper = tropical_ocean_upper_warming(response, settings)
-    value = ratio(upper, tropical_ocean_surface_warming(response, settings))
+    value = _ratio_of("vertical_warming_ratio_tropical_ocean", response, settings)
     return value.assign_attrs(
         units="1",
         long_name="ratio of free-troposphere to surface warming over tropical ocean",
-        comment=upper.attrs["comment"],
+        comment=f"{settings.roles.upper_level} over ocean with |latitude| < "
+        f"{settings.tropical_lat_max:g} degrees",
     )
 
 
 def column_warming(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Global-mean response of every level of the column, K, (perturbation, …, level).
+    """Global-mean response of every level of the column, K, (perturbation, level).
 
     Σ area·ΔT / Σ area over all cells. `level` names the variables, top to surface; `pressure` (hPa)
     stands beside it where it is known.
+
+    Source: Santer et al. 2005, Science 309, 1551-1556.
     """
     names = settings.roles.column_temperature
     if not names:
@@ -192,6 +208,20 @@ DIAGNOSTICS: Mapping[str, Diagnostic] = {
     "vertical_warming_ratio_tropical_ocean": vertical_warming_ratio_tropical_ocean,
     "column_warming": column_warming,
 }
+
+#: Ratio -> its numerator and its denominator, which Fieller's interval is made from.
+RATIOS: Mapping[str, tuple[Diagnostic, Diagnostic]] = {
+    "land_ocean_warming_ratio": (land_warming, ocean_warming),
+    "vertical_warming_ratio_tropical_ocean": (
+        tropical_ocean_upper_warming,
+        tropical_ocean_surface_warming,
+    ),
+}
+
+
+def _ratio_of(name: str, response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
+    numerator, denominator = RATIOS[name]
+    return ratio(numerator(response, settings), denominator(response, settings))
 
 
 def _role(response: xr.Dataset, role: str, name: str | None) -> str:

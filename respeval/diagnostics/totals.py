@@ -22,8 +22,9 @@ BASELINE = "baseline"
 STACK_DIM = "output"
 STACK_BYTES = 64 * 2**20
 
-#: Statistics that stand beside a variable under its name: never variables of their own.
-UNCERTAINTY_SUFFIXES = ("_stderr", "_pvalue")
+#: A last block of segments that is shorter than this share of the one before it joins it. Half a
+#: year of any calendar is longer.
+SHORTEST_YEAR = 0.4
 
 
 def require(dataset: xr.Dataset, names: Iterable[str], source: str) -> None:
@@ -34,13 +35,30 @@ def require(dataset: xr.Dataset, names: Iterable[str], source: str) -> None:
             raise InputError(f"{source} has no {name!r} (it has: {present})")
 
 
+def require_baseline(groups: xr.DataArray) -> None:
+    """Raise InputError where none of the labels [group] is the baseline's."""
+    if BASELINE not in groups.values:
+        labels = ", ".join(map(str, groups.values))
+        raise InputError(f"there is no group {BASELINE!r} to compare with (groups: {labels})")
+
+
 def names_with_dims(dataset: xr.Dataset, dims: Sequence[str]) -> list[str]:
     """Names of the variables on exactly these dimensions, statistics of others left out."""
+    statistics = statistics_named_in(dataset)
     return [
         str(name)
         for name, variable in dataset.data_vars.items()
-        if set(variable.dims) == set(dims) and not str(name).endswith(UNCERTAINTY_SUFFIXES)
+        if set(variable.dims) == set(dims) and name not in statistics
     ]
+
+
+def statistics_named_in(dataset: xr.Dataset) -> dict[str, str]:
+    """Name of a statistic -> the variable that names it among its `ancillary_variables`."""
+    return {
+        statistic: str(name)
+        for name, variable in dataset.data_vars.items()
+        for statistic in str(variable.attrs.get("ancillary_variables", "")).split()
+    }
 
 
 def parts_of_stack(names: Sequence[str], bytes_each: int) -> Iterator[Sequence[str]]:
@@ -63,7 +81,8 @@ def year_blocks(means: xr.Dataset) -> list[slice]:
 
     A year begins at the first segment's start and at every anniversary of it in the file's own
     calendar, so that a run that starts in July has whole years too; the middle of a segment (the
-    coordinate `time`) decides. A segment longer than a year is a block of its own.
+    coordinate `time`) decides. A segment longer than a year is a block of its own. What is left at
+    the end is a year if it is at least `SHORTEST_YEAR` of the one before; else it belongs to that.
 
     means: `time` and `time_bnds` (time, bnds), decoded, cftime or datetime64.
     Raises InputError where there is no segment, no `time_bnds`, or time does not rise.
@@ -78,6 +97,11 @@ def year_blocks(means: xr.Dataset) -> list[slice]:
     if (np.diff(year) < 0).any():
         raise InputError("the segments of the file of means are not in the order of time")
     edges = [0, *(np.flatnonzero(np.diff(year)) + 1), middle.size]
+    bounds = means["time_bnds"].transpose("time", "bnds").values
+    if len(edges) > 2:
+        before, last = (bounds[b - 1, 1] - bounds[a, 0] for a, b in pairwise(edges[-3:]))
+        if last < SHORTEST_YEAR * before:
+            del edges[-2]
     return [slice(int(first), int(last)) for first, last in pairwise(edges)]
 
 
@@ -115,17 +139,20 @@ def yearly_counts(count: xr.DataArray, blocks: Sequence[slice]) -> xr.DataArray:
     return xr.concat([steps.isel(time=block).sum("time") for block in blocks], dim="year")
 
 
-def response_of_totals(totals: xr.Dataset) -> xr.Dataset:
-    """Mean of every perturbed group minus mean of the baseline: totals divided by their count.
+def means_of_totals(totals: xr.Dataset) -> xr.Dataset:
+    """Totals divided by their count: variables (group, …). A mean of no step is NaN.
 
-    totals: variables (group, …) and `count` (group, …). A mean of no step is NaN.
-    Returns variables (perturbation, …); the labels are those of the groups.
-    Raises InputError where there is no group `baseline`.
+    totals: variables (group, …) and `count` (group, …).
     """
-    if BASELINE not in totals["group"].values:
-        labels = ", ".join(map(str, totals["group"].values))
-        raise InputError(f"there is no group {BASELINE!r} to compare with (groups: {labels})")
     count = totals["count"]
-    means = totals.drop_vars("count") / count.where(count > 0)
-    response = means.drop_sel(group=BASELINE) - means.sel(group=BASELINE, drop=True)
-    return response.rename(group="perturbation")
+    return totals.drop_vars("count") / count.where(count > 0)
+
+
+def response_of_means(means: xr.Dataset, baseline: xr.Dataset | None = None) -> xr.Dataset:
+    """Mean of every perturbed group minus mean of the baseline; variables (perturbation, …).
+
+    means: variables (group, …); the labels of the perturbations are those of the groups.
+    baseline: means of another baseline to compare with, (…).
+    """
+    own = means.sel(group=BASELINE, drop=True) if baseline is None else baseline
+    return (means.drop_sel(group=BASELINE) - own).rename(group="perturbation")

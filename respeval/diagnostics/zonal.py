@@ -11,9 +11,11 @@ import numpy as np
 import xarray as xr
 
 from respeval.diagnostics.totals import (
+    means_of_totals,
     names_with_dims,
     require,
-    response_of_totals,
+    require_baseline,
+    response_of_means,
     year_blocks,
     yearly_counts,
     yearly_totals,
@@ -28,9 +30,11 @@ def zonal_totals(zonal: xr.Dataset) -> xr.Dataset:
     zonal: as in zonal.nc; outputs (group, sample, time, surface, lat), `count` (group, sample,
         time), `area` (surface, lat), `time_bnds`.
     Returns outputs (group, sample, surface, lat, year) and `count` (group, sample, year), float64.
-    Circles without a cell of the surface are NaN. Raises ValueError where a variable is missing.
+    Circles without a cell of the surface are NaN. Raises ValueError where a variable or the group
+    `baseline` is missing.
     """
     require(zonal, ("count", "area"), "zonal.nc")
+    require_baseline(zonal["group"])
     blocks = year_blocks(zonal)
     names = names_with_dims(zonal, ("group", "sample", "time", "surface", "lat"))
     totals = {name: yearly_totals(zonal[name], zonal["count"], blocks) for name in names}
@@ -43,7 +47,7 @@ def zonal_response(zonal: xr.Dataset) -> xr.Dataset:
     zonal: as for `zonal_totals`; attributes of the outputs are kept.
     """
     totals = zonal_totals(zonal).sum(("sample", "year"), skipna=False)
-    return with_area(response_of_totals(totals), zonal)
+    return with_area(response_of_means(means_of_totals(totals)), zonal)
 
 
 def with_area(response: xr.Dataset, zonal: xr.Dataset) -> xr.Dataset:

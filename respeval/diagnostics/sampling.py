@@ -1,0 +1,179 @@
+"""How far a mean over (sample, year) units may lie from the truth.
+
+Samples are independent of one another; the years of a sample follow each other with a lag-1
+correlation r, as a process AR(1) would. docs/uncertainty.md says why each of this is as it is, and
+shows how often the intervals cover a truth that is known.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import xarray as xr
+from scipy.special import stdtr, stdtrit
+
+from respeval.diagnostics.jackknife import unit_dims
+
+#: Probability with which an interval shall cover the truth.
+CONFIDENCE = 0.95
+
+#: No correlation is taken to be larger: beyond it, a few years can't tell it from a drift.
+LARGEST_CORRELATION = 0.95
+
+#: The effective number of units is at least this, so that there is a degree of freedom.
+SMALLEST_NUMBER = 2.0
+
+#: Expected share of false ones among the cells that are called significant. In fields that are
+#: correlated in space it keeps the chance of any at half of that (Wilks 2016).
+FALSE_DISCOVERY_RATE = 0.10
+
+
+def year_correlation(influence: xr.DataArray, occupied: xr.DataArray) -> xr.DataArray:
+    """Lag-1 correlation of consecutive years of a sample, over all samples, first-order unbiased.
+
+    With the correlation r of the deviations it is r + (1 + 3r)/n, because they are deviations from a
+    mean that is estimated too (Marriott and Pope 1954, Biometrika 41, 390-402; Kendall 1954,
+    Biometrika 41, 403-404).
+
+    influence: (…, unit…, …), 0 where not occupied. occupied: (…, unit…).
+    Returns the same without the unit dimensions, not clipped; NaN where there is no pair of years
+    or no spread.
+    """
+    r = _correlation_of_deviations(influence, occupied)
+    num_units = occupied.sum(unit_dims(occupied))
+    corrected: xr.DataArray = r + (1.0 + 3.0 * r) / num_units.where(num_units > 0)
+    return corrected
+
+
+def _correlation_of_deviations(deviation: xr.DataArray, occupied: xr.DataArray) -> xr.DataArray:
+    """(Σ e_y e_{y+1} / number of pairs) / (Σ e_y² / n), as `year_correlation` takes and returns."""
+    dims = unit_dims(occupied)
+    num_units, num_pairs = occupied.sum(dims), _pairs_apart(occupied, 1)
+    before, after = deviation.isel(year=slice(None, -1)), deviation.isel(year=slice(1, None))
+    squares, products = xr.dot(deviation, deviation, dim=dims), xr.dot(before, after, dim=dims)
+    spread = squares.where((squares > 0) & (num_pairs > 0))
+    correlation: xr.DataArray = products / spread * (num_units / num_pairs.where(num_pairs > 0))
+    return correlation
+
+
+def effective_number(correlation: xr.DataArray, occupied: xr.DataArray) -> xr.DataArray:
+    """Independent units whose mean varies as much as that of these: n² / (n + 2 Σ_k N_k r^k).
+
+    N_k counts the pairs of units of one sample that are k years apart. It tends to n(1 − r)/(1 + r)
+    for long samples (von Storch and Zwiers 1999, Statistical Analysis in Climate Research, 6.6.8)
+    and is n where every sample has one year. r counts from 0 to `LARGEST_CORRELATION`.
+    NaN with fewer than two units.
+    """
+    dims = unit_dims(occupied)
+    num_units = occupied.sum(dims).astype(np.float64)
+    num_units = num_units.where(num_units >= 2)
+    r = correlation.fillna(0.0).clip(0.0, LARGEST_CORRELATION)
+    power, lagged = xr.ones_like(r), xr.zeros_like(r * num_units)
+    for lag in range(1, occupied.sizes["year"]):
+        power = power * r
+        lagged = lagged + power * _pairs_apart(occupied, lag)
+    number = num_units**2 / (num_units + 2.0 * lagged)
+    return number.clip(min=SMALLEST_NUMBER)
+
+
+def _pairs_apart(occupied: xr.DataArray, num_years: int) -> xr.DataArray:
+    """Pairs of units of one sample that are so many years apart."""
+    before = occupied.isel(year=slice(None, -num_years))
+    return (before & occupied.isel(year=slice(num_years, None))).sum(unit_dims(occupied))
+
+
+def covariance(
+    first: xr.DataArray, second: xr.DataArray, occupied: xr.DataArray, num_effective: xr.DataArray
+) -> xr.DataArray:
+    """Covariance of two means from the influences of their units: Σ e_u f_u / (n (n_eff − 1)).
+
+    With n_eff = n it is the textbook's s²/n. With fewer it is larger twice: the mean varies more,
+    and deviations from it are smaller than those from the truth.
+    """
+    dims = unit_dims(occupied)
+    products: xr.DataArray = xr.dot(first, second, dim=dims)
+    return products / (occupied.sum(dims) * (num_effective - 1.0))
+
+
+def t_quantile(num_effective: xr.DataArray) -> xr.DataArray:
+    """Student's t beyond which (1 − `CONFIDENCE`)/2 lies, with n_eff − 1 degrees of freedom."""
+    upper = 0.5 + 0.5 * CONFIDENCE
+    return num_effective.copy(data=np.asarray(stdtrit(num_effective.values - 1.0, upper)))
+
+
+def p_value(value: xr.DataArray, stderr: xr.DataArray, num_effective: xr.DataArray) -> xr.DataArray:
+    """Of a t-test that the mean is zero, both sides, n_eff − 1 degrees of freedom.
+
+    1 where value and standard error are both 0; NaN where there is no standard error.
+    """
+    size = abs(value)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        statistic = (size / stderr).where(size > 0, 0.0)
+    freedom, statistic = xr.broadcast(num_effective - 1.0, statistic)
+    found = 2.0 * stdtr(freedom.values, -statistic.values)
+    return statistic.copy(data=np.asarray(found)).where(stderr.notnull())
+
+
+def discoveries(p_values: xr.DataArray, rate: float = FALSE_DISCOVERY_RATE) -> xr.DataArray:
+    """Cells whose response is significant at this false discovery rate, map by map, bool.
+
+    With the m known p-values of a map in rising order, all up to the last one that is at most
+    rate·i/m (Benjamini and Hochberg 1995, J. R. Statist. Soc. B 57, 289-300; Wilks 2016, Bull. Amer.
+    Meteor. Soc. 97, 2263-2273). What is NaN is not significant.
+
+    p_values: (perturbation, …); each perturbation is a map of its own.
+    """
+    values = p_values.values.reshape(p_values.shape[0], math.prod(p_values.shape[1:]))
+    ordered = np.sort(values, axis=1)  # NaN last
+    num_known = np.isfinite(values).sum(axis=1, keepdims=True)
+    line = rate * np.arange(1, values.shape[1] + 1) / np.maximum(num_known, 1)
+    threshold = np.where(ordered <= line, ordered, -1.0).max(axis=1, keepdims=True, initial=-1.0)
+    return p_values.copy(data=(values <= threshold).reshape(p_values.shape))
+
+
+def fieller(
+    numerator: xr.DataArray,
+    denominator: xr.DataArray,
+    variances: tuple[xr.DataArray, xr.DataArray, xr.DataArray],
+    quantile: xr.DataArray,
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Ends of the interval of a ratio of two means a/b: all ρ with (a − ρb)² ≤ t² var(a − ρb).
+
+    Exact for normal means (Fieller 1954, J. R. Statist. Soc. B 16, 175-185). Where b itself isn't
+    significantly different from zero, no finite interval will do: −∞ and ∞.
+
+    variances: of the numerator, of the denominator, and their covariance.
+    """
+    of_numerator, of_denominator, common = (part * quantile**2 for part in variances)
+    square = denominator**2 - of_denominator
+    middle = numerator * denominator - common
+    root = (middle**2 - square * (numerator**2 - of_numerator)).clip(min=0.0) ** 0.5
+    divisor = square.where(square > 0)
+    low, high = (middle - root) / divisor, (middle + root) / divisor
+    known = square.notnull() & root.notnull()
+    bounded = (square > 0) | ~known
+    return low.where(bounded, -np.inf), high.where(bounded, np.inf)
+
+
+def noise_floor(influence: xr.DataArray, occupied: xr.DataArray) -> xr.DataArray:
+    """Standard deviation of the difference that other weather in two baselines would make.
+
+    √2 times the standard error of the baseline alone. With two samples or more the spread is taken
+    among the samples of a year, so that what the forcing does to all of them is no noise; with one,
+    among the years.
+
+    influence: of the baseline's units, (…, unit…, …). occupied: (unit…).
+    """
+    if "sample" not in occupied.dims or int((occupied.sum("year") > 0).sum()) < 2:
+        number = effective_number(year_correlation(influence, occupied), occupied)
+        return (2.0 * covariance(influence, influence, occupied, number)) ** 0.5
+    num_samples = occupied.sum("sample")
+    used = occupied & (num_samples > 1)
+    known = influence.where(used, 0.0)
+    deviation = (known - known.sum("sample") / num_samples.where(num_samples > 0, 1)).where(used, 0)
+    freedom = (num_samples - 1).clip(min=0).sum()
+    squares = xr.dot(deviation, deviation, dim=["sample", "year"])
+    number = effective_number(_correlation_of_deviations(deviation, used), occupied)
+    variance: xr.DataArray = 2.0 * squares / freedom.where(freedom > 0) / number
+    return variance**0.5

@@ -1,0 +1,120 @@
+"""The statistics that stand beside every diagnostic: what they are, and how they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import xarray as xr
+
+from respeval.diagnostics.jackknife import influence, occupied_pairs
+from respeval.diagnostics.sampling import (
+    CONFIDENCE,
+    covariance,
+    effective_number,
+    fieller,
+    noise_floor,
+    t_quantile,
+    year_correlation,
+)
+from respeval.diagnostics.totals import BASELINE
+
+_INTERVAL = f"{100 * CONFIDENCE:g} % interval"
+
+#: Suffix -> what the statistic is of its quantity. All but `num_effective` have its units.
+STATISTICS: Mapping[str, str] = {
+    "stderr": "standard error of",
+    "low": f"lower end of the {_INTERVAL} of",
+    "high": f"upper end of the {_INTERVAL} of",
+    "num_effective": "effective number of independent (sample, year) units of",
+    "noise": "standard deviation that other weather in two baselines would give to",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """The (sample, year) units of a run: those of the pairs and those of the baseline.
+
+    pairs: (perturbation, unit…), bool. baseline: (unit…), bool.
+    """
+
+    pairs: xr.DataArray
+    baseline: xr.DataArray
+
+    @classmethod
+    def of(cls, count: xr.DataArray) -> Units:
+        """count: (group, unit…), steps."""
+        return cls(occupied_pairs(count), count.sel(group=BASELINE, drop=True) > 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Statistic:
+    """A function of means, with what it is without each unit.
+
+    value: (perturbation, …). paired: (perturbation, unit…, …), the unit left out of both groups.
+    alone: the unit left out of the baseline only; of a linear function it may be the baseline's own
+        value instead, without `perturbation`.
+    """
+
+    value: xr.DataArray
+    paired: xr.DataArray
+    alone: xr.DataArray
+
+
+def statistics_of(found: Statistic, units: Units) -> dict[str, xr.DataArray]:
+    """`STATISTICS` of a function of means that is linear or nearly so: t-interval, suffix -> value."""
+    pull = influence(found.paired, units.pairs)
+    number = effective_number(year_correlation(pull, units.pairs), units.pairs)
+    stderr = covariance(pull, pull, units.pairs, number) ** 0.5
+    reach = t_quantile(number) * stderr
+    return {
+        "stderr": stderr,
+        "low": found.value - reach,
+        "high": found.value + reach,
+        "num_effective": number,
+        "noise": noise_floor(influence(found.alone, units.baseline), units.baseline),
+    }
+
+
+def statistics_of_ratio(
+    found: Statistic, parts: tuple[Statistic, Statistic], units: Units
+) -> dict[str, xr.DataArray]:
+    """`STATISTICS` of a ratio: as of any statistic, but Fieller's interval.
+
+    parts: numerator and denominator. The correlation between years is the ratio's own: that of
+    numerator − ratio × denominator.
+    """
+    numerator, denominator = parts
+    plain = statistics_of(found, units)
+    number = plain["num_effective"]
+    above, below = (influence(part.paired, units.pairs) for part in parts)
+    variances = (
+        covariance(above, above, units.pairs, number),
+        covariance(below, below, units.pairs, number),
+        covariance(above, below, units.pairs, number),
+    )
+    low, high = fieller(numerator.value, denominator.value, variances, t_quantile(number))
+    known = found.value.notnull()
+    return {**plain, "low": low.where(known), "high": high.where(known)}
+
+
+def with_statistics(
+    name: str, value: xr.Variable, statistics: Mapping[str, xr.Variable]
+) -> dict[str, xr.Variable]:
+    """The value under its name and its statistics under NAME_SUFFIX, as CF describes such a set."""
+    names = " ".join(f"{name}_{suffix}" for suffix in statistics)
+    found = {name: described(value, {**value.attrs, "ancillary_variables": names})}
+    for suffix, statistic in statistics.items():
+        attributes = {
+            "long_name": f"{STATISTICS[suffix]} {value.attrs.get('long_name', name)}",
+            "units": "1" if suffix == "num_effective" else value.attrs.get("units", "1"),
+        }
+        whole = statistic.set_dims(value.sizes)  # type: ignore[no-untyped-call]
+        found[f"{name}_{suffix}"] = described(whole, attributes)
+    return found
+
+
+def described(variable: xr.Variable, attributes: Mapping[Any, Any]) -> xr.Variable:
+    """The variable with these attributes and no others."""
+    return xr.Variable(variable.dims, variable.data, attributes)
