@@ -48,7 +48,7 @@ def diagnose(zonal: xr.Dataset, settings: DiagnosticSettings) -> xr.Dataset:
     surface) and `NAME_zonal_mean` (perturbation, surface, lat), and beside each `NAME_stderr`,
     `NAME_low`, `NAME_high`, `NAME_num_effective` and `NAME_noise`. The unit is a year of a sample,
     in both climates; with fewer than two of them the statistics are NaN. `left_out` says why a
-    diagnostic is missing.
+    diagnostic is missing. Outputs may have further dimensions, such as one that numbers runs.
     Raises ValueError where a variable or the group `baseline` is missing.
     """
     totals = zonal_totals(zonal)
@@ -142,16 +142,16 @@ def _scalars_with_statistics(
     values, paired, alone = (scalars(core, settings) for core in cores)
     found: dict[str, xr.Variable] = {}
     for name, value in values.data_vars.items():
-        statistic = Statistic(value, paired[name], alone[name])
+        statistic = Statistic.of(value, paired[name], alone[name])
         if name in RATIOS:
             above, below = (
-                Statistic(*(part(core, settings) for core in cores)) for part in RATIOS[str(name)]
+                Statistic.of(*(part(core, settings) for core in cores))
+                for part in RATIOS[str(name)]
             )
             statistics = statistics_of_ratio(statistic, (above, below), units)
         else:
             statistics = statistics_of(statistic, units)
-        own = {suffix: statistic.variable for suffix, statistic in statistics.items()}
-        found |= with_statistics(str(name), value.variable, own)
+        found |= with_statistics(str(name), value.variable, statistics)
     return xr.Dataset(found, values.coords)
 
 
@@ -162,24 +162,26 @@ def _means_with_statistics(
     area = zonal["area"].compute()
     stacked = stack({name: totals[name] for name in names})
     groups, left = _means(xr.Dataset({"all": stacked, "count": totals["count"]}))
-    circles = Statistic(
+    circles = (
         response_of_means(groups)["all"],
         response_of_means(left)["all"],
         left["all"].sel(group=BASELINE, drop=True),
     )
-    means = Statistic(
-        *(surface_means(x, area) for x in (circles.value, circles.paired, circles.alone))
-    )
-    statistics = {"mean": statistics_of(means, units), "zonal_mean": statistics_of(circles, units)}
+    means = Statistic.of(*(surface_means(each, area) for each in circles))
+    of_circles = Statistic.of(*circles)
+    statistics = {
+        "mean": statistics_of(means, units),
+        "zonal_mean": statistics_of(of_circles, units),
+    }
     found: dict[str, xr.Variable] = {}
     for i, name in enumerate(names):
         at = {STACK_DIM: i}
-        mean, zonal_mean = (x.value.variable.isel(at) for x in (means, circles))
+        mean, zonal_mean = (x.value.isel(at) for x in (means, of_circles))
         for full_name, value in _described_means(name, zonal[name].attrs, mean, zonal_mean).items():
             of_kind = statistics[full_name.removeprefix(f"{name}_")]
-            own = {suffix: s.variable.isel(at) for suffix, s in of_kind.items()}
+            own = {suffix: s.isel(at) for suffix, s in of_kind.items()}
             found |= with_statistics(full_name, value, own)
-    return xr.Dataset(found, circles.value.drop_vars(STACK_DIM).coords)
+    return xr.Dataset(found, circles[0].drop_vars(STACK_DIM).coords)
 
 
 def _means(totals: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:

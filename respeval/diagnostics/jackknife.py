@@ -33,7 +33,7 @@ def occupied_pairs(count: xr.DataArray) -> xr.DataArray:
     return either.rename(group="perturbation")
 
 
-def influence(replicates: xr.DataArray, occupied: xr.DataArray) -> xr.DataArray:
+def influence(replicates: xr.Variable, occupied: xr.Variable) -> xr.Variable:
     """(n − 1)(f̄ − f_u): how far unit u pulls the statistic, f_u being the statistic without it.
 
     For a mean of n equal units it is x_u − x̄. For a smooth function of means, ratios among them, it
@@ -47,10 +47,10 @@ def influence(replicates: xr.DataArray, occupied: xr.DataArray) -> xr.DataArray:
     complete = bool(occupied.all())
     known = replicates if complete else replicates.where(occupied, 0.0)
     mean = known.sum(dims, skipna=False) / num_units.where(num_units > 0)
-    pull = (mean - known) * (num_units - 1)
+    pull: xr.Variable = (mean - known) * (num_units - 1)
     return pull if complete else pull.where(occupied, 0.0)
 
 
-def unit_dims(units: xr.Dataset | xr.DataArray) -> list[str]:
+def unit_dims(units: xr.Dataset | xr.DataArray | xr.Variable) -> list[str]:
     """Those of `UNIT_DIMS` that it has."""
     return [dim for dim in UNIT_DIMS if dim in units.dims]

@@ -33,7 +33,7 @@ from respeval.diagnostics.totals import (
     yearly_counts,
     yearly_totals,
 )
-from respeval.diagnostics.uncertainty import STATISTICS, Units
+from respeval.diagnostics.uncertainty import STATISTICS, Units, described
 
 #: What a map of responses needs beside the responses, so that regions can be averaged.
 CELL_VARIABLES = ("ocean_mask", "land_mask", "area_weight", "mean_ocean_fraction")
@@ -71,8 +71,8 @@ def response_maps(group_means: xr.Dataset) -> xr.Dataset:
     blocks = year_blocks(group_means)
     count = yearly_counts(group_means["count"].compute(), blocks)
     cells = group_means[list(CELL_VARIABLES)].compute()
-    land = cells["land_mask"] == 1
-    maps: dict[str, xr.DataArray] = {}
+    land = (cells["land_mask"] == 1).transpose("lat", "lon").variable
+    maps: dict[str, xr.Variable] = {}
     names = names_with_dims(group_means, ("group", "time", "lat", "lon"))
     sizes = group_means.sizes
     bytes_each = 8 * sizes["group"] * len(blocks) * sizes["lat"] * sizes["lon"]
@@ -80,80 +80,81 @@ def response_maps(group_means: xr.Dataset) -> xr.Dataset:
         by_year = {n: yearly_totals(group_means[n], group_means["count"], blocks) for n in part}
         totals = xr.Dataset({"all": stack(by_year), "count": count})
         means = means_of_totals(totals.sum("year", skipna=False))
-        responses = response_of_means(means)["all"]
+        responses = response_of_means(means)["all"].variable
         statistics = _statistics(totals, responses, land)
         for i, name in enumerate(part):
             own = {suffix: _of_stack(value, i) for suffix, value in statistics.items()}
             attributes = group_means[name].attrs
-            response = _of_stack(responses, i).assign_attrs(
-                units=attributes.get("units", "1"),
-                long_name=f"response of {attributes.get('long_name', name)}",
-                cell_methods="time: mean",
-            )
-            maps |= _described(name, response, own, cells["area_weight"])
-    return xr.Dataset(maps).merge(cells)
+            of_response = {
+                "units": attributes.get("units", "1"),
+                "long_name": f"response of {attributes.get('long_name', name)}",
+                "cell_methods": "time: mean",
+            }
+            response = described(_of_stack(responses, i), of_response)
+            maps |= _with_statistics(name, response, own, cells["area_weight"].variable)
+    labels = group_means["group"].drop_sel(group=BASELINE).rename(group="perturbation")
+    return xr.Dataset(maps, labels.coords).merge(cells)
 
 
 def _statistics(
-    totals: xr.Dataset, responses: xr.DataArray, land: xr.DataArray
-) -> dict[str, xr.DataArray]:
+    totals: xr.Dataset, responses: xr.Variable, land: xr.Variable
+) -> dict[str, xr.Variable]:
     """`MAP_STATISTICS` of stacked outputs (output, perturbation, lat, lon) but `significant`."""
     units = Units.of(totals["count"])
     left = means_of_totals(leave_one_out(totals))
-    pull = influence(response_of_means(left)["all"], units.pairs)
-    correlation = year_correlation(pull, units.pairs)
-    number = _number_by_circle(correlation, land, units.pairs)
+    pull = influence(response_of_means(left)["all"].variable, units.pairs)
+    number = _number_by_circle(year_correlation(pull, units.pairs), land, units.pairs)
     stderr = covariance(pull, pull, units.pairs, number) ** 0.5
-    weather = influence(left["all"].sel(group=BASELINE, drop=True), units.baseline)
+    weather = influence(left["all"].sel(group=BASELINE, drop=True).variable, units.baseline)
     number_alone = _number_by_circle(
         year_correlation(weather, units.baseline), land, units.baseline
     )
     return {
         "stderr": stderr,
-        "pvalue": p_value(responses, stderr, number),
+        "pvalue": p_value(responses.transpose(*stderr.dims), stderr, number),
         "noise": (2.0 * covariance(weather, weather, units.baseline, number_alone)) ** 0.5,
     }
 
 
 def _number_by_circle(
-    correlation: xr.DataArray, land: xr.DataArray, occupied: xr.DataArray
-) -> xr.DataArray:
+    correlation: xr.Variable, land: xr.Variable, occupied: xr.Variable
+) -> xr.Variable:
     """Effective number of years in every cell, from the mean correlation of the cells like it.
 
     A few years say next to nothing of one cell's correlation. Cells are alike that lie on one circle
-    of latitude and both are land, or both not. correlation: (…, lat, lon).
+    of latitude and both are land, or both not. correlation: (…, lat, lon). land: (lat, lon).
     """
     numbers = []
     for alike in (land, ~land):
-        known = correlation.where(alike).notnull()
+        known = correlation.notnull() & alike
         total, size = correlation.where(known, 0.0).sum("lon"), known.sum("lon")
         numbers.append(effective_number(total / size.where(size > 0), occupied))
     of_land, of_others = numbers
-    return of_land.where(land, of_others)
+    number: xr.Variable = of_land.set_dims(correlation.sizes).where(land, of_others)
+    return number
 
 
-def _described(
+def _with_statistics(
     name: str,
-    response: xr.DataArray,
-    statistics: Mapping[str, xr.DataArray],
-    area_weight: xr.DataArray,
-) -> dict[str, xr.DataArray]:
+    response: xr.Variable,
+    statistics: Mapping[str, xr.Variable],
+    area_weight: xr.Variable,
+) -> dict[str, xr.Variable]:
     """A response and its statistics under their names, with what CF wants to know of them."""
-    found = discoveries(statistics["pvalue"].transpose("perturbation", "lat", "lon"))
-    with_found = {**statistics, "significant": found.astype(np.int8)}
+    significant = discoveries(statistics["pvalue"]).astype(np.int8)
     names = " ".join(f"{name}_{suffix}" for suffix in MAP_STATISTICS)
-    described = {name: response.assign_attrs(ancillary_variables=names)}
+    found = {name: described(response, {**response.attrs, "ancillary_variables": names})}
     for suffix, attributes in MAP_STATISTICS.items():
+        statistic = significant if suffix == "significant" else statistics[suffix]
         long_name = str(attributes["long_name"]).format(response.attrs["long_name"])
-        described[f"{name}_{suffix}"] = with_found[suffix].assign_attrs(
-            {"units": response.attrs["units"], **attributes, "long_name": long_name}
-        )
-    noise = described[f"{name}_noise"]
+        own = {"units": response.attrs["units"], **attributes, "long_name": long_name}
+        found[f"{name}_{suffix}"] = described(statistic, own)
+    noise = found[f"{name}_noise"]
     mean_square = float((noise**2 * area_weight).sum(skipna=False))
     noise.attrs["global_rms"] = mean_square**0.5
-    return described
+    return found
 
 
-def _of_stack(stacked: xr.DataArray, number: int) -> xr.DataArray:
-    one = stacked.isel({STACK_DIM: number}, drop=True)
+def _of_stack(stacked: xr.Variable, number: int) -> xr.Variable:
+    one = stacked.isel({STACK_DIM: number})
     return one.transpose("perturbation", "lat", "lon", missing_dims="ignore")

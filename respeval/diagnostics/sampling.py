@@ -3,6 +3,9 @@
 Samples are independent of one another; the years of a sample follow each other with a lag-1
 correlation r, as a process AR(1) would. docs/uncertainty.md says why each of this is as it is, and
 shows how often the intervals cover a truth that is known.
+
+Everything is an `xarray.Variable`, which has dimensions but no coordinates: aligning them would be
+most of the work.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ SMALLEST_NUMBER = 2.0
 FALSE_DISCOVERY_RATE = 0.10
 
 
-def year_correlation(influence: xr.DataArray, occupied: xr.DataArray) -> xr.DataArray:
+def year_correlation(influence: xr.Variable, occupied: xr.Variable) -> xr.Variable:
     """Lag-1 correlation of consecutive years of a sample, over all samples, first-order unbiased.
 
     With the correlation r of the deviations it is r + (1 + 3r)/n, because they are deviations from a
@@ -42,22 +45,22 @@ def year_correlation(influence: xr.DataArray, occupied: xr.DataArray) -> xr.Data
     """
     r = _correlation_of_deviations(influence, occupied)
     num_units = occupied.sum(unit_dims(occupied))
-    corrected: xr.DataArray = r + (1.0 + 3.0 * r) / num_units.where(num_units > 0)
+    corrected: xr.Variable = r + (1.0 + 3.0 * r) / num_units.where(num_units > 0)
     return corrected
 
 
-def _correlation_of_deviations(deviation: xr.DataArray, occupied: xr.DataArray) -> xr.DataArray:
+def _correlation_of_deviations(deviation: xr.Variable, occupied: xr.Variable) -> xr.Variable:
     """(Σ e_y e_{y+1} / number of pairs) / (Σ e_y² / n), as `year_correlation` takes and returns."""
     dims = unit_dims(occupied)
     num_units, num_pairs = occupied.sum(dims), _pairs_apart(occupied, 1)
     before, after = deviation.isel(year=slice(None, -1)), deviation.isel(year=slice(1, None))
     squares, products = xr.dot(deviation, deviation, dim=dims), xr.dot(before, after, dim=dims)
     spread = squares.where((squares > 0) & (num_pairs > 0))
-    correlation: xr.DataArray = products / spread * (num_units / num_pairs.where(num_pairs > 0))
+    correlation: xr.Variable = products / spread * (num_units / num_pairs.where(num_pairs > 0))
     return correlation
 
 
-def effective_number(correlation: xr.DataArray, occupied: xr.DataArray) -> xr.DataArray:
+def effective_number(correlation: xr.Variable, occupied: xr.Variable) -> xr.Variable:
     """Independent units whose mean varies as much as that of these: n² / (n + 2 Σ_k N_k r^k).
 
     N_k counts the pairs of units of one sample that are k years apart. It tends to n(1 − r)/(1 + r)
@@ -73,49 +76,52 @@ def effective_number(correlation: xr.DataArray, occupied: xr.DataArray) -> xr.Da
     for lag in range(1, occupied.sizes["year"]):
         power = power * r
         lagged = lagged + power * _pairs_apart(occupied, lag)
-    number = num_units**2 / (num_units + 2.0 * lagged)
-    return number.clip(min=SMALLEST_NUMBER)
+    number: xr.Variable = num_units**2 / (num_units + 2.0 * lagged)
+    clipped: xr.Variable = number.clip(min=SMALLEST_NUMBER)
+    return clipped
 
 
-def _pairs_apart(occupied: xr.DataArray, num_years: int) -> xr.DataArray:
+def _pairs_apart(occupied: xr.Variable, num_years: int) -> xr.Variable:
     """Pairs of units of one sample that are so many years apart."""
     before = occupied.isel(year=slice(None, -num_years))
     return (before & occupied.isel(year=slice(num_years, None))).sum(unit_dims(occupied))
 
 
 def covariance(
-    first: xr.DataArray, second: xr.DataArray, occupied: xr.DataArray, num_effective: xr.DataArray
-) -> xr.DataArray:
+    first: xr.Variable, second: xr.Variable, occupied: xr.Variable, num_effective: xr.Variable
+) -> xr.Variable:
     """Covariance of two means from the influences of their units: Σ e_u f_u / (n (n_eff − 1)).
 
     With n_eff = n it is the textbook's s²/n. With fewer it is larger twice: the mean varies more,
     and deviations from it are smaller than those from the truth.
     """
     dims = unit_dims(occupied)
-    products: xr.DataArray = xr.dot(first, second, dim=dims)
-    return products / (occupied.sum(dims) * (num_effective - 1.0))
+    products = xr.dot(first, second, dim=dims)
+    found: xr.Variable = products / (occupied.sum(dims) * (num_effective - 1.0))
+    return found
 
 
-def t_quantile(num_effective: xr.DataArray) -> xr.DataArray:
+def t_quantile(num_effective: xr.Variable) -> xr.Variable:
     """Student's t beyond which (1 − `CONFIDENCE`)/2 lies, with n_eff − 1 degrees of freedom."""
     upper = 0.5 + 0.5 * CONFIDENCE
     return num_effective.copy(data=np.asarray(stdtrit(num_effective.values - 1.0, upper)))
 
 
-def p_value(value: xr.DataArray, stderr: xr.DataArray, num_effective: xr.DataArray) -> xr.DataArray:
-    """Of a t-test that the mean is zero, both sides, n_eff − 1 degrees of freedom.
+def p_value(value: xr.Variable, stderr: xr.Variable, num_effective: xr.Variable) -> xr.Variable:
+    """Of a t-test that the mean is zero, both sides, n_eff − 1 degrees of freedom; all of one shape.
 
     1 where value and standard error are both 0; NaN where there is no standard error.
     """
     size = abs(value)
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = (size / stderr).where(size > 0, 0.0)
-    freedom, statistic = xr.broadcast(num_effective - 1.0, statistic)
-    found = 2.0 * stdtr(freedom.values, -statistic.values)
-    return statistic.copy(data=np.asarray(found)).where(stderr.notnull())
+    freedom = (num_effective - 1.0).transpose(*statistic.dims)
+    tails = np.asarray(2.0 * stdtr(freedom.values, -statistic.values))
+    found: xr.Variable = statistic.copy(data=tails).where(stderr.notnull())
+    return found
 
 
-def discoveries(p_values: xr.DataArray, rate: float = FALSE_DISCOVERY_RATE) -> xr.DataArray:
+def discoveries(p_values: xr.Variable, rate: float = FALSE_DISCOVERY_RATE) -> xr.Variable:
     """Cells whose response is significant at this false discovery rate, map by map, bool.
 
     With the m known p-values of a map in rising order, all up to the last one that is at most
@@ -133,11 +139,11 @@ def discoveries(p_values: xr.DataArray, rate: float = FALSE_DISCOVERY_RATE) -> x
 
 
 def fieller(
-    numerator: xr.DataArray,
-    denominator: xr.DataArray,
-    variances: tuple[xr.DataArray, xr.DataArray, xr.DataArray],
-    quantile: xr.DataArray,
-) -> tuple[xr.DataArray, xr.DataArray]:
+    numerator: xr.Variable,
+    denominator: xr.Variable,
+    variances: tuple[xr.Variable, xr.Variable, xr.Variable],
+    quantile: xr.Variable,
+) -> tuple[xr.Variable, xr.Variable]:
     """Ends of the interval of a ratio of two means a/b: all ρ with (a − ρb)² ≤ t² var(a − ρb).
 
     Exact for normal means (Fieller 1954, J. R. Statist. Soc. B 16, 175-185). Where b itself isn't
@@ -146,7 +152,7 @@ def fieller(
     variances: of the numerator, of the denominator, and their covariance.
     """
     of_numerator, of_denominator, common = (part * quantile**2 for part in variances)
-    square = denominator**2 - of_denominator
+    square: xr.Variable = denominator**2 - of_denominator
     middle = numerator * denominator - common
     root = (middle**2 - square * (numerator**2 - of_numerator)).clip(min=0.0) ** 0.5
     divisor = square.where(square > 0)
@@ -156,7 +162,7 @@ def fieller(
     return low.where(bounded, -np.inf), high.where(bounded, np.inf)
 
 
-def noise_floor(influence: xr.DataArray, occupied: xr.DataArray) -> xr.DataArray:
+def noise_floor(influence: xr.Variable, occupied: xr.Variable) -> xr.Variable:
     """Standard deviation of the difference that other weather in two baselines would make.
 
     √2 times the standard error of the baseline alone. With two samples or more the spread is taken
@@ -175,5 +181,5 @@ def noise_floor(influence: xr.DataArray, occupied: xr.DataArray) -> xr.DataArray
     freedom = (num_samples - 1).clip(min=0).sum()
     squares = xr.dot(deviation, deviation, dim=["sample", "year"])
     number = effective_number(_correlation_of_deviations(deviation, used), occupied)
-    variance: xr.DataArray = 2.0 * squares / freedom.where(freedom > 0) / number
+    variance: xr.Variable = 2.0 * squares / freedom.where(freedom > 0) / number
     return variance**0.5

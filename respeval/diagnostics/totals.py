@@ -43,12 +43,12 @@ def require_baseline(groups: xr.DataArray) -> None:
 
 
 def names_with_dims(dataset: xr.Dataset, dims: Sequence[str]) -> list[str]:
-    """Names of the variables on exactly these dimensions, statistics of others left out."""
+    """Names of the variables on these dimensions, and maybe more; statistics of others left out."""
     statistics = statistics_named_in(dataset)
     return [
         str(name)
         for name, variable in dataset.data_vars.items()
-        if set(variable.dims) == set(dims) and name not in statistics
+        if set(variable.dims) >= set(dims) and name not in statistics
     ]
 
 

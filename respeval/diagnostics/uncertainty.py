@@ -39,13 +39,15 @@ class Units:
     pairs: (perturbation, unit…), bool. baseline: (unit…), bool.
     """
 
-    pairs: xr.DataArray
-    baseline: xr.DataArray
+    pairs: xr.Variable
+    baseline: xr.Variable
 
     @classmethod
     def of(cls, count: xr.DataArray) -> Units:
         """count: (group, unit…), steps."""
-        return cls(occupied_pairs(count), count.sel(group=BASELINE, drop=True) > 0)
+        return cls(
+            occupied_pairs(count).variable, (count.sel(group=BASELINE, drop=True) > 0).variable
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,12 +59,17 @@ class Statistic:
         value instead, without `perturbation`.
     """
 
-    value: xr.DataArray
-    paired: xr.DataArray
-    alone: xr.DataArray
+    value: xr.Variable
+    paired: xr.Variable
+    alone: xr.Variable
+
+    @classmethod
+    def of(cls, value: xr.DataArray, paired: xr.DataArray, alone: xr.DataArray) -> Statistic:
+        """From arrays with coordinates, which are alike and not needed any more."""
+        return cls(value.variable, paired.variable, alone.variable)
 
 
-def statistics_of(found: Statistic, units: Units) -> dict[str, xr.DataArray]:
+def statistics_of(found: Statistic, units: Units) -> dict[str, xr.Variable]:
     """`STATISTICS` of a function of means that is linear or nearly so: t-interval, suffix -> value."""
     pull = influence(found.paired, units.pairs)
     number = effective_number(year_correlation(pull, units.pairs), units.pairs)
@@ -79,7 +86,7 @@ def statistics_of(found: Statistic, units: Units) -> dict[str, xr.DataArray]:
 
 def statistics_of_ratio(
     found: Statistic, parts: tuple[Statistic, Statistic], units: Units
-) -> dict[str, xr.DataArray]:
+) -> dict[str, xr.Variable]:
     """`STATISTICS` of a ratio: as of any statistic, but Fieller's interval.
 
     parts: numerator and denominator. The correlation between years is the ratio's own: that of
@@ -110,7 +117,7 @@ def with_statistics(
             "long_name": f"{STATISTICS[suffix]} {value.attrs.get('long_name', name)}",
             "units": "1" if suffix == "num_effective" else value.attrs.get("units", "1"),
         }
-        whole = statistic.set_dims(value.sizes)  # type: ignore[no-untyped-call]
+        whole = statistic.set_dims(value.sizes)
         found[f"{name}_{suffix}"] = described(whole, attributes)
     return found
 

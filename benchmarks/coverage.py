@@ -1,0 +1,103 @@
+"""How often the 95 % intervals cover the truth, over many simulated runs of the bundled planet.
+
+The planet's response is known in closed form, and its weather is a linear process, so that thousands
+of runs can be drawn exactly (respeval/planet/replicas.py). Each goes through the diagnostics of
+every run. With N runs the share itself is uncertain by 0.22/sqrt(N).
+
+    python benchmarks/coverage.py --runs 2000
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+import torch
+import xarray as xr
+from scipy.special import stdtrit
+
+from respeval.diagnostics import DIAGNOSTICS, DiagnosticSettings, diagnose, diagnose_reference
+from respeval.grid import Grid
+from respeval.planet.climate import ROLES
+from respeval.planet.replicas import Replicas, YearlyWeather
+
+#: Heading -> samples, years, and a slow anomaly's standard deviation (K) and lag-1 correlation.
+CASES = {
+    "4x1": (4, 1, (0.0, 0.0)),
+    "1x5": (1, 5, (0.0, 0.0)),
+    "4x5": (4, 5, (0.0, 0.0)),
+    "1x10": (1, 10, (0.0, 0.0)),
+    "4x10": (4, 10, (0.0, 0.0)),
+    "4x10 own SST": (4, 10, (0.0, 0.0)),
+    "4x10 slow": (4, 10, (0.3, 0.6)),
+    "1x20 slow": (1, 20, (0.3, 0.6)),
+    "1x10 slow": (1, 10, (0.3, 0.6)),
+}
+BATCH = 200
+SETTINGS = DiagnosticSettings(ROLES)
+
+
+def rows(values: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Label of a number -> where it lies in every run; [run]."""
+    found = {}
+    for name in DIAGNOSTICS:
+        places = [dim for dim in values[name].dims if dim != "run"]
+        if not places:
+            found[name] = values[name]
+        for place in values[places[0]].values if places else ():
+            found[f"{name}/{place}"] = values[name].sel({places[0]: place}, drop=True)
+    return found
+
+
+def coverage(
+    replicas: Replicas, num_runs: int, num_samples: int, slow: tuple[float, float]
+) -> xr.Dataset:
+    """Share of runs, %, whose interval covers the truth: `with_r` and `without_r`, (row)."""
+    truth = diagnose_reference(replicas.truth, SETTINGS).isel(perturbation=0)
+    quantile = float(stdtrit(num_samples * replicas.num_years - 1.0, 0.975))
+    generator = np.random.default_rng(0)
+    batches = []
+    for _ in range(num_runs // BATCH):
+        zonal = replicas.draw(generator, BATCH, num_samples, slow)
+        found = diagnose(zonal, SETTINGS).isel(perturbation=0)
+        with_r, without_r = {}, {}
+        for name in DIAGNOSTICS:
+            low, high = found[f"{name}_low"], found[f"{name}_high"]
+            with_r[name] = (low <= truth[name]) & (truth[name] <= high)
+            # What the standard error would be if all units were independent.
+            share = (found[f"{name}_num_effective"] - 1) / (num_samples * replicas.num_years - 1)
+            reach = quantile * found[f"{name}_stderr"] * share**0.5
+            without_r[name] = abs(found[name] - truth[name]) <= reach
+        stacked = {
+            key: xr.concat(list(rows(xr.Dataset(x)).values()), "row", coords="minimal")
+            for key, x in (("with_r", with_r), ("without_r", without_r))
+        }
+        batches.append(xr.Dataset(stacked).assign_coords(row=list(rows(xr.Dataset(with_r)))))
+    return 100.0 * xr.concat(batches, "run").mean("run")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=2000, help=f"a multiple of {BATCH}")
+    parser.add_argument("--latitudes", type=int, default=12, help="of the grid")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    grid = Grid.legendre_gauss(options.latitudes, 2 * options.latitudes)
+    weather = YearlyWeather.on(grid)
+    columns = {}
+    for heading, (num_samples, num_years, slow) in CASES.items():
+        replicas = Replicas(weather, num_years, own_sst=heading.endswith("own SST"))
+        columns[heading] = coverage(replicas, options.runs, num_samples, slow)
+    print(f"covered, % of {options.runs} runs; in brackets: years taken as independent")
+    print("samples x years".ljust(42) + "".join(heading.rjust(14) for heading in columns))
+    first = next(iter(columns.values()))
+    for row in first["row"].values:
+        cells = (
+            f"{float(c['with_r'].sel(row=row)):.1f} ({float(c['without_r'].sel(row=row)):.1f})"
+            for c in columns.values()
+        )
+        print(str(row).ljust(42) + "".join(cell.rjust(14) for cell in cells))
+
+
+if __name__ == "__main__":
+    main()
