@@ -325,15 +325,28 @@ def run(
 
 @app.command()
 def diagnose(
-    folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    folder: Annotated[Path | None, typer.Argument(help="Folder of a finished run.")] = None,
     bands: Bands = None,
     tropical_lat_max: TropicalLatMax = None,
+    listed: Annotated[
+        bool, typer.Option("--list", help="Say what every diagnostic is; needs no folder.")
+    ] = False,
 ) -> None:
     """Recompute diagnostics, summary and figures from the saved means; needs no model.
 
     Segments and means are held against the manifest's checksums first.
     """
     with _one_line_errors():
+        if listed:
+            from respeval.console import catalog_text
+            from respeval.diagnostics import STATISTICS, catalog
+
+            typer.echo(catalog_text(catalog(), STATISTICS))
+            return
+        if folder is None:
+            from respeval.errors import InputError
+
+            raise InputError("no folder is given: name that of a finished run, or ask for --list")
         from respeval.commands import show_table
         from respeval.options import parse_lists
         from respeval.results import analyse, settings_of_folder

@@ -1,15 +1,14 @@
 """What the command line shows: progress while something runs, and the tables at its end."""
 
+from respeval.console.catalog import catalog_text
 from respeval.console.probe import ConsoleProbeReporter, SilentProbeReporter, probe_table
 from respeval.console.run import (
     ConsoleReporter,
     SilentReporter,
     inspection_tables,
-    perturbation_columns,
-    truth_table,
-    warming_table,
 )
 from respeval.console.sweep import amount, estimate_table, sweep_table
+from respeval.console.warming import perturbation_columns, truth_table, warming_table
 
 __all__ = [
     "ConsoleProbeReporter",
@@ -17,6 +16,7 @@ __all__ = [
     "SilentProbeReporter",
     "SilentReporter",
     "amount",
+    "catalog_text",
     "estimate_table",
     "inspection_tables",
     "perturbation_columns",

@@ -1,9 +1,8 @@
-"""A run on the terminal: its progress, and the tables at its end."""
+"""A run on the terminal: its progress, and what is in a checkpoint."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -13,7 +12,6 @@ from rich.table import Table
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import xarray as xr
     from rich.console import RenderableType
 
     from respeval.accumulate import GroupSums
@@ -149,88 +147,6 @@ def duration(seconds: float) -> str:
         return "?"
     whole = int(seconds + 0.5)
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
-
-
-def _number(value: float, stderr: float | None, unit: str) -> str:
-    if value != value:
-        return "-"
-    known = stderr is not None and stderr == stderr
-    # Adding zero takes the sign off a rounded -0.00.
-    return f"{round(value, 2) + 0.0:.2f}" + (f" ± {stderr:.2f}" if known else "") + unit
-
-
-#: Rows of the table: (what, diagnostic, unit, dimension that gives several rows).
-_ROWS = (
-    ("land", "land_warming", " K", "band"),
-    ("ocean", "ocean_warming", " K", "band"),
-    ("land/ocean ratio", "land_ocean_warming_ratio", "", "band"),
-    ("surface level", "tropical_ocean_surface_warming", " K", None),
-    ("upper level", "tropical_ocean_upper_warming", " K", None),
-    ("vertical ratio", "vertical_warming_ratio_tropical_ocean", "", None),
-    ("column, global", "column_warming", " K", "level"),
-)
-
-
-def _rows(column: xr.Dataset) -> Iterator[tuple[str, str, str, float, float, bool]]:
-    """(what, where, unit, value, standard error, ends a section) of one column of a table."""
-    for quantity, name, unit, dim in _ROWS:
-        if name not in column:
-            continue
-        places = ["tropical ocean"] if dim is None else [str(p) for p in column[dim].values]
-        values = column[name].values.reshape(len(places))
-        stderr = column.get(f"{name}_stderr")
-        missing = [float("nan")] * len(places)
-        errors = missing if stderr is None else stderr.values.reshape(len(places))
-        for i, (place, value, error) in enumerate(zip(places, values, errors, strict=True)):
-            last = i == len(places) - 1
-            yield quantity if i == 0 else "", place, unit, float(value), float(error), last
-
-
-def warming_table(columns: Mapping[str, xr.Dataset], title: str) -> Table:
-    """Land, ocean and their ratio by band, the tropical ocean's vertical ratio, and the column.
-
-    columns: heading -> diagnostics of one perturbation, all of one run; ± is the standard error.
-    """
-    table = Table(title=title, title_justify="left")
-    table.add_column("warming")
-    table.add_column("where")
-    for heading in columns:
-        table.add_column(heading, justify="right")
-    for cells in zip(*(_rows(column) for column in columns.values()), strict=True):
-        quantity, place, unit, _, _, last = cells[0]
-        shown = [_number(value, error, unit) for _, _, _, value, error, _ in cells]
-        table.add_row(quantity, place, *shown, end_section=last)
-    return table
-
-
-def truth_table(truth: xr.Dataset, columns: Mapping[str, xr.Dataset], label: str) -> Table:
-    """One perturbation's diagnostics of several runs beside the truth, each with its error.
-
-    truth: diagnostics without standard errors; columns: name of the run -> its diagnostics.
-    """
-    table = Table(title=f"Response to {label}: emulators beside the truth", title_justify="left")
-    table.add_column("warming")
-    table.add_column("where")
-    table.add_column("truth", justify="right")
-    for name in columns:
-        table.add_column(name, justify="right")
-        table.add_column("error", justify="right")
-    for true, *cells in zip(_rows(truth), *(_rows(c) for c in columns.values()), strict=True):
-        quantity, place, unit, exact, _, last = true
-        shown = []
-        for _, _, _, value, error, _ in cells:
-            shown.append(_number(value, error, unit))
-            shown.append("-" if value != value else f"{value - exact:+.2f}")
-        table.add_row(quantity, place, _number(exact, None, unit), *shown, end_section=last)
-    return table
-
-
-def perturbation_columns(diagnostics: xr.Dataset) -> dict[str, xr.Dataset]:
-    """The columns of a run's table: perturbation -> its diagnostics."""
-    return {
-        str(label): diagnostics.sel(perturbation=label)
-        for label in diagnostics["perturbation"].values
-    }
 
 
 def inspection_tables(checkpoint: Path, emulator: Emulator) -> list[RenderableType]:

@@ -1,5 +1,6 @@
 """Saved means to response, diagnostics and uncertainty: xarray in, xarray out; no model."""
 
+from respeval.diagnostics.catalog import Entry, catalog
 from respeval.diagnostics.evaluate import diagnose, diagnose_reference, left_out, summary
 from respeval.diagnostics.maps import response_maps
 from respeval.diagnostics.scalars import (
@@ -9,6 +10,7 @@ from respeval.diagnostics.scalars import (
     LeftOut,
 )
 from respeval.diagnostics.totals import BASELINE
+from respeval.diagnostics.uncertainty import STATISTICS
 from respeval.diagnostics.zonal import (
     global_mean_series,
     zonal_response,
@@ -19,8 +21,11 @@ __all__ = [
     "BASELINE",
     "DEFAULT_BANDS",
     "DIAGNOSTICS",
+    "STATISTICS",
     "DiagnosticSettings",
+    "Entry",
     "LeftOut",
+    "catalog",
     "diagnose",
     "diagnose_reference",
     "global_mean_series",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from respeval.grid import FloatArray, Grid
+from respeval.grid import BoolArray, FloatArray, Grid
 from respeval.plotting.style import (
     FONT_SIZE,
     SMALL_FONT_SIZE,
@@ -30,6 +30,9 @@ VIK = (
     *((4 / 9, "#C9DDE7"), (1 / 2, "#ECE5E0"), (5 / 9, "#EACEBD")),
     *((6 / 9, "#D39774"), (7 / 9, "#BE6533"), (8 / 9, "#8B2706"), (9 / 9, "#590008")),
 )
+#: Dots of cells that are not significant stand in at most about this many columns of a map.
+DOT_COLUMNS = 90
+
 #: Share of map cells that the colours must tell apart; the rest are beyond the scale's ends.
 SHARE_IN_SCALE = 99.5
 
@@ -39,7 +42,8 @@ def response_map(response: xr.Dataset, name: str) -> Figure:
 
     response: as in response.nc; `name` (perturbation, lat, lon), `area_weight` and
         `mean_ocean_fraction` (lat, lon), whose contour 0.5 is the coast.
-    The colours are centred on zero. Raises ValueError where there is no perturbation.
+    The colours are centred on zero. Where `NAME_significant` stands beside the output, cells whose
+    response is not significant are dotted. Raises ValueError where there is no perturbation.
     """
     from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap
 
@@ -57,6 +61,7 @@ def response_map(response: xr.Dataset, name: str) -> Figure:
         field = values.sel(perturbation=label)
         mesh = _draw_map(panel, grid, field.values, response["mean_ocean_fraction"].values)
         mesh.set(cmap=colors, norm=norm)
+        _dot(panel, grid, _not_significant(response, name, label))
         mean = float((field * response["area_weight"]).sum(skipna=False))
         set_title(panel, label, f"global mean {mean:+.2f} {units(values)}".replace("-", "−"))
     for lowest in panels[max(0, len(labels) - num_columns) : len(labels)]:
@@ -66,7 +71,7 @@ def response_map(response: xr.Dataset, name: str) -> Figure:
     bar = figure.colorbar(
         mesh, ax=panels[: len(labels)], orientation="horizontal", aspect=45, shrink=0.8, pad=0.02
     )
-    bar.set_label(axis_label(values), fontsize=FONT_SIZE)
+    bar.set_label(axis_label(values) + _legend_of_dots(response, name), fontsize=FONT_SIZE)
     bar.ax.tick_params(labelsize=SMALL_FONT_SIZE)
     middles = 0.5 * (steps[1:] + steps[:-1])
     zero = middles.size // 2
@@ -101,6 +106,33 @@ def _draw_map(panel: Axes, grid: Grid, field: FloatArray, ocean_fraction: FloatA
     panel.set_yticks(range(-60, 61, 30), [_degrees(y, "°N", "°S") for y in range(-60, 61, 30)])
     panel.spines[:].set_visible(True)
     return mesh
+
+
+def _not_significant(response: xr.Dataset, name: str, label: str) -> BoolArray:
+    """Cells that a test has found not significant, [lat, lon]; none where there was no test."""
+    if f"{name}_significant" not in response:
+        return np.zeros(response[name].shape[1:], dtype=np.bool_)
+    tested = response[f"{name}_pvalue"].sel(perturbation=label).notnull()
+    found = response[f"{name}_significant"].sel(perturbation=label) == 1
+    return np.asarray((tested & ~found).values)
+
+
+def _legend_of_dots(response: xr.Dataset, name: str) -> str:
+    if f"{name}_significant" not in response:
+        return ""
+    if not response[f"{name}_pvalue"].notnull().any():
+        return "; significance not known"
+    return "; dots: not significant"
+
+
+def _dot(panel: Axes, grid: Grid, cells: BoolArray) -> None:
+    """A dot in the middle of these cells [lat, lon], or of every second, third, … of a fine grid."""
+    stride = -(-grid.num_lon // DOT_COLUMNS)
+    thinned = np.zeros_like(cells)
+    thinned[stride // 2 :: stride, stride // 2 :: stride] = True
+    lat, lon = np.nonzero(cells & thinned)
+    signed = (grid.longitude[lon] + 180.0) % 360.0 - 180.0
+    panel.scatter(signed, grid.latitude[lat], s=1.6, color="0.25", linewidths=0)
 
 
 def _degrees(angle: int, positive: str, negative: str) -> str:

@@ -1,0 +1,62 @@
+"""What every diagnostic is, as its function's docstring says it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from respeval.diagnostics.scalars import DIAGNOSTICS
+
+_FIRST_LINE = re.compile(r"(?P<what>.+), (?P<units>[^,]+), \((?P<dims>[^)]*)\)\.")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One diagnostic: its name in diagnostics.nc, what it is, its units and dimensions, its formula
+    and the paper that it is from."""
+
+    name: str
+    what: str
+    units: str
+    dims: str
+    formula: str
+    source: str
+
+    @classmethod
+    def of(cls, name: str, function: Callable[..., object]) -> Entry:
+        """Read a docstring of the form that scalars.py tells. Raises ValueError where it has another."""
+        first, *paragraphs = (inspect.getdoc(function) or "").split("\n\n")
+        head = _FIRST_LINE.fullmatch(first)
+        if head is None or len(paragraphs) < 2 or not paragraphs[-1].startswith("Source: "):
+            raise ValueError(f"the docstring of {name} has no first line, formula and source")
+        formula, source = (" ".join(text.split()) for text in (paragraphs[0], paragraphs[-1]))
+        source = source.removeprefix("Source: ").removesuffix(".")
+        return cls(name, head["what"], head["units"], head["dims"], formula, source)
+
+
+#: The means of every output stand beside the diagnostics of `DIAGNOSTICS`.
+_OUTPUT_MEANS = (
+    Entry(
+        "OUTPUT_mean",
+        "Mean response of every output",
+        "the output's",
+        "perturbation, surface",
+        "Σ area·Δx / Σ area over all cells, over land and over ocean",
+        "",
+    ),
+    Entry(
+        "OUTPUT_zonal_mean",
+        "Zonal-mean response of every output",
+        "the output's",
+        "perturbation, surface, lat",
+        "mean of Δx over the cells of a latitude circle: all, land, ocean",
+        "",
+    ),
+)
+
+
+def catalog() -> tuple[Entry, ...]:
+    """Every diagnostic of diagnostics.nc, in its order."""
+    return (*(Entry.of(name, function) for name, function in DIAGNOSTICS.items()), *_OUTPUT_MEANS)
