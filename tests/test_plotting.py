@@ -91,7 +91,36 @@ def test_the_map_is_centred_on_zero_and_shows_every_cell(saved) -> None:
     weights = GRID.area_weights()
     for title, field in zip(titles, response["t_low"].values, strict=True):
         assert title == f"global mean +{(field * weights).sum():.2f} K"
-    assert figure.axes[-1].get_xlabel() == "Response of air temperature (K)"
+    label = figure.axes[-1].get_xlabel()
+    assert label == "Response of air temperature (K); dots: not significant"
+
+
+def dots(figure: Figure) -> list[set[tuple[float, float]]]:
+    """Longitude and latitude of the dots of every map."""
+    return [
+        {(round(float(x), 3), round(float(y), 3)) for x, y in artist.get_offsets()}
+        for panel in figure.axes
+        for artist in panel.collections
+        if type(artist).__name__ == "PathCollection"
+    ]
+
+
+def test_cells_that_are_not_significant_are_dotted(saved) -> None:
+    response = saved["response"].copy(deep=True)
+    response["t_low_significant"][:] = 1
+    response["t_low_significant"][1, 2, [3, 20]] = 0  # 45 and 300 degrees east
+    north = round(float(GRID.latitude[2]), 3)
+    assert dots(plotting.response_map(response, "t_low")) == [
+        set(),
+        {(45.0, north), (-60.0, north)},
+    ]
+    response["t_low_pvalue"][:] = np.nan
+    figure = plotting.response_map(response, "t_low")
+    assert dots(figure) == [set(), set()]
+    assert "significance not known" in figure.axes[-1].get_xlabel()
+    untested = plotting.response_map(response.drop_vars("t_low_significant"), "t_low")
+    assert dots(untested) == [set(), set()]
+    assert untested.axes[-1].get_xlabel() == "Response of air temperature (K)"
 
 
 def test_the_coast_is_where_the_ocean_fraction_is_half(saved) -> None:
