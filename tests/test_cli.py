@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from conftest import write_study
 from typer.testing import CliRunner
 
 from respeval.cli import app
+from respeval.diagnostics import DIAGNOSTICS
 
 
 def invoke(*arguments: object, code: int = 0) -> str:
@@ -399,3 +401,13 @@ def test_a_full_disk_gets_one_line_and_leaves_nothing_half(study: Path, tmp_path
 
 def test_diagnose_refuses_what_is_no_run(tmp_path: Path) -> None:
     assert "is no folder of a run: it has no manifest.json" in refused("diagnose", tmp_path)
+
+
+def test_diagnose_lists_what_there_is(tmp_path: Path) -> None:
+    shown = invoke("diagnose", "--list")
+    for name in DIAGNOSTICS:
+        assert re.search(rf"^{name} \(perturbation", shown, flags=re.MULTILINE), name
+    assert "Sutton et al. 2007" in shown
+    assert "NAME_low: lower end of the 95 % interval of NAME" in shown
+    assert max(map(len, shown.splitlines())) <= 100
+    assert "no folder is given" in refused("diagnose")

@@ -39,6 +39,11 @@ class _Cell:
         return f"{self} [{_rounded(self.low)}, {_rounded(self.high)}]"
 
 
+def _small(value: float) -> str:
+    """A spread that may be next to nothing."""
+    return _rounded(value) if value >= 0.005 else "<0.01"
+
+
 def _rounded(value: float) -> str:
     # Adding zero takes the sign off a rounded -0.00.
     return f"{round(value, 2) + 0.0:.2f}"
@@ -94,7 +99,7 @@ def warming_table(columns: Mapping[str, xr.Dataset], title: str) -> Table:
         cells = [cell for _, _, cell, _ in rows]
         shown = [cell.with_error() if wide else cell.with_interval() for cell in cells]
         known = [cell.noise for cell in cells if not math.isnan(cell.noise)]
-        noise = _rounded(max(known)) if known else "-"
+        noise = _small(max(known)) if known else "-"
         table.add_row(quantity, place, *shown, noise, end_section=last)
     return table
 
