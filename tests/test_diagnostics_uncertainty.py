@@ -165,16 +165,16 @@ def test_the_noise_floor_is_the_spread_of_the_baselines_samples() -> None:
 
 def test_the_noise_floor_is_how_far_two_baselines_are_apart() -> None:
     rng = np.random.default_rng(7)
-    floors, differences = [], []
-    settings = DiagnosticSettings(Roles("t", ("t",)), {"all": (0.0, 90.0)})
-    for _ in range(60):
-        years = rng.standard_normal((2, 1, 8, 1)).repeat(12, axis=-1).reshape(2, 1, 96)
-        _, zonal = saved_means({"t": uniform(years)})
-        result = diagnose(zonal, settings)
-        floors.append(float(result["column_warming_noise"].squeeze()))
-        differences.append(float(result["column_warming"].squeeze()))
-    assert np.sqrt(np.mean(np.square(floors))) == pytest.approx(np.std(differences), rel=0.25)
-    assert np.std(differences) == pytest.approx(0.5, rel=0.25)
+    years = rng.standard_normal((400, 2, 3, 8, 1, 1))  # run, group, sample, year
+    _, zonal = saved_means({"t": uniform(np.zeros((2, 3, 96)))})
+    runs = years.repeat(12, axis=3) * np.ones((1, 1, 1, 1, 3, GRID.num_lat))
+    zonal["t"] = (("run", "group", "sample", "time", "surface", "lat"), runs)
+    settings = DiagnosticSettings(Roles("t", ("t",)), {"all": (0.0, 50.0)})
+    result = diagnose(zonal, settings).squeeze()
+    difference = float(result["column_warming"].std("run"))
+    assert difference == pytest.approx(np.sqrt(2 / 24), rel=0.1)
+    floor = float((result["column_warming_noise"] ** 2).mean("run")) ** 0.5
+    assert floor == pytest.approx(difference, rel=0.1)
 
 
 def test_fewer_than_two_units_have_no_error() -> None:
