@@ -121,7 +121,7 @@ def netcdf_size(dataset: xr.Dataset) -> int:
     """About the bytes of the file that `write_netcdf` would write; it is made in memory alone."""
     with NETCDF_LOCK:
         opened = netCDF4.Dataset("size", "w", memory=0)
-        store: Any = xr.backends.NetCDF4DataStore(opened)  # type: ignore[no-untyped-call]
+        store: Any = xr.backends.NetCDF4DataStore(opened)
         _encoded(dataset).dump_to_store(store, unlimited_dims=_unlimited(dataset))
         image = opened.close()
     # The image is filled up to a round number; the superblock of HDF5 says where the file ends.
