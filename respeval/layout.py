@@ -18,6 +18,7 @@ from respeval.grid import BoolArray, FloatArray, Grid
 from respeval.output import GROUP_MEANS, ZONAL, append_netcdf, global_attributes, open_saved
 from respeval.records import read_whole
 from respeval.segments import Segment
+from respeval.standard_names import standard_name
 
 _ZONAL_SUFFIX = "_zonal"
 _MEMBER_SUFFIX = "_members"
@@ -168,7 +169,7 @@ class Layout:
             {"long_name": "share of the area of the globe in the cells of a circle", "units": "1"},
         )
         for i, output in enumerate(self.outputs):
-            attributes = {"units": output.units, "long_name": output.long_name}
+            attributes = _described(output)
             variables[output.name] = (
                 ("group", "time", "lat", "lon"),
                 field[:, None, i],
@@ -195,6 +196,13 @@ class Layout:
         bounds = {name: coordinates.pop(name) for name in list(coordinates) if "_bnds" in name}
         attributes = global_attributes("means of a segment of a paired rollout", self.provenance)
         return xr.Dataset({**variables, **bounds}, coordinates, attributes)
+
+
+def _described(output: Variable) -> dict[str, str]:
+    """Attributes of an output, with its standard name where there is one."""
+    named = standard_name(output.name, output.units)
+    described = {"units": output.units, "long_name": output.long_name}
+    return {"standard_name": named, **described} if named else described
 
 
 def _counts(means: GroupSums) -> dict[str, Any]:

@@ -24,6 +24,7 @@ ROWS = [
     "documents",
     "stores",
     "calendar",
+    "standard_names",
     "grid",
     "emulator",
     "perturbation",
