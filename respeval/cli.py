@@ -225,6 +225,12 @@ def run(
     save_members: Annotated[
         bool | None, _case("Whether segments keep every member's mean too.")
     ] = None,
+    protocol: Annotated[
+        str | None,
+        _case(
+            "aimip: five samples under +2 K and +4 K as AIMIP phase 1 asks, for respeval export."
+        ),
+    ] = None,
     reader: Reader = None,
     probe_data: Annotated[
         str | None, _case("Training data for the gradient probe; kept in the case only.")
@@ -291,6 +297,7 @@ def run(
             "tropical_lat_max": tropical_lat_max,
             "repeat": repeat,
             "save_members": save_members,
+            "protocol": protocol,
             "probe_data": probe_data,
             **parse_lists(perturb, bands, role, reader),
         }

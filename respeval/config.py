@@ -23,6 +23,7 @@ from respeval.calendar import Duration
 from respeval.errors import InputError
 from respeval.grid import AreaWeights
 from respeval.perturbation import Scope
+from respeval.protocol import Protocol, check_protocol, with_protocol
 from respeval.segments import parse_segment
 from respeval.settings_file import STRICT, first_fault, read_yaml, unknown_key, wrong_value
 
@@ -134,6 +135,12 @@ class Case(_Frozen):
     save_members: bool = False
     reader: dict[str, Any] = {}
     probe_data: str | None = None
+    protocol: Protocol | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apply_protocol(cls, content: Any) -> Any:
+        return with_protocol(content) if isinstance(content, Mapping) else content
 
     @field_validator("perturbations")
     @classmethod
@@ -173,6 +180,12 @@ class Case(_Frozen):
                 if not given
                 else f"the run's length is given twice ({' and '.join(given)}); keep one"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_protocol(self) -> Case:
+        if self.protocol is not None:
+            check_protocol(self.protocol, self.model_dump())
         return self
 
     @property

@@ -27,6 +27,7 @@ from respeval.perturbation import (
     uniform_pattern,
 )
 from respeval.preflight import SstChange, inputs_out_of_range, measure_change, seen_sst
+from respeval.protocol import check_samples
 from respeval.records import (
     InitialConditions,
     OpenedRecords,
@@ -112,6 +113,7 @@ def plan_run(
             "realizations would be equal, and standard errors wrong"
         )
     dates = [date for date in conditions.dates for _ in range(case.num_realizations)]
+    check_samples(case.protocol, dates)
     forcing = _open_forcing(spec, case, dates, opened)
     num_steps = forcing.num_steps
     layout = _layout(spec, case, forcing)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 #: Standard gravity, m s-2: geopotential over it is geopotential height.
 GRAVITY = 9.80665
@@ -49,9 +49,21 @@ class Meaning:
     comment: str | None = None
 
 
-_WIND = {"low": -150.0, "high": 150.0}
-_NEAR_WIND = {"low": -60.0, "high": 60.0}
-_FLUX = {"low": -100.0, "high": 700.0}
+def _wind(name: str, standard_name: str, long_name: str) -> CmipVariable:
+    return CmipVariable(name, standard_name, long_name, "m s-1", -150, 150, on_levels=True)
+
+
+def _near_wind(name: str, standard_name: str, long_name: str) -> CmipVariable:
+    return CmipVariable(name, standard_name, long_name, "m s-1", -60, 60, 10.0)
+
+
+def _radiation(name: str, standard_name: str, long_name: str, positive: str) -> CmipVariable:
+    return CmipVariable(name, standard_name, long_name, "W m-2", -100, 700, positive=positive)
+
+
+def _turbulent(name: str, standard_name: str, long_name: str) -> CmipVariable:
+    return CmipVariable(name, standard_name, long_name, "W m-2", -500, 700, positive="up")
+
 
 CMIP = {
     variable.name: variable
@@ -60,8 +72,8 @@ CMIP = {
         CmipVariable(
             "hus", "specific_humidity", "Specific Humidity", "1", -1e-3, 0.05, on_levels=True
         ),
-        CmipVariable("ua", "eastward_wind", "Eastward Wind", "m s-1", **_WIND, on_levels=True),
-        CmipVariable("va", "northward_wind", "Northward Wind", "m s-1", **_WIND, on_levels=True),
+        _wind("ua", "eastward_wind", "Eastward Wind"),
+        _wind("va", "northward_wind", "Northward Wind"),
         CmipVariable(
             "zg", "geopotential_height", "Geopotential Height", "m", -1e3, 5e4, on_levels=True
         ),
@@ -77,102 +89,52 @@ CMIP = {
         CmipVariable(
             "huss", "specific_humidity", "Near-Surface Specific Humidity", "1", -1e-3, 0.05, 2.0
         ),
-        CmipVariable(
-            "uas", "eastward_wind", "Eastward Near-Surface Wind", "m s-1", **_NEAR_WIND, height_m=10
-        ),
-        CmipVariable(
-            "vas",
-            "northward_wind",
-            "Northward Near-Surface Wind",
-            "m s-1",
-            **_NEAR_WIND,
-            height_m=10,
-        ),
+        _near_wind("uas", "eastward_wind", "Eastward Near-Surface Wind"),
+        _near_wind("vas", "northward_wind", "Northward Near-Surface Wind"),
         CmipVariable("pr", "precipitation_flux", "Precipitation", "kg m-2 s-1", -1e-5, 1e-2),
         CmipVariable(
             "prw", "atmosphere_mass_content_of_water_vapor", "Water Vapor Path", "kg m-2", -5, 120
         ),
-        CmipVariable(
-            "rsdt",
-            "toa_incoming_shortwave_flux",
-            "TOA Incident Shortwave Radiation",
-            "W m-2",
-            **_FLUX,
-            positive="down",
+        _radiation(
+            "rsdt", "toa_incoming_shortwave_flux", "TOA Incident Shortwave Radiation", "down"
         ),
-        CmipVariable(
-            "rsut",
-            "toa_outgoing_shortwave_flux",
-            "TOA Outgoing Shortwave Radiation",
-            "W m-2",
-            **_FLUX,
-            positive="up",
-        ),
-        CmipVariable(
-            "rlut",
-            "toa_outgoing_longwave_flux",
-            "TOA Outgoing Longwave Radiation",
-            "W m-2",
-            **_FLUX,
-            positive="up",
-        ),
-        CmipVariable(
+        _radiation("rsut", "toa_outgoing_shortwave_flux", "TOA Outgoing Shortwave Radiation", "up"),
+        _radiation("rlut", "toa_outgoing_longwave_flux", "TOA Outgoing Longwave Radiation", "up"),
+        _radiation(
             "rsds",
             "surface_downwelling_shortwave_flux_in_air",
             "Surface Downwelling Shortwave Radiation",
-            "W m-2",
-            **_FLUX,
-            positive="down",
+            "down",
         ),
-        CmipVariable(
+        _radiation(
             "rsus",
             "surface_upwelling_shortwave_flux_in_air",
             "Surface Upwelling Shortwave Radiation",
-            "W m-2",
-            **_FLUX,
-            positive="up",
+            "up",
         ),
-        CmipVariable(
+        _radiation(
             "rlds",
             "surface_downwelling_longwave_flux_in_air",
             "Surface Downwelling Longwave Radiation",
-            "W m-2",
-            **_FLUX,
-            positive="down",
+            "down",
         ),
-        CmipVariable(
+        _radiation(
             "rlus",
             "surface_upwelling_longwave_flux_in_air",
             "Surface Upwelling Longwave Radiation",
-            "W m-2",
-            **_FLUX,
-            positive="up",
+            "up",
         ),
-        CmipVariable(
-            "hfls",
-            "surface_upward_latent_heat_flux",
-            "Surface Upward Latent Heat Flux",
-            "W m-2",
-            -500,
-            700,
-            positive="up",
-        ),
-        CmipVariable(
-            "hfss",
-            "surface_upward_sensible_heat_flux",
-            "Surface Upward Sensible Heat Flux",
-            "W m-2",
-            -500,
-            700,
-            positive="up",
+        _turbulent("hfls", "surface_upward_latent_heat_flux", "Surface Upward Latent Heat Flux"),
+        _turbulent(
+            "hfss", "surface_upward_sensible_heat_flux", "Surface Upward Sensible Heat Flux"
         ),
     )
 }
 
-_TOTAL_WATER = {
-    "standard_name": "mass_fraction_of_water_in_air",
-    "comment": "total water: vapor with what is condensed, a small part of it in a monthly mean",
-}
+#: ACE's water is all water; CMIP's specific humidity is vapor.
+_TOTAL_WATER = "specific_total_water"
+_TOTAL_WATER_NAME = "mass_fraction_of_water_in_air"
+_TOTAL_WATER_COMMENT = "total water: vapor, and what is condensed, which is small in a monthly mean"
 
 #: CMIP's name of a single field -> what else it is called; upper or lower case is all the same.
 _FIELDS = {
@@ -264,11 +226,13 @@ def meaning_of(name: str) -> Meaning | None:
     stem, number = found[1], int(found[3])
     if not found[2] and number < 10:  # T2 is two metres above the ground in some models
         return None
-    extra = _TOTAL_WATER if stem == "specific_total_water" else {}
     cmip = CMIP[_COLUMN_NAMES[stem]]
-    if found[2] and number < (200 if stem in _COUNTS_LAYERS else 10):
-        return Meaning(cmip, level=number, **extra)
-    return Meaning(cmip, pressure_hPa=float(number), **extra)
+    is_layer = found[2] and number < (200 if stem in _COUNTS_LAYERS else 10)
+    meaning = Meaning(cmip, level=number) if is_layer else Meaning(cmip, pressure_hPa=float(number))
+    if stem == _TOTAL_WATER:
+        named, comment = _TOTAL_WATER_NAME, _TOTAL_WATER_COMMENT
+        return replace(meaning, standard_name=named, comment=comment)
+    return meaning
 
 
 def spelled(units: str) -> str:

@@ -49,6 +49,7 @@ ROWS = [
     "plotting",
     "planet",
     "settings_file",
+    "protocol",
     "config",
     "loss_config",
     "options",
