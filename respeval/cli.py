@@ -5,19 +5,14 @@ Heavy imports wait inside the commands, so that `respeval --help` answers at onc
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-EXIT_BAD_INPUT = 2
-EXIT_BLOWN_UP = 3
-EXIT_STOPPED = 75
-EXIT_INTERRUPTED = 130
+from respeval.cli_export import export_app
+from respeval.exits import EXIT_BAD_INPUT, one_line_errors
 
 app = typer.Typer(
     help="How does a climate emulator's checkpoint respond to warming?",
@@ -25,6 +20,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
+app.add_typer(export_app, name="export")
 
 _CASE = "Case file"
 _COMPUTE = "How to compute (results stay the same beyond rounding)"
@@ -43,50 +40,6 @@ def main() -> None:
         sys.stderr.write(f"respeval: {message} (see respeval COMMAND --help)\n")
         sys.exit(EXIT_BAD_INPUT)
     sys.exit(code or 0)
-
-
-@contextlib.contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """Turn what a user can cause into one line on stderr and its exit code."""
-    from respeval.errors import (
-        BlowUpError,
-        InputError,
-        LostProcessError,
-        SharedInputError,
-        StoppedError,
-    )
-    from respeval.pulse import EXIT_LOST_PROCESS
-
-    is_root = os.environ.get("RANK", "0") == "0"
-    try:
-        yield
-    except SharedInputError as error:
-        _leave(str(error) if is_root else "", EXIT_BAD_INPUT)
-    except StoppedError as error:
-        _leave(str(error) if is_root else "", EXIT_STOPPED)
-    except LostProcessError as error:
-        _leave(str(error), EXIT_LOST_PROCESS)
-    except InputError as error:
-        _leave(str(error), EXIT_BAD_INPUT)
-    except BlowUpError as error:
-        _leave(str(error) if is_root else "", EXIT_BLOWN_UP)
-    except KeyboardInterrupt:
-        _leave("interrupted; what was published stays", EXIT_INTERRUPTED)
-
-
-def _leave(message: str, code: int) -> None:
-    from respeval.errors import one_line
-
-    if message:
-        rank = os.environ.get("RANK")
-        who = f"process {rank}: " if rank not in (None, "0") else ""
-        sys.stderr.write(f"respeval: {who}{one_line(message)}\n")
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        # The other processes may wait in a collective; leave without one, and the launcher ends them.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    raise typer.Exit(code)
 
 
 Output = Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")]
@@ -276,7 +229,7 @@ def run(
 
     The same command under `torchrun --nproc-per-node N -m respeval run …` uses N processes.
     """
-    with _one_line_errors():
+    with one_line_errors():
         from respeval.options import check_at_least_one, parse_lists
 
         options = {
@@ -343,7 +296,7 @@ def diagnose(
 
     Segments and means are held against the manifest's checksums first.
     """
-    with _one_line_errors():
+    with one_line_errors():
         if listed:
             from respeval.console import catalog_text
             from respeval.diagnostics import STATISTICS, catalog
@@ -368,7 +321,7 @@ def diagnose(
 @app.command()
 def inspect(checkpoint: Checkpoint, reader: Reader = None, trust_checkpoint: Trust = False) -> None:
     """Show what is in a checkpoint and what data a run of it needs."""
-    with _one_line_errors():
+    with one_line_errors():
         from respeval.commands import inspect_checkpoint
         from respeval.options import parse_reader
 
@@ -386,7 +339,7 @@ def demo(
     One emulator was trained with changed SSTs, the other on the present climate alone. The planet's
     true response is known, and stands beside theirs.
     """
-    with _one_line_errors():
+    with one_line_errors():
         from respeval.commands import run_demo
         from respeval.options import check_at_least_one
 
@@ -482,7 +435,7 @@ def gradient_probe(
     Arms are variants of the loss, compared on the same batches and the same forward pass. The same
     command under `torchrun --nproc-per-node N -m respeval gradient-probe …` uses N processes.
     """
-    with _one_line_errors():
+    with one_line_errors():
         from respeval.commands import probe_checkpoint
         from respeval.options import check_at_least_one, parse_reader
 

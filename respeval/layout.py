@@ -21,7 +21,7 @@ from respeval.segments import Segment
 from respeval.standard_names import standard_name
 
 _ZONAL_SUFFIX = "_zonal"
-_MEMBER_SUFFIX = "_members"
+MEMBER_SUFFIX = "_members"
 
 
 def grid_coordinates(grid: Grid) -> dict[str, Any]:
@@ -181,7 +181,7 @@ class Layout:
                 {**attributes, "cell_methods": "time: longitude: mean"},
             )
             if members is not None:
-                variables[output.name + _MEMBER_SUFFIX] = (
+                variables[output.name + MEMBER_SUFFIX] = (
                     ("group", "sample", "time", "lat", "lon"),
                     members[:, :, None, i],
                     {**attributes, "cell_methods": "time: mean"},
@@ -257,7 +257,7 @@ def results_of(first: xr.Dataset) -> dict[str, tuple[xr.Dataset, str, dict[str, 
 
     The names are those that differ: name in the file -> name in the segments.
     """
-    names = [str(name) for name in first.data_vars if not str(name).endswith(_MEMBER_SUFFIX)]
+    names = [str(name) for name in first.data_vars if not str(name).endswith(MEMBER_SUFFIX)]
     zonal = [name for name in names if name.endswith(_ZONAL_SUFFIX)]
     group = [name for name in names if name not in zonal and name != "area"]
     means = first[group].drop_vars(["surface", "sample", "start_date"], errors="ignore")

@@ -51,6 +51,7 @@ ROWS = [
     "settings_file",
     "protocol",
     "config",
+    "aimip",
     "loss_config",
     "options",
     "preflight",
@@ -66,6 +67,8 @@ ROWS = [
     "console",
     "commands",
     "run_command",
+    "exits",
+    "cli_export",
     "cli",
     "__main__",
 ]
@@ -209,7 +212,8 @@ def test_only_the_command_line_prints() -> None:
     printers = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path in SOURCES
-        if row_of(module_name(path)) not in {"cli", "commands", "run_command", "console"}
+        if row_of(module_name(path))
+        not in {"cli", "cli_export", "commands", "run_command", "console"}
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if prints(node)
     ]

@@ -1,0 +1,132 @@
+"""From the folder of a run to the files of a submission."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from respeval.aimip.files import Cells, Origin, write_member
+from respeval.aimip.members import SavedMembers, open_members
+from respeval.aimip.request import GRID_LABELS, NAME, NUM_MEMBERS, VERSION, Place
+from respeval.aimip.sources import Target, find_targets
+from respeval.errors import InputError
+from respeval.output import make_folder, remove_files
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user says of a submission.
+
+    given: outputs that the table does not know, as `parse_map` reads them. with_spinup: whether the
+    spin-up's months are in it. pressure_levels: whether numbered layers are levels of the checkpoint's
+    nominal pressures. version: v and a date, today's by default.
+    """
+
+    model: str
+    institute: str
+    grid: str = "gn"
+    version: str | None = None
+    institution: str | None = None
+    further_info_url: str = "https://github.com/ai2cm/AIMIP"
+    given: Mapping[str, tuple[str, float | None, float | None]] = field(default_factory=dict)
+    with_spinup: bool = False
+    pressure_levels: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: files, months of each, and lines on what was left out."""
+
+    places: tuple[Place, ...]
+    num_months: int
+    remarks: tuple[str, ...]
+
+
+def export_run(
+    folder: Path, root: Path, wish: Wish, report: Callable[[int, int], None] | None = None
+) -> Exported:
+    """Write the monthly means of every member of a run below `root`.
+
+    report: called with how many files are written, and of how many. Raises InputError where a name
+    can't be a CMIP name, the folder holds no run that AIMIP can use, or a file is there already.
+    """
+    version = _check_names(wish)
+    saved = open_members(folder, wish.with_spinup)
+    targets, remarks = find_targets(saved.units, wish.given, saved.levels_hPa, wish.pressure_levels)
+    if not targets:
+        raise InputError(f"{folder} has no output that CMIP has a name for (see --map)")
+    work = _places(saved, targets, wish, version)
+    older = _older_files(root, [place for place, *_ in work])
+    if older and not wish.overwrite:
+        raise InputError(
+            f"{older[0]} is there already (and {len(older) - 1} more); give --overwrite, or another "
+            "--version"
+        )
+    cells = Cells(saved.grid)
+    institution = wish.institution or wish.institute
+    origin = Origin(institution, wish.further_info_url, saved.checkpoint_sha256)
+    for done, (place, target, group, sample) in enumerate(work, start=1):
+        make_folder(root / place.folder)
+        months = saved.fields(target.outputs, group, sample)
+        write_member(root, place, target, cells, months, origin)
+        if report is not None:
+            report(done, len(work))
+    places = tuple(place for place, *_ in work)
+    remove_files(set(older) - {root / place.path for place in places})
+    if len(saved.samples) < NUM_MEMBERS:
+        remarks.append(f"note: {len(saved.samples)} members; AIMIP asks for {NUM_MEMBERS}")
+    return Exported(places, len(saved.months), (*saved.remarks, *remarks))
+
+
+def _check_names(wish: Wish) -> str:
+    """The version. Raises InputError where a name can't stand in a file's name."""
+    for option, name in (("--model", wish.model), ("--institute", wish.institute)):
+        if not NAME.fullmatch(name):
+            raise InputError(
+                f"{option} {name!r}: expected letters, digits, '.' and '-', because '_' separates the "
+                "words of a file's name"
+            )
+    if wish.grid not in GRID_LABELS:
+        raise InputError(f"--grid-label {wish.grid!r}: expected {' or '.join(GRID_LABELS)}")
+    version = wish.version or f"v{datetime.now(UTC):%Y%m%d}"
+    if not VERSION.fullmatch(version):
+        raise InputError(f"--version {version!r}: expected v and a date, such as v20261231")
+    return version
+
+
+def _places(
+    saved: SavedMembers, targets: Sequence[Target], wish: Wish, version: str
+) -> list[tuple[Place, Target, int, int]]:
+    """Every file with its variable, group and sample."""
+    first, last = saved.months[0].start, saved.months[-1].start
+    return [
+        (
+            Place(
+                wish.institute,
+                wish.model,
+                experiment,
+                f"r{sample + 1}i1p1f1",
+                target.cmip.name,
+                wish.grid,
+                version,
+                (first.year, first.month),
+                (last.year, last.month),
+            ),
+            target,
+            group,
+            sample,
+        )
+        for experiment, group in saved.experiments.items()
+        for sample in saved.samples
+        for target in targets
+    ]
+
+
+def _older_files(root: Path, places: Sequence[Place]) -> list[Path]:
+    """Files that stand where these will, of whatever months."""
+    return sorted(
+        path for place in places for path in (root / place.folder).glob(f"{place.stem}_*.nc")
+    )

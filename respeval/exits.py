@@ -1,0 +1,59 @@
+"""How a command ends: what a user can cause as one line on stderr, and the exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+
+import typer
+
+EXIT_BAD_INPUT = 2
+EXIT_BLOWN_UP = 3
+EXIT_STOPPED = 75
+EXIT_INTERRUPTED = 130
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn what a user can cause into one line on stderr and its exit code."""
+    from respeval.errors import (
+        BlowUpError,
+        InputError,
+        LostProcessError,
+        SharedInputError,
+        StoppedError,
+    )
+    from respeval.pulse import EXIT_LOST_PROCESS
+
+    is_root = os.environ.get("RANK", "0") == "0"
+    try:
+        yield
+    except SharedInputError as error:
+        leave(str(error) if is_root else "", EXIT_BAD_INPUT)
+    except StoppedError as error:
+        leave(str(error) if is_root else "", EXIT_STOPPED)
+    except LostProcessError as error:
+        leave(str(error), EXIT_LOST_PROCESS)
+    except InputError as error:
+        leave(str(error), EXIT_BAD_INPUT)
+    except BlowUpError as error:
+        leave(str(error) if is_root else "", EXIT_BLOWN_UP)
+    except KeyboardInterrupt:
+        leave("interrupted; what was published stays", EXIT_INTERRUPTED)
+
+
+def leave(message: str, code: int) -> None:
+    from respeval.errors import one_line
+
+    if message:
+        rank = os.environ.get("RANK")
+        who = f"process {rank}: " if rank not in (None, "0") else ""
+        sys.stderr.write(f"respeval: {who}{one_line(message)}\n")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # The other processes may wait in a collective; leave without one, and the launcher ends them.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    raise typer.Exit(code)
