@@ -74,7 +74,7 @@ def aimip(
             overwrite=overwrite,
             **({"further_info_url": url} if url else {}),
         )
-        exported = export_run(folder, output, wish)
+        exported = export_run(folder, output, wish, typer.echo)
         for remark in exported.remarks:
             typer.echo(remark)
         first, last = exported.places[0], exported.places[-1]

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from respeval.aimip.files import Cells, Origin, write_member
+from respeval.aimip.files import Cells, Origin, write_members
 from respeval.aimip.members import SavedMembers, open_members
 from respeval.aimip.request import GRID_LABELS, NAME, NUM_MEMBERS, VERSION, Place
 from respeval.aimip.sources import Target, find_targets
 from respeval.errors import InputError
 from respeval.output import make_folder, remove_files
+
+#: Files that are written side by side.
+_MOST_AT_ONCE = 60
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,11 @@ class Exported:
 
 
 def export_run(
-    folder: Path, root: Path, wish: Wish, report: Callable[[int, int], None] | None = None
+    folder: Path, root: Path, wish: Wish, report: Callable[[str], None] = lambda text: None
 ) -> Exported:
     """Write the monthly means of every member of a run below `root`.
 
-    report: called with how many files are written, and of how many. Raises InputError where a name
+    report: called with a line on each variable. Raises InputError where a name
     can't be a CMIP name, the folder holds no run that AIMIP can use, or a file is there already.
     """
     version = _check_names(wish)
@@ -58,27 +61,46 @@ def export_run(
     targets, remarks = find_targets(saved.units, wish.given, saved.levels_hPa, wish.pressure_levels)
     if not targets:
         raise InputError(f"{folder} has no output that CMIP has a name for (see --map)")
-    work = _places(saved, targets, wish, version)
-    older = _older_files(root, [place for place, *_ in work])
+    places = {
+        target.cmip.name: [
+            _place(saved, wish, version, target, experiment, sample)
+            for experiment in saved.experiments
+            for sample in saved.samples
+        ]
+        for target in targets
+    }
+    every = tuple(place for of_target in places.values() for place in of_target)
+    older = _older_files(root, every)
     if older and not wish.overwrite:
         raise InputError(
             f"{older[0]} is there already (and {len(older) - 1} more); give --overwrite, or another "
             "--version"
         )
-    cells = Cells(saved.grid)
-    institution = wish.institution or wish.institute
-    origin = Origin(institution, wish.further_info_url, saved.checkpoint_sha256)
-    for done, (place, target, group, sample) in enumerate(work, start=1):
-        make_folder(root / place.folder)
-        months = saved.fields(target.outputs, group, sample)
-        write_member(root, place, target, cells, months, origin)
-        if report is not None:
-            report(done, len(work))
-    places = tuple(place for place, *_ in work)
-    remove_files(set(older) - {root / place.path for place in places})
+    origin = Origin(
+        wish.institution or wish.institute, wish.further_info_url, saved.checkpoint_sha256
+    )
+    for target in targets:
+        of_target = places[target.cmip.name]
+        _write(root, saved, target, of_target, origin)
+        report(f"{target.cmip.name}: {len(of_target)} files, of {', '.join(target.outputs)}")
+    remove_files(set(older) - {root / place.path for place in every})
     if len(saved.samples) < NUM_MEMBERS:
         remarks.append(f"note: {len(saved.samples)} members; AIMIP asks for {NUM_MEMBERS}")
-    return Exported(places, len(saved.months), (*saved.remarks, *remarks))
+    return Exported(every, len(saved.months), (*saved.remarks, *remarks))
+
+
+def _write(
+    root: Path, saved: SavedMembers, target: Target, places: Sequence[Place], origin: Origin
+) -> None:
+    """The files of a variable; places: of every experiment's samples in their order."""
+    members = [(group, s) for group in saved.experiments.values() for s in saved.samples]
+    cells = Cells(saved.grid)
+    for place in places:
+        make_folder(root / place.folder)
+    for first in range(0, len(members), _MOST_AT_ONCE):
+        part = slice(first, first + _MOST_AT_ONCE)
+        months = saved.fields(target.outputs, members[part])
+        write_members(root, places[part], target, cells, months, origin)
 
 
 def _check_names(wish: Wish) -> str:
@@ -97,32 +119,21 @@ def _check_names(wish: Wish) -> str:
     return version
 
 
-def _places(
-    saved: SavedMembers, targets: Sequence[Target], wish: Wish, version: str
-) -> list[tuple[Place, Target, int, int]]:
-    """Every file with its variable, group and sample."""
+def _place(
+    saved: SavedMembers, wish: Wish, version: str, target: Target, experiment: str, sample: int
+) -> Place:
     first, last = saved.months[0].start, saved.months[-1].start
-    return [
-        (
-            Place(
-                wish.institute,
-                wish.model,
-                experiment,
-                f"r{sample + 1}i1p1f1",
-                target.cmip.name,
-                wish.grid,
-                version,
-                (first.year, first.month),
-                (last.year, last.month),
-            ),
-            target,
-            group,
-            sample,
-        )
-        for experiment, group in saved.experiments.items()
-        for sample in saved.samples
-        for target in targets
-    ]
+    return Place(
+        wish.institute,
+        wish.model,
+        experiment,
+        f"r{sample + 1}i1p1f1",
+        target.cmip.name,
+        wish.grid,
+        version,
+        (first.year, first.month),
+        (last.year, last.month),
+    )
 
 
 def _older_files(root: Path, places: Sequence[Place]) -> list[Path]:

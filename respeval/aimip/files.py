@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -83,31 +84,51 @@ class Cells:
         return next(name for least, name in _RESOLUTIONS if width >= least)
 
 
-def write_member(
+def write_members(
     root: Path,
-    place: Place,
+    places: Sequence[Place],
     target: Target,
     cells: Cells,
     months: Iterator[tuple[Month, FloatArray]],
     origin: Origin,
 ) -> None:
-    """Write a file, atomically, one month in memory at once. months: with [output, lat, lon] each."""
-    first, field = next(months)
-    units = f"days since {first.start.year:04d}-01-01"
-    header = _header(place, target, cells, (first, _stored(target, cells, field)), origin, units)
+    """Write a variable's files of all members, each atomically, one month in memory at once.
 
-    def write(temporary: Path) -> None:
-        with NETCDF_LOCK:
-            header.to_netcdf(temporary, engine="netcdf4", unlimited_dims=["time"])
-            with netCDF4.Dataset(temporary, "a") as opened:
-                variable = opened.variables[place.variable]
-                for row, (month, later) in enumerate(months, start=1):
-                    bounds = _bounds(month, units)
+    months: each with [member, output, lat, lon], members in the order of `places`.
+    """
+    first, fields = next(months)
+    units = f"days since {first.start.year:04d}-01-01"
+    headers = [
+        _header(place, target, cells, (first, _stored(target, cells, field)), origin, units)
+        for place, field in zip(places, fields, strict=True)
+    ]
+
+    def write(temporaries: Sequence[Path]) -> None:
+        with NETCDF_LOCK, ExitStack() as stack:
+            for header, path in zip(headers, temporaries, strict=True):
+                header.to_netcdf(path, engine="netcdf4", unlimited_dims=["time"])
+            files = [stack.enter_context(netCDF4.Dataset(path, "a")) for path in temporaries]
+            for row, (month, later) in enumerate(months, start=1):
+                bounds = _bounds(month, units)
+                for opened, field in zip(files, later, strict=True):
                     opened.variables["time"][row] = bounds.mean()
                     opened.variables["time_bnds"][row] = bounds
-                    variable[row] = _stored(target, cells, later)
+                    opened.variables[target.cmip.name][row] = _stored(target, cells, field)
 
-    publish(root / place.path, write)
+    _publish_together([root / place.path for place in places], write)
+
+
+def _publish_together(
+    paths: Sequence[Path],
+    write: Callable[[Sequence[Path]], None],
+    temporaries: tuple[Path, ...] = (),
+) -> None:
+    """`publish` several files that are written side by side: none appears before all are written."""
+    if not paths:
+        write(temporaries)
+        return
+    first, rest = paths[0], paths[1:]
+    publish(first, lambda temporary: _publish_together(rest, write, (*temporaries, temporary)))
 
 
 def _stored(target: Target, cells: Cells, field: FloatArray) -> NDArray[np.float32]:
@@ -251,7 +272,7 @@ def _global_attributes(place: Place, cells: Cells, origin: Origin) -> dict[str, 
     realization, initialization, physics, forcing = map(int, numbers.groups())
     created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     amplitude = EXPERIMENTS[place.experiment]
-    change = f", SST raised by {amplitude:g} K everywhere" if amplitude else ""
+    change = f", SST raised by {amplitude:g} K over all ocean" if amplitude else ""
     return {
         "Conventions": "CF-1.7 CMIP-6.2",
         "activity_id": "AIMIP",

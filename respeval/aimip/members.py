@@ -51,16 +51,20 @@ class SavedMembers:
     remarks: tuple[str, ...]
 
     def fields(
-        self, names: Sequence[str], group: int, sample: int
+        self, names: Sequence[str], members: Sequence[tuple[int, int]]
     ) -> Iterator[tuple[Month, FloatArray]]:
-        """Each month with these outputs of one member, [output, lat, lon]."""
+        """Each month with these outputs of these members (group, sample), [member, output, lat, lon].
+
+        A file is opened once, and its chunks hold all members, so ask for all of them together.
+        """
+        groups, samples = zip(*members, strict=True)
         for path, months in groupby(self.months, key=lambda month: month.path):
             with netCDF4.Dataset(path) as opened:
                 opened.set_auto_mask(False)
                 variables = [opened.variables[name + MEMBER_SUFFIX] for name in names]
                 for month in months:
-                    at = (group, sample, month.row)
-                    yield month, np.stack([np.asarray(v[at], np.float64) for v in variables])
+                    every = [np.asarray(v[:, :, month.row], np.float64) for v in variables]
+                    yield month, np.stack([field[groups, samples] for field in every], axis=1)
 
 
 def open_members(folder: Path, with_spinup: bool) -> SavedMembers:

@@ -70,9 +70,12 @@ def parse_map(texts: Sequence[str] | None) -> dict[str, tuple[str, float | None,
             ) from None
         if parts[2] not in CMIP:
             raise InputError(f"--map {text!r}: no variable {parts[2]!r} (known: {', '.join(CMIP)})")
-        if CMIP[parts[2]].on_levels != (level is not None):
-            advice = "needs" if level is None else "has no"
-            raise InputError(f"--map {text!r}: {parts[2]} {advice} a level, as in {parts[2]}@500")
+        if CMIP[parts[2]].on_levels and level is None:
+            raise InputError(
+                f"--map {text!r}: {parts[2]} needs a level in hPa, as in {parts[2]}@500"
+            )
+        if not CMIP[parts[2]].on_levels and level is not None:
+            raise InputError(f"--map {text!r}: {parts[2]} has no levels; leave out @{level:g}")
         if parts[1] in found:
             raise InputError(f"--map gives {parts[1]!r} twice")
         found[parts[1]] = (parts[2], level, factor)
@@ -132,7 +135,9 @@ def _given_source(
             f"--map: units {units[output]!r} of {output} do not fit {meaning.cmip.name} in "
             f"{meaning.cmip.units!r}; give a factor, {output}={meaning.cmip.name}:FACTOR"
         )
-    return _Source(output, meaning, units[output], *found)
+    known = meaning_of(output)
+    comment = known.comment if known is not None else None
+    return _Source(output, replace(meaning, comment=comment), units[output], *found)
 
 
 def _target(
