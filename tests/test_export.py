@@ -340,9 +340,7 @@ def test_cells_are_stored_from_south_and_from_greenwich() -> None:
     np.testing.assert_array_equal(cells.stored(field), expected)
 
 
-@pytest.mark.parametrize(
-    ("num_lat", "expected"), [(180, "100 km"), (96, "250 km"), (64, "500 km")]
-)
+@pytest.mark.parametrize(("num_lat", "expected"), [(180, "100 km"), (96, "250 km"), (64, "500 km")])
 def test_resolutions_are_named_as_cmip_names_them(num_lat: int, expected: str) -> None:
     """CMIP6 has GFDL-CM4's regridded degree as 100 km, MPI-ESM1-2-LR as 250 km, CanESM5 as 500 km."""
     edges = np.linspace(-90, 90, num_lat + 1)
