@@ -319,6 +319,61 @@ def diagnose(
 
 
 @app.command()
+def compare(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DIR...",
+            help="Folders of finished runs, of sweeps (all their runs), or quoted globs.",
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Folder for comparison.csv, comparison.nc and figures/; without it nothing is "
+            "written.",
+        ),
+    ] = None,
+    diagnostics: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Diagnostics that tables and figures show (see respeval diagnose --list; NAME_mean "
+            "for the output NAME); several: repeat, or separate by commas. Default: the ratios in "
+            "the tables, all named diagnostics in figures. The files have them all."
+        ),
+    ] = None,
+    perturbation: Annotated[
+        list[str] | None,
+        typer.Option(help="Perturbation that tables and figures show; repeat for several."),
+    ] = None,
+    bands: Bands = None,
+    tropical_lat_max: TropicalLatMax = None,
+    workers: Annotated[
+        int | None,
+        _compute("Processes that read runs; default: by the number of runs and cores."),
+    ] = None,
+) -> None:
+    """Show many runs beside each other, and where they differ from the first one.
+
+    Differences have intervals of their own: paired year by year and sample by sample where the runs
+    have the same samples, else of independent runs. Bands are those of the first run unless given;
+    only zonal.nc of each run is read, and no model.
+    """
+    with _one_line_errors():
+        from respeval.compare_command import compare_folders
+        from respeval.options import check_at_least_one, parse_lists
+
+        check_at_least_one("workers", workers)
+        names = [name for text in diagnostics or () for name in text.split(",") if name]
+        regions = parse_lists(bands=bands)
+        if tropical_lat_max is not None:
+            regions["tropical_lat_max"] = tropical_lat_max
+        compare_folders(folders, output, (names, perturbation), regions, workers)
+
+
+@app.command()
 def inspect(checkpoint: Checkpoint, reader: Reader = None, trust_checkpoint: Trust = False) -> None:
     """Show what is in a checkpoint and what data a run of it needs."""
     with one_line_errors():

@@ -8,6 +8,24 @@ from typing import Any
 #: Keys of a case that say how long a run is.
 LENGTHS = ("years", "days", "steps")
 
+#: What must be the same for the samples of two runs to be the same: keys of the manifest, of the
+#: case, and of the forcing.
+_SAMPLING = ("num_samples", "num_steps", "timestep_s", "calendar", "initial_condition_sha256")
+_SAMPLING_OF_CASE = (
+    "start",
+    "spinup",
+    "segment",
+    "num_realizations",
+    "paired_noise",
+    "seed",
+    "initial_condition_scope",
+    "repeat",
+)
+_SAMPLING_OF_FORCING = ("first_time", "last_time", "files")
+
+#: Keys of a case that say what the diagnostics are means of.
+_DEFINITIONS = ("area_weights", "ocean_fraction_cutoff")
+
 _MOST_SHOWN = 4
 
 
@@ -32,6 +50,46 @@ def is_only_longer(manifest: Mapping[str, Any], header: Mapping[str, Any]) -> bo
     old, new = manifest.get("num_steps"), header.get("num_steps")
     longer = isinstance(old, int) and isinstance(new, int) and new > old
     return longer and not differences(manifest, header, extend=True)
+
+
+def other_samples(first: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Why the samples of two runs, by their manifests, are not the same: nothing where they are.
+
+    The checkpoints may be different; starts, period, forcing and noise must not.
+    """
+    parts: list[tuple[Mapping[str, Any], Mapping[str, Any], tuple[str, ...], str]]
+    parts = [(first, other, _SAMPLING, "")]
+    for part, keys in (("case", _SAMPLING_OF_CASE), ("forcing", _SAMPLING_OF_FORCING)):
+        own, its = first.get(part), other.get(part)
+        if not isinstance(own, Mapping) or not isinstance(its, Mapping):
+            return [f"a manifest names no {part}"]
+        parts.append((own, its, keys, "the forcing's " if part == "forcing" else ""))
+    return [
+        f"{prefix}{key.removesuffix('_sha256').replace('_', ' ')}"
+        + ("" if key.endswith("_sha256") or key == "files" else f" {_shown(a)} -> {_shown(b)}")
+        for own, its, keys, prefix in parts
+        for key in keys
+        if (a := own.get(key)) != (b := its.get(key))
+    ]
+
+
+def other_definitions(first: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """What the diagnostics of two runs, by their manifests, have differently defined."""
+    own, its = ((m.get("case") or {}) for m in (first, other))
+    found = [
+        f"{key} {_shown(own.get(key))} -> {_shown(its.get(key))}"
+        for key in _DEFINITIONS
+        if own.get(key) != its.get(key)
+    ]
+    ours, theirs = ((case.get("perturbations") or {}) for case in (own, its))
+    for label in [label for label in ours if label in theirs]:
+        same = dict(_flat(ours[label])) == dict(_flat(theirs[label]))
+        patterns = ours[label].get("type") == "pattern" and (
+            first.get("patterns_sha256") != other.get("patterns_sha256")
+        )
+        if not same or patterns:
+            found.append(f"{label} is another perturbation")
+    return found
 
 
 def in_one_line(found: list[str]) -> str:

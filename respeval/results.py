@@ -39,6 +39,9 @@ from respeval.settings_file import STRICT
 #: Segments of group means that are in memory at once.
 _CHUNKS = {"time": 12}
 
+#: Attribute of diagnostics.nc.
+_TROPICS = "tropical_lat_max"
+
 _LAND_OCEAN, _VERTICAL = "land_ocean_warming_ratio", "vertical_warming_ratio_tropical_ocean"
 
 
@@ -94,6 +97,20 @@ def settings_of_folder(folder: Path, overrides: Mapping[str, Any]) -> Diagnostic
     return settings_of(case, roles, levels)
 
 
+def regions_of_folder(folder: Path) -> dict[str, Any]:
+    """`bands` and `tropical_lat_max` that a run's diagnostics.nc was made with, as far as it says."""
+    with open_saved(folder / DIAGNOSTICS_FILE) as diagnostics:
+        found: dict[str, Any] = {}
+        if "band" in diagnostics.coords:
+            edges = (diagnostics[name].values for name in ("band", "band_low", "band_high"))
+            found["bands"] = {
+                str(b): [float(lo), float(hi)] for b, lo, hi in zip(*edges, strict=True)
+            }
+        if _TROPICS in diagnostics.attrs:
+            found[_TROPICS] = float(diagnostics.attrs[_TROPICS])
+        return found
+
+
 def analyse(
     folder: Path,
     settings: DiagnosticSettings,
@@ -115,6 +132,7 @@ def analyse(
         write_netcdf(response, folder / RESPONSE)
         diagnostics = diagnose(zonal, settings)
         describe_file(diagnostics, zonal, "diagnostics of the response")
+        diagnostics.attrs[_TROPICS] = settings.tropical_lat_max
         write_netcdf(diagnostics, folder / DIAGNOSTICS_FILE)
         told = told_quarantined(folder)
         write_json(

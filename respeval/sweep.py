@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -129,7 +130,7 @@ class Sweep:
         self.check()
         make_folder(self.folder)
         own = {entry.folder.name for entry in self.entries}
-        self._earlier = [e for e in _read_entries(self.folder / RECORD) if e["folder"] not in own]
+        self._earlier = [e for e in read_entries(self.folder) if e["folder"] not in own]
         self.write()
 
     def tell(self, number: int, status: Status, reason: str | None = None) -> None:
@@ -147,7 +148,21 @@ def holds_sweep(folder: Path) -> bool:
     return (folder / RECORD).is_file()
 
 
-def _read_entries(path: Path) -> list[dict[str, Any]]:
+def short_names(paths: Sequence[Path]) -> tuple[list[str], Path]:
+    """The paths below the folder that all of them lie in, and that folder as the user wrote it."""
+    own = paths[0].parent
+    if all(path.is_relative_to(own) for path in paths):
+        return [str(path.relative_to(own)) for path in paths], own
+    parent = Path(os.path.commonpath([path.parent.absolute() for path in paths]))
+    return [str(path.absolute().relative_to(parent)) for path in paths], parent
+
+
+def read_entries(folder: Path) -> list[dict[str, Any]]:
+    """What sweep.json says of every checkpoint, in order; nothing where there is no such file.
+
+    Raises InputError where it can't be read.
+    """
+    path = folder / RECORD
     if not path.exists():
         return []
     try:

@@ -1,6 +1,7 @@
 """What the command line shows: progress while something runs, and the tables at its end."""
 
 from respeval.console.catalog import catalog_text
+from respeval.console.compare import comparison_notes, comparison_tables, usual_diagnostics
 from respeval.console.probe import ConsoleProbeReporter, SilentProbeReporter, probe_table
 from respeval.console.run import (
     ConsoleReporter,
@@ -17,11 +18,14 @@ __all__ = [
     "SilentReporter",
     "amount",
     "catalog_text",
+    "comparison_notes",
+    "comparison_tables",
     "estimate_table",
     "inspection_tables",
     "perturbation_columns",
     "probe_table",
     "sweep_table",
     "truth_table",
+    "usual_diagnostics",
     "warming_table",
 ]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from respeval.console.run import duration
+from respeval.sweep import short_names
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from respeval.estimate import Estimate
     from respeval.sweep import Entry
 
@@ -36,15 +37,6 @@ def sweep_table(
         cells = [_ratio(*found.get(heading, (None, None))) for heading in headings]
         table.add_row(name, entry.folder.name, entry.status.value, *cells)
     return table
-
-
-def short_names(paths: Sequence[Path]) -> tuple[list[str], Path]:
-    """The paths below the folder that all of them lie in, and that folder as the user wrote it."""
-    own = paths[0].parent
-    if all(path.is_relative_to(own) for path in paths):
-        return [str(path.relative_to(own)) for path in paths], own
-    parent = Path(os.path.commonpath([path.parent.absolute() for path in paths]))
-    return [str(path.absolute().relative_to(parent)) for path in paths], parent
 
 
 def _ratio(value: float | None, stderr: float | None) -> str:

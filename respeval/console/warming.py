@@ -50,7 +50,7 @@ def _rounded(value: float) -> str:
 
 
 #: Rows of the table: (what, diagnostic, dimension that gives several rows).
-_ROWS = (
+QUANTITIES = (
     ("land, K", "land_warming", "band"),
     ("ocean, K", "ocean_warming", "band"),
     ("land/ocean ratio", "land_ocean_warming_ratio", "band"),
@@ -66,7 +66,7 @@ _MOST_INTERVALS = 2
 
 def _rows(column: xr.Dataset) -> Iterator[tuple[str, str, _Cell, bool]]:
     """(what, where, number, ends a section) of one column of a table."""
-    for quantity, name, dim in _ROWS:
+    for quantity, name, dim in QUANTITIES:
         if name not in column:
             continue
         places = ["tropical ocean"] if dim is None else [str(p) for p in column[dim].values]

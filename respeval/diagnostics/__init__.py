@@ -1,7 +1,15 @@
 """Saved means to response, diagnostics and uncertainty: xarray in, xarray out; no model."""
 
 from respeval.diagnostics.catalog import Entry, catalog
-from respeval.diagnostics.evaluate import diagnose, diagnose_reference, left_out, summary
+from respeval.diagnostics.differences import DIFFERENCE, differences
+from respeval.diagnostics.evaluate import (
+    Replicated,
+    diagnose,
+    diagnose_reference,
+    left_out,
+    replicate,
+    summary,
+)
 from respeval.diagnostics.maps import response_maps
 from respeval.diagnostics.scalars import (
     DEFAULT_BANDS,
@@ -21,15 +29,19 @@ __all__ = [
     "BASELINE",
     "DEFAULT_BANDS",
     "DIAGNOSTICS",
+    "DIFFERENCE",
     "STATISTICS",
     "DiagnosticSettings",
     "Entry",
     "LeftOut",
+    "Replicated",
     "catalog",
     "diagnose",
     "diagnose_reference",
+    "differences",
     "global_mean_series",
     "left_out",
+    "replicate",
     "response_maps",
     "summary",
     "zonal_response",

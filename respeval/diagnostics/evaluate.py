@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,19 @@ from respeval.diagnostics.zonal import (
 MEAN_LABELS = {"all": "global_mean", "land": "land_mean", "ocean": "ocean_mean"}
 
 
+@dataclass(frozen=True, eq=False)
+class Replicated:
+    """The diagnostics of a run, and what each of them is without one of the run's units.
+
+    diagnostics: as of `diagnose`. without: name -> (perturbation, unit…, …), for every diagnostic but
+    the zonal means; the unit is left out of both climates.
+    """
+
+    diagnostics: xr.Dataset
+    without: xr.Dataset
+    units: Units
+
+
 def diagnose(zonal: xr.Dataset, settings: DiagnosticSettings) -> xr.Dataset:
     """Every diagnostic of a run that can be had, each with the `STATISTICS` of uncertainty.py.
 
@@ -51,15 +65,27 @@ def diagnose(zonal: xr.Dataset, settings: DiagnosticSettings) -> xr.Dataset:
     diagnostic is missing. Outputs may have further dimensions, such as one that numbers runs.
     Raises ValueError where a variable or the group `baseline` is missing.
     """
+    return replicate(zonal, settings).diagnostics
+
+
+def replicate(
+    zonal: xr.Dataset, settings: DiagnosticSettings, *, zonal_means: bool = True
+) -> Replicated:
+    """What `diagnose` gives, with the replicates that its errors are made from.
+
+    zonal_means: whether `NAME_zonal_mean` is among the diagnostics.
+    """
     totals = zonal_totals(zonal)
     units = Units.of(totals["count"])
     outputs = [str(name) for name in totals.data_vars if name != "count"]
     read = totals[[*_read_by_diagnostics(outputs, settings), "count"]]
-    found = _scalars_with_statistics(read, zonal, units, settings)
+    found, without = _scalars_with_statistics(read, zonal, units, settings)
     bytes_each = totals[outputs[0]].nbytes if outputs else 0
     for part in parts_of_stack(outputs, bytes_each):
-        found.update(_means_with_statistics(totals, zonal, units, part))
-    return found
+        means, without_of_means = _means_with_statistics(totals, zonal, units, part, zonal_means)
+        found.update(means)
+        without.update(without_of_means)
+    return Replicated(found, without, units)
 
 
 def diagnose_reference(maps: xr.Dataset, settings: DiagnosticSettings) -> xr.Dataset:
@@ -129,8 +155,9 @@ def _described_means(
 
 def _scalars_with_statistics(
     totals: xr.Dataset, zonal: xr.Dataset, units: Units, settings: DiagnosticSettings
-) -> xr.Dataset:
-    """The diagnostics of `DIAGNOSTICS` that these totals allow, with their statistics."""
+) -> tuple[xr.Dataset, xr.Dataset]:
+    """The diagnostics of `DIAGNOSTICS` that these totals allow with their statistics, and what they
+    are without each unit."""
     means, left = _means(totals)
     alone_left = left.sel(group=BASELINE, drop=True)
     responses = (
@@ -152,13 +179,18 @@ def _scalars_with_statistics(
         else:
             statistics = statistics_of(statistic, units)
         found |= with_statistics(str(name), value.variable, statistics)
-    return xr.Dataset(found, values.coords)
+    return xr.Dataset(found, values.coords), paired
 
 
 def _means_with_statistics(
-    totals: xr.Dataset, zonal: xr.Dataset, units: Units, names: Sequence[str]
-) -> xr.Dataset:
-    """`output_means` of these outputs with their statistics, all outputs at once."""
+    totals: xr.Dataset,
+    zonal: xr.Dataset,
+    units: Units,
+    names: Sequence[str],
+    zonal_means: bool,
+) -> tuple[xr.Dataset, xr.Dataset]:
+    """`output_means` of these outputs with their statistics, all outputs at once, and the means over
+    surfaces without each unit."""
     area = zonal["area"].compute()
     stacked = stack({name: totals[name] for name in names})
     groups, left = _means(xr.Dataset({"all": stacked, "count": totals["count"]}))
@@ -169,19 +201,21 @@ def _means_with_statistics(
     )
     means = Statistic.of(*(surface_means(each, area) for each in circles))
     of_circles = Statistic.of(*circles)
-    statistics = {
-        "mean": statistics_of(means, units),
-        "zonal_mean": statistics_of(of_circles, units),
-    }
+    statistics = {"mean": statistics_of(means, units)}
+    if zonal_means:
+        statistics["zonal_mean"] = statistics_of(of_circles, units)
     found: dict[str, xr.Variable] = {}
     for i, name in enumerate(names):
         at = {STACK_DIM: i}
         mean, zonal_mean = (x.value.isel(at) for x in (means, of_circles))
         for full_name, value in _described_means(name, zonal[name].attrs, mean, zonal_mean).items():
-            of_kind = statistics[full_name.removeprefix(f"{name}_")]
-            own = {suffix: s.isel(at) for suffix, s in of_kind.items()}
-            found |= with_statistics(full_name, value, own)
-    return xr.Dataset(found, circles[0].drop_vars(STACK_DIM).coords)
+            of_kind = statistics.get(full_name.removeprefix(f"{name}_"))
+            if of_kind is not None:
+                own = {suffix: s.isel(at) for suffix, s in of_kind.items()}
+                found |= with_statistics(full_name, value, own)
+    coords = circles[0].drop_vars(STACK_DIM).coords
+    without = {f"{name}_mean": means.paired.isel({STACK_DIM: i}) for i, name in enumerate(names)}
+    return xr.Dataset(found, coords), xr.Dataset(without, {"surface": coords["surface"]})
 
 
 def _means(totals: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:

@@ -71,16 +71,27 @@ class Statistic:
 
 def statistics_of(found: Statistic, units: Units) -> dict[str, xr.Variable]:
     """`STATISTICS` of a function of means that is linear or nearly so: t-interval, suffix -> value."""
-    pull = influence(found.paired, units.pairs)
-    number = effective_number(year_correlation(pull, units.pairs), units.pairs)
-    stderr = covariance(pull, pull, units.pairs, number) ** 0.5
+    return {
+        **interval_of(found.value, influence(found.paired, units.pairs), units.pairs),
+        "noise": noise_floor(influence(found.alone, units.baseline), units.baseline),
+    }
+
+
+def interval_of(
+    value: xr.Variable, pull: xr.Variable, pairs: xr.Variable
+) -> dict[str, xr.Variable]:
+    """Standard error, ends of the t-interval and effective number of a function of means.
+
+    value: (perturbation, …). pull: the influence of every unit on it, (perturbation, unit…, …).
+    """
+    number = effective_number(year_correlation(pull, pairs), pairs)
+    stderr = covariance(pull, pull, pairs, number) ** 0.5
     reach = t_quantile(number) * stderr
     return {
         "stderr": stderr,
-        "low": found.value - reach,
-        "high": found.value + reach,
+        "low": value - reach,
+        "high": value + reach,
         "num_effective": number,
-        "noise": noise_floor(influence(found.alone, units.baseline), units.baseline),
     }
 
 

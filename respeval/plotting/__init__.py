@@ -5,6 +5,7 @@ are the colour-blind-safe set of Okabe and Ito (2008) for lines, and Crameri's `
 licence), perceptually even and diverging, for maps.
 """
 
+from respeval.plotting.compare import diagnostic_of_runs, runs_overview
 from respeval.plotting.files import write_figures
 from respeval.plotting.gradient import gradient_profile
 from respeval.plotting.maps import response_map
@@ -14,10 +15,12 @@ from respeval.plotting.warming import column_warming, land_ocean_warming
 
 __all__ = [
     "column_warming",
+    "diagnostic_of_runs",
     "global_mean_timeseries",
     "gradient_profile",
     "land_ocean_warming",
     "response_map",
+    "runs_overview",
     "save",
     "write_figures",
 ]

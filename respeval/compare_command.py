@@ -1,0 +1,95 @@
+"""What `respeval compare` does: find the runs, compare them, show tables, write files."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+from rich.console import Console
+from rich.progress import track
+
+from respeval.commands import make_console
+from respeval.compare import (
+    Run,
+    Wishes,
+    compare_runs,
+    diagnostics_of,
+    find_runs,
+    pick,
+    write_comparison,
+)
+from respeval.console import comparison_notes, comparison_tables, usual_diagnostics
+from respeval.diagnostics import DIAGNOSTICS
+from respeval.errors import InputError
+from respeval.output import FIGURES, MANIFEST, make_folder
+from respeval.plotting import diagnostic_of_runs, runs_overview, save
+
+
+def compare_folders(
+    folders: Sequence[Path],
+    output: Path | None,
+    wanted: tuple[Sequence[str] | None, Sequence[str] | None],
+    regions: Mapping[str, Any],
+    num_workers: int | None,
+) -> None:
+    """`respeval compare`.
+
+    wanted: the diagnostics and the perturbations that tables and figures show; None: the usual ones.
+    regions: `bands` and `tropical_lat_max`, where given.
+    """
+    if output is not None and (output / MANIFEST).exists():
+        raise InputError(f"{output} holds a run; choose another folder with -o")
+    console = make_console()
+    runs, skipped = find_runs(folders)
+    for reason in skipped:
+        _warn(f"left out: {reason}")
+    comparison = _compare(runs, Wishes(regions, num_workers), console)
+    names = pick(comparison, "--diagnostics", None, wanted[0] or ())
+    labels = pick(comparison, "--perturbation", "perturbation", wanted[1] or ())
+    labels = labels or [str(label) for label in comparison["perturbation"].values]
+    shown = names or usual_diagnostics(diagnostics_of(comparison))
+    for label in labels:
+        for table in comparison_tables(comparison, shown, label, console.width):
+            console.print(table)
+            console.print()
+    compared = [run for run in runs if run.name in set(comparison["run"].values.tolist())]
+    for note in comparison_notes(comparison, compared):
+        console.print(note, highlight=False)
+    if output is not None:
+        figures = _write(comparison, output, names, labels)
+        console.print(f"files: {output}, figures: {len(figures)} in {output / FIGURES}")
+
+
+def _compare(runs: Sequence[Run], wishes: Wishes, console: Console) -> xr.Dataset:
+    """The comparison, with a bar on a terminal."""
+    if not console.is_terminal:
+        return compare_runs(runs, wishes, _warn)
+    steps = iter(track(range(len(runs)), "runs", console=console, transient=True))
+    next(steps)
+    try:
+        return compare_runs(runs, wishes, _warn, lambda: next(steps, None))
+    finally:
+        steps.close()  # type: ignore[attr-defined]
+
+
+def _warn(text: str) -> None:
+    sys.stderr.write(f"respeval: {' '.join(text.split())}\n")
+
+
+def _write(
+    comparison: xr.Dataset, output: Path, names: Sequence[str], labels: Sequence[str]
+) -> list[Path]:
+    make_folder(output / FIGURES)
+    write_comparison(comparison, output)
+    named = [name for name in DIAGNOSTICS if name in comparison]
+    each = list(names or named or diagnostics_of(comparison))
+    together = [name for name in each if "level" not in comparison[name].dims] or each
+    overview = runs_overview(comparison, together, labels)
+    written = [save(overview, output / FIGURES / "comparison.png")]
+    for name in each:
+        figure = diagnostic_of_runs(comparison, name, labels)
+        written.append(save(figure, output / FIGURES / f"{name}.png"))
+    return written

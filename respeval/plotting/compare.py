@@ -1,0 +1,178 @@
+"""Diagnostics of many runs against the training's epoch, or in the runs' order."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from respeval.grid import FloatArray
+from respeval.plotting.style import (
+    FONT_SIZE,
+    SMALL_FONT_SIZE,
+    WIDTH_INCHES,
+    legend_below,
+    line_colors,
+    make_panels,
+    point_style,
+    sentence,
+    units,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: Panels side by side, where there are more.
+_FEWEST_COLUMNS = 3
+
+#: More names than this on an axis are thinned out; longer ones lose their beginning.
+_MOST_NAMES, _LONGEST_NAME = 16, 24
+
+#: About, in the fonts of the figures.
+_LETTERS_PER_INCH = 13
+
+_LETTERS_OF_TITLE = 32
+
+#: Differences with a smaller p-value are drawn as full dots.
+_SIGNIFICANT = 0.05
+
+_PLACES = {"all": "global mean", "land": "land mean", "ocean": "ocean mean"}
+
+
+def diagnostic_of_runs(comparison: xr.Dataset, name: str, labels: Sequence[str]) -> Figure:
+    """One diagnostic of all runs with 95 % intervals, a panel for every band, level or surface.
+
+    comparison: NAME (run, perturbation[, place]) with `_low`, `_high` and `_difference_pvalue`, and
+        maybe `epoch` (run). Full dots differ from the first run at 5 %.
+    """
+    figure = _figure(comparison, list(_panels_of(comparison, name)), labels, _place_of)
+    title = sentence(str(comparison[name].attrs.get("long_name", name)))
+    lines = textwrap.fill(title, int(_LETTERS_PER_INCH * figure.get_figwidth()))
+    figure.suptitle(lines, fontsize=FONT_SIZE, fontweight="bold")
+    return figure
+
+
+def runs_overview(comparison: xr.Dataset, names: Sequence[str], labels: Sequence[str]) -> Figure:
+    """Several diagnostics of all runs in one figure, panels as in `diagnostic_of_runs`."""
+    panels = [panel for name in names for panel in _panels_of(comparison, name)]
+    return _figure(comparison, panels, labels, _name_and_place_of)
+
+
+def _panels_of(comparison: xr.Dataset, name: str) -> Iterator[tuple[str, int]]:
+    """A diagnostic's name with the number of each of its places."""
+    yield from ((name, i) for i in range(math.prod(comparison[name].shape[2:])))
+
+
+def _figure(
+    comparison: xr.Dataset,
+    panels: Sequence[tuple[str, int]],
+    labels: Sequence[str],
+    title_of: Callable[[xr.DataArray, int], str],
+) -> Figure:
+    num_columns = _num_columns(len(panels))
+    num_rows = -(-len(panels) // num_columns)
+    height = 1.75 * num_rows + 0.9 + (0.0 if _by_epoch(comparison) else _names_height(comparison))
+    width = max(2.4 * num_columns, WIDTH_INCHES if num_columns > 1 else 4.6)
+    figure, axes = make_panels(num_rows, num_columns, height, width, sharex=True)
+    for panel, (name, place) in zip(axes, panels, strict=False):
+        _draw(panel, comparison, name, place, labels)
+        title = textwrap.fill(title_of(comparison[name], place), _LETTERS_OF_TITLE)
+        panel.set_title(title, loc="left", fontsize=SMALL_FONT_SIZE)
+    for panel in axes[len(panels) :]:
+        # Without the names of the runs below it the panel above would get them, and a gap.
+        panel.spines[:].set_visible(False)
+        panel.yaxis.set_visible(False)
+        panel.tick_params(axis="x", length=0)
+    for panel in axes[-num_columns:]:
+        _label_runs(panel, comparison)
+    legend: dict[str, Any] = {"color": "0.25", "ms": 4.5, "mec": "0.25"}
+    axes[0].plot([], [], "o", **legend, label="differs from the first run (5 %)")
+    axes[0].plot([], [], "o", mfc="white", **legend, label="does not")
+    legend_below(figure, axes[0], len(labels) + 2 if num_columns > 1 else 2)
+    return figure
+
+
+def _num_columns(num_panels: int) -> int:
+    """Three panels side by side, or four where that leaves fewer gaps."""
+    if num_panels <= _FEWEST_COLUMNS:
+        return num_panels
+    return min((_FEWEST_COLUMNS, _FEWEST_COLUMNS + 1), key=lambda n: -num_panels % n)
+
+
+def _names_height(comparison: xr.Dataset) -> float:
+    longest = max(len(_shortened(str(run))) for run in comparison["run"].values)
+    return longest / _LETTERS_PER_INCH
+
+
+def _draw(
+    panel: Axes, comparison: xr.Dataset, name: str, place: int, labels: Sequence[str]
+) -> None:
+    at, order = _abscissa(comparison)
+    for label, color in zip(labels, line_colors(len(labels)), strict=True):
+        value, low, high, p = (
+            _at_place(comparison, f"{name}{suffix}", label, place)[order]
+            for suffix in ("", "_low", "_high", "_difference_pvalue")
+        )
+        # An unbounded interval has no bar; a ratio's may lie on one side of it by rounding.
+        reach = np.stack([value - low, high - value]).clip(min=0.0)
+        reach[~np.isfinite(reach)] = np.nan
+        panel.errorbar(
+            at, value, yerr=reach, **point_style(color, fmt="o-", mfc="white", lw=0.9), label=label
+        )
+        differs = p < _SIGNIFICANT
+        panel.plot(at[differs], value[differs], "o", color=color, ms=4.5, zorder=3)
+    panel.margins(x=0.06)
+    label = "ratio" if "ratio" in name else units(comparison[name])
+    panel.set_ylabel(label, fontsize=SMALL_FONT_SIZE)
+
+
+def _abscissa(comparison: xr.Dataset) -> tuple[FloatArray, list[int]]:
+    """Where the runs are drawn, and their order: by epoch if all have one, else as they are."""
+    if _by_epoch(comparison):
+        epochs = comparison["epoch"].values
+        order = np.argsort(epochs, kind="stable")
+        return np.asarray(epochs[order]), order.tolist()
+    num_runs = comparison.sizes["run"]
+    return np.arange(num_runs, dtype=np.float64), list(range(num_runs))
+
+
+def _by_epoch(comparison: xr.Dataset) -> bool:
+    if "epoch" not in comparison.coords or comparison.sizes["run"] < 2:
+        return False
+    epochs = comparison["epoch"].values
+    return bool(np.isfinite(epochs).all()) and len(set(epochs.tolist())) > 1
+
+
+def _label_runs(panel: Axes, comparison: xr.Dataset) -> None:
+    if _by_epoch(comparison):
+        panel.set_xlabel("Epoch of training", fontsize=FONT_SIZE)
+        return
+    names = [str(run) for run in comparison["run"].values]
+    shown = range(0, len(names), -(-len(names) // _MOST_NAMES))
+    panel.set_xticks(list(shown), [_shortened(names[i]) for i in shown], rotation=90)
+    panel.set_xlabel("Run", fontsize=FONT_SIZE)
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"…{name[1 - _LONGEST_NAME :]}"
+
+
+def _at_place(comparison: xr.Dataset, name: str, label: str, place: int) -> FloatArray:
+    values = comparison[name].sel(perturbation=label).values
+    return np.asarray(values.reshape(values.shape[0], -1)[:, place])
+
+
+def _place_of(values: xr.DataArray, place: int) -> str:
+    """The band, level or surface of that number; nothing where the diagnostic has but one."""
+    where = [str(p) for dim in values.dims[2:] for p in values[dim].values]
+    return _PLACES.get(where[place], where[place]) if where else ""
+
+
+def _name_and_place_of(values: xr.DataArray, place: int) -> str:
+    what = str(values.name).removesuffix("_mean").replace("_", " ")
+    return ", ".join(filter(None, (what, _place_of(values, place))))
