@@ -69,7 +69,7 @@ def compare_runs(
     Perturbations, levels and outputs are those of the first run, NaN where another one lacks them.
     Beside each NAME stand its statistics, NAME_difference (this run minus the first) and its own;
     `paired` (run, perturbation) says how that was had. `epoch` (run) is there if any run has one.
-    tell: called with a line for what is left out, runs whose files can't be read among it.
+    tell: called in the end with a line for what is left out, such as runs that can't be read.
     count: called when a run is done.
     Raises InputError where the first can't be read, or nothing is left to compare it with.
     """
@@ -81,17 +81,18 @@ def compare_runs(
     none = {str(name): np.full(v.shape, np.nan) for name, v in of_itself.data_vars.items()}
     kept, found = [runs[0]], [_Numbers(_values(first.diagnostics) | none, {})]
     count()
-    remark = ""
+    remarks = []
     for run, numbers in zip(runs[1:], _all_numbers(first, runs[1:], regions, wishes), strict=True):
-        remark = numbers.remark or remark
         if numbers.values:
             kept.append(run)
             found.append(numbers)
         if numbers.remark:
-            tell(numbers.remark)
+            remarks.append(numbers.remark)
         count()
     if len(runs) > 1 and len(kept) == 1:
-        raise InputError(f"there is nothing to compare {runs[0].folder} with: {remark}")
+        raise InputError(f"there is nothing to compare {runs[0].folder} with: {remarks[0]}")
+    for remark in remarks:
+        tell(f"left out: {remark}")
     return _joined(template, kept, found)
 
 
@@ -138,18 +139,16 @@ def _numbers(first: Replicated, run: Run, regions: Mapping[str, Any]) -> _Number
     try:
         other = _replicated(run, regions)
     except InputError as reason:
-        return _Numbers({}, {}, f"left out: {reason}")
+        return _Numbers({}, {}, str(reason))
     labels, theirs = (
         [str(label) for label in of.diagnostics["perturbation"].values] for of in (first, other)
     )
     more = [label for label in theirs if label not in labels]
     if len(more) == len(theirs):
         ours = ", ".join(labels)
-        remark = (
-            f"left out: {run.folder} has {', '.join(theirs)}, and none of the first run's {ours}"
-        )
+        remark = f"{run.folder} has {', '.join(theirs)}, and none of the first run's {ours}"
         return _Numbers({}, {}, remark)
-    remark = f"left out of {run.name}: {', '.join(more)}, which the first run lacks" if more else ""
+    remark = f"of {run.name} {', '.join(more)}, which the first run lacks" if more else ""
     found = differences(first, other, dict.fromkeys(labels, run.unpaired is None))
     paired = dict(zip(map(str, found["perturbation"].values), found["paired"].values, strict=True))
     whole = {
