@@ -361,7 +361,7 @@ def compare(
     have the same samples, else of independent runs. Bands are those of the first run unless given;
     only zonal.nc of each run is read, and no model.
     """
-    with _one_line_errors():
+    with one_line_errors():
         from respeval.compare_command import compare_folders
         from respeval.options import check_at_least_one, parse_lists
 
