@@ -120,6 +120,14 @@ def test_a_submission_has_exactly_these_files(exported: tuple[Path, str]) -> Non
     assert {file for file in exported[0].rglob("*") if file.is_file()} == expected
 
 
+def test_the_runs_own_files_have_standard_names(run: Path) -> None:
+    with segment(run, 2) as saved, xr.open_dataset(run / "group_means.nc") as means:
+        for name in ("air_temperature_0", "air_temperature_0_members", "air_temperature_0_zonal"):
+            assert saved[name].attrs["standard_name"] == "air_temperature"
+        assert means["air_temperature_1"].attrs["standard_name"] == "air_temperature"
+        assert "standard_name" not in means["skin"].attrs
+
+
 def test_what_is_left_out_is_said(exported: tuple[Path, str]) -> None:
     output = " ".join(exported[1].split())
     assert "left out: the spin-up; AIMIP asks for the whole period" in output
