@@ -13,7 +13,7 @@ import xarray as xr
 from conftest import checkpoint, forcing, initial, write_study
 from test_cli import invoke, refused
 
-from respeval.aimip.files import Cells
+from respeval.aimip.cells import Cells
 from respeval.comm import Comm
 from respeval.config import load_case
 from respeval.console import SilentReporter

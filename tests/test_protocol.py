@@ -7,6 +7,7 @@ from typing import Any
 
 import cftime
 import pytest
+from test_cli import refused
 
 from respeval.config import Case, load_case
 from respeval.errors import InputError
@@ -84,6 +85,13 @@ def test_other_samples_are_refused(starts: list[tuple[int, ...]], expected: str)
 
 def test_five_samples_of_one_date_are_what_it_asks_for() -> None:
     check_samples("aimip", dates(*[(1978, 10, 1)] * 5))
+
+
+def test_the_option_is_heeded(study: Path, tmp_path: Path) -> None:
+    command = ["run", study, "-o", tmp_path / "out", "--protocol"]
+    assert "protocol aimip asks for 5 samples, got 3" in refused(*command, "aimip")
+    assert "protocol: Input should be 'aimip', got 'amip'" in refused(*command, "amip")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_run_is_refused_before_anything_is_read(study: Path) -> None:

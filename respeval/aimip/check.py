@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from respeval.aimip.content import Findings, examine
+from respeval.aimip.content import examine
+from respeval.aimip.findings import Findings
 from respeval.aimip.request import (
     EXPERIMENTS,
     NUM_MEMBERS,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import netCDF4
 import numpy as np
 
+from respeval.aimip.findings import Findings, attribute
+from respeval.aimip.numbers import check_numbers
 from respeval.aimip.request import (
     COARSEST_KM,
     EVALUATED_HPA,
@@ -30,24 +29,7 @@ from respeval.standard_names import CMIP, CmipVariable
 #: Bounds of time may be off by this: float32 days since 1850 are.
 _SLACK_S = 1800
 
-#: Heights at 500 hPa lie within, m; geopotential there is ten times as large.
-_HEIGHTS_AT_500 = (4300.0, 6300.0)
-
 _DEGREE_KM = 111.2
-
-
-@dataclass
-class Findings:
-    """What a file lacks, what else to know of it, and the months it really holds.
-
-    digest: of the numbers of its last month, None where it has none.
-    """
-
-    lacks: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    months: list[YearMonth] = field(default_factory=list)
-    tracking_id: str | None = None
-    digest: str | None = None
 
 
 def examine(path: Path, place: Place) -> Findings:
@@ -62,21 +44,17 @@ def examine(path: Path, place: Place) -> Findings:
                 return found
             cmip, variable = CMIP[place.variable], opened.variables[place.variable]
             _check_variable(variable, cmip, found)
-            _check_dimensions(opened, variable, cmip, found)
             _check_time(opened, place, found)
             _check_plane(opened, found)
-            _check_numbers(opened, variable, cmip, found)
+            if _has_dimensions(opened, variable, cmip, found) and variable.dtype.kind == "f":
+                check_numbers(opened, variable, cmip, found)
     except (OSError, RuntimeError) as error:
         found.lacks.append(f"it can't be read ({str(error).splitlines()[0]})")
     return found
 
 
-def _attribute(owner: Any, name: str) -> Any:
-    return owner.getncattr(name) if name in owner.ncattrs() else None
-
-
 def _check_global(opened: Any, place: Place, found: Findings) -> None:
-    missing = [name for name in GLOBAL_ATTRIBUTES if _attribute(opened, name) in (None, "")]
+    missing = [name for name in GLOBAL_ATTRIBUTES if attribute(opened, name) in (None, "")]
     if missing:
         found.lacks.append(f"global attributes are missing: {', '.join(missing)}")
     member = MEMBER.fullmatch(place.member)
@@ -95,12 +73,12 @@ def _check_global(opened: Any, place: Place, found: Findings) -> None:
         **dict(zip(kinds, member.groups(), strict=True)),
     }
     for name, value in expected.items():
-        got = _attribute(opened, name)
+        got = attribute(opened, name)
         if got is not None and str(got) != str(value):
             found.lacks.append(
                 f"global attribute {name} is {got!r}, the file's name says {value!r}"
             )
-    identifier = _attribute(opened, "tracking_id")
+    identifier = attribute(opened, "tracking_id")
     found.tracking_id = None if identifier is None else str(identifier)
 
 
@@ -113,33 +91,35 @@ def _check_variable(variable: Any, cmip: CmipVariable, found: Findings) -> None:
         "positive": cmip.positive,
     }
     for name, value in expected.items():
-        got = _attribute(variable, name)
+        got = attribute(variable, name)
         if value is not None and got != value:
             found.lacks.append(f"{cmip.name} has {name} {got!r}, CMIP's is {value!r}")
-    if not _attribute(variable, "long_name"):
+    if not attribute(variable, "long_name"):
         found.lacks.append(f"{cmip.name} has no long_name")
-    methods = str(_attribute(variable, "cell_methods") or "none")
+    methods = str(attribute(variable, "cell_methods") or "none")
     if "time: mean" not in methods:
         found.lacks.append(f"{cmip.name} has cell_methods {methods!r}, no mean over time")
 
 
-def _check_dimensions(opened: Any, variable: Any, cmip: CmipVariable, found: Findings) -> None:
+def _has_dimensions(opened: Any, variable: Any, cmip: CmipVariable, found: Findings) -> bool:
+    """Whether a variable has the dimensions that it should have; then those off the plane are checked."""
     dims = variable.dimensions
     at_one_level = cmip.name == "zg" and "plev" in opened.variables and dims.count("plev") == 0
     num_levels = 1 if cmip.on_levels and not at_one_level else 0
     if dims[:1] != ("time",) or dims[-2:] != ("lat", "lon") or len(dims) != 3 + num_levels:
         wanted = "(time, plev, lat, lon)" if num_levels else "(time, lat, lon)"
         found.lacks.append(f"{cmip.name} has dimensions ({', '.join(dims)}), expected {wanted}")
-        return
+        return False
     if cmip.height_m is not None:
         _check_height(opened, cmip.height_m, found)
     if cmip.on_levels:
         _check_levels(opened, "plev" if at_one_level else dims[1], cmip, found)
+    return True
 
 
 def _check_height(opened: Any, height_m: float, found: Findings) -> None:
     height = opened.variables.get("height")
-    if height is None or height.size != 1 or _attribute(height, "units") != "m":
+    if height is None or height.size != 1 or attribute(height, "units") != "m":
         found.lacks.append(f"it has no scalar coordinate height of {height_m:g} m")
     elif abs(float(height[...]) - height_m) > 0.5 * height_m:
         found.lacks.append(f"its height is {float(height[...]):g} m, expected {height_m:g} m")
@@ -147,7 +127,7 @@ def _check_height(opened: Any, height_m: float, found: Findings) -> None:
 
 def _check_levels(opened: Any, name: str, cmip: CmipVariable, found: Findings) -> None:
     levels = opened.variables.get(name)
-    if levels is None:
+    if levels is None or not levels.size:
         found.lacks.append(f"it has no coordinate {name}")
         return
     if name != "plev":
@@ -157,12 +137,12 @@ def _check_levels(opened: Any, name: str, cmip: CmipVariable, found: Findings) -
         )
         return
     expected = {"units": "Pa", "standard_name": "air_pressure", "positive": "down", "axis": "Z"}
-    for attribute, value in expected.items():
-        if _attribute(levels, attribute) != value:
-            got = _attribute(levels, attribute)
-            found.lacks.append(f"plev has {attribute} {got!r}, expected {value!r}")
+    for key, value in expected.items():
+        got = attribute(levels, key)
+        if got != value:
+            found.lacks.append(f"plev has {key} {got!r}, expected {value!r}")
     pressure_hPa = np.atleast_1d(np.asarray(levels[...], np.float64)) / 100.0
-    if pressure_hPa.max() < 20.0 and _attribute(levels, "units") == "Pa":
+    if pressure_hPa.max() < 20.0 and attribute(levels, "units") == "Pa":
         found.lacks.append("plev looks like hPa, its units say Pa")
         return
     wanted = (500,) if cmip.name == "zg" else EVALUATED_HPA
@@ -177,14 +157,14 @@ def _check_levels(opened: Any, name: str, cmip: CmipVariable, found: Findings) -
 
 def _check_time(opened: Any, place: Place, found: Findings) -> None:
     time = opened.variables.get("time")
-    bounds = opened.variables.get(str(_attribute(time, "bounds"))) if time is not None else None
-    if time is None or bounds is None:
+    bounds = opened.variables.get(str(attribute(time, "bounds"))) if time is not None else None
+    if time is None or bounds is None or bounds.shape != (time.size, 2):
         found.lacks.append("it has no time with bounds")
         return
-    if not len(time):
+    if not time.size:
         found.lacks.append("it has no months")
         return
-    units, calendar = _attribute(time, "units"), _attribute(time, "calendar")
+    units, calendar = attribute(time, "units"), attribute(time, "calendar")
     if calendar is None:
         found.lacks.append("time has no calendar")
     try:
@@ -239,14 +219,14 @@ def _check_plane(opened: Any, found: Findings) -> None:
         ("lon", "longitude", "degrees_east"),
     ):
         axis = opened.variables.get(name)
-        if axis is None:
-            found.lacks.append(f"it has no coordinate {name}")
+        if axis is None or axis.ndim != 1:
+            found.lacks.append(f"it has no coordinate {name} of one dimension")
             return
-        for attribute, value in (("standard_name", full), ("units", units)):
-            if _attribute(axis, attribute) != value:
-                got = _attribute(axis, attribute)
-                found.lacks.append(f"{name} has {attribute} {got!r}, expected {value!r}")
-        if str(_attribute(axis, "bounds")) not in opened.variables:
+        for key, value in (("standard_name", full), ("units", units)):
+            got = attribute(axis, key)
+            if got != value:
+                found.lacks.append(f"{name} has {key} {got!r}, expected {value!r}")
+        if str(attribute(axis, "bounds")) not in opened.variables:
             found.lacks.append(f"{name} has no bounds")
         values = np.asarray(axis[:], np.float64)
         if not np.isfinite(values).all() or not (np.diff(values) > 0).all():
@@ -258,52 +238,3 @@ def _check_plane(opened: Any, found: Findings) -> None:
             found.notes.append(
                 f"cells are {spacing_km:.0f} km wide, AIMIP asks for {COARSEST_KM:.0f} km at most"
             )
-
-
-def _check_numbers(opened: Any, variable: Any, cmip: CmipVariable, found: Findings) -> None:
-    low, high, num_missing, num_times = np.inf, -np.inf, 0, 0
-    last = None
-    for values in _times(variable):
-        present = values[np.isfinite(values) & (np.abs(values) < 1e19)]
-        num_missing += values.size - present.size
-        if present.size:
-            low, high = min(low, float(present.min())), max(high, float(present.max()))
-        last, num_times = values, num_times + 1
-    if last is not None:
-        found.digest = hashlib.sha256(np.ascontiguousarray(last, np.float64).data).hexdigest()
-    if num_missing and "plev" in variable.dimensions:
-        found.notes.append(f"{cmip.name} has missing values, as below the ground")
-    elif num_missing:
-        found.lacks.append(f"{cmip.name} has {num_missing} missing values")
-    if low == high:
-        found.lacks.append(f"{cmip.name} is {low:g} everywhere")
-    elif np.isfinite(low):
-        _check_range(opened, cmip, low, high, found)
-
-
-def _check_range(opened: Any, cmip: CmipVariable, low: float, high: float, found: Findings) -> None:
-    least, most = cmip.low, cmip.high
-    levels = opened.variables.get("plev")
-    if cmip.name == "zg" and levels is not None and levels.size == 1:
-        least, most = _HEIGHTS_AT_500
-    if least <= low and high <= most:
-        return
-    hint = ""
-    if cmip.name == "zg" and high > most:
-        hint = "; is it geopotential? divide by 9.80665"
-    elif cmip.name == "pr" and high > most:
-        hint = "; is it in mm/day? divide by 86400"
-    elif cmip.name in ("ps", "psl") and high < 2000:
-        hint = "; is it in hPa?"
-    elif cmip.units == "K" and low < 150:
-        hint = "; is it in degrees Celsius?"
-    found.lacks.append(
-        f"{cmip.name} reaches from {low:.4g} to {high:.4g} {cmip.units}, and monthly means lie within "
-        f"{least:g} and {most:g}{hint}"
-    )
-
-
-def _times(variable: Any) -> Iterator[FloatArray]:
-    """The values at one time after the other."""
-    for row in range(variable.shape[0]):
-        yield np.asarray(variable[row], np.float64)

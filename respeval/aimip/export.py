@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from respeval.aimip.files import Cells, Origin, write_members
+from respeval.aimip.cells import Cells
+from respeval.aimip.files import Origin, write_members
 from respeval.aimip.members import SavedMembers, open_members
 from respeval.aimip.request import GRID_LABELS, NAME, NUM_MEMBERS, VERSION, Place
 from respeval.aimip.sources import Target, find_targets
