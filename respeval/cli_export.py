@@ -31,8 +31,11 @@ def aimip(
         ),
     ] = None,
     spinup: Annotated[
-        bool, typer.Option("--spinup", help="With the spin-up's months, as AIMIP asks for them.")
-    ] = False,
+        bool,
+        typer.Option(
+            "--spinup/--no-spinup", help="With the spin-up's months, which AIMIP asks for."
+        ),
+    ] = True,
     pressure_levels: Annotated[
         bool,
         typer.Option(

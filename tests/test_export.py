@@ -21,7 +21,8 @@ from respeval.grid import Grid
 from respeval.plan import prepare
 from respeval.runner import Execution, execute, open_output
 
-NAMES = ["--model", "Tiny-1", "--institute", "us", "--version", "v20261231"]
+SUBMITTED = ["--model", "Tiny-1", "--institute", "us", "--version", "v20261231"]
+NAMES = [*SUBMITTED, "--no-spinup"]
 MAP = ["--map", "air_temperature_1=tas", "--map", "skin=ts", "--map", "rain=pr"]
 PATCH = "box=patch:2,lat_center=0,lon_center=90,lat_width=60,lon_width=90"
 FOLDER = "us/Tiny-1/{experiment}/{member}/Amon/{variable}/gn/v20261231"
@@ -181,8 +182,8 @@ def test_every_file_has_a_tracking_id_of_its_own(exported: tuple[Path, str]) -> 
     assert len(found) == len(files) == 36
 
 
-def test_the_spinup_is_there_on_request(run: Path, tmp_path: Path) -> None:
-    output = invoke("export", "aimip", run, "-o", tmp_path, *NAMES, *MAP[:2], "--spinup")
+def test_the_spinup_is_there_unless_it_is_left_out(run: Path, tmp_path: Path) -> None:
+    output = invoke("export", "aimip", run, "-o", tmp_path, *SUBMITTED, *MAP[:2])
     assert "spin-up" not in output
     file = path(tmp_path, "tas", "aimip", 1, "200101-200103")
     with xr.open_dataset(file) as got, segment(run, 1) as saved:
@@ -196,7 +197,7 @@ def test_segments_that_were_merged_and_part_of_a_month(
     monkeypatch.setattr("respeval.yearly.KEPT_SINGLES", 0)
     out = execute_run(write_study(tmp_path, spinup="2 months", save_members=True))
     merged = out / "segments" / "00001-00002_2001-01-01.nc"
-    output = invoke("export", "aimip", out, "-o", tmp_path / "s", *NAMES, *MAP[4:], "--spinup")
+    output = invoke("export", "aimip", out, "-o", tmp_path / "s", *SUBMITTED, *MAP[4:])
     assert "left out: 2001-03-01 00:00 to 2001-03-17 00:00, which is no whole month" in output
     file = path(tmp_path / "s", "pr", "aimip-p2k", 2, "200101-200102")
     with xr.open_dataset(file) as got, xr.open_dataset(merged) as saved:

@@ -35,7 +35,7 @@ class Wish:
     institution: str | None = None
     further_info_url: str = "https://github.com/ai2cm/AIMIP"
     given: Mapping[str, tuple[str, float | None, float | None]] = field(default_factory=dict)
-    with_spinup: bool = False
+    with_spinup: bool = True
     pressure_levels: bool = False
     overwrite: bool = False
 

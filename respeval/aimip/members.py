@@ -115,8 +115,8 @@ def open_members(folder: Path, with_spinup: bool) -> SavedMembers:
 
 
 _SPINUP = (
-    "left out: the spin-up; AIMIP asks for the whole period from 197810 on, so give --spinup for a "
-    "submission"
+    "left out: the spin-up; AIMIP asks for the whole period from 197810 on, so give no --no-spinup for "
+    "a submission"
 )
 
 
