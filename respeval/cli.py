@@ -362,6 +362,7 @@ def compare(
     only zonal.nc of each run is read, and no model.
     """
     with one_line_errors():
+        from respeval.compare import Wishes
         from respeval.compare_command import compare_folders
         from respeval.options import check_at_least_one, parse_lists
 
@@ -370,7 +371,7 @@ def compare(
         regions = parse_lists(bands=bands)
         if tropical_lat_max is not None:
             regions["tropical_lat_max"] = tropical_lat_max
-        compare_folders(folders, output, (names, perturbation), regions, workers)
+        compare_folders(folders, output, Wishes(names, perturbation or (), regions, workers))
 
 
 @app.command()

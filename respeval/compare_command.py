@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import xarray as xr
 from rich.console import Console
@@ -18,7 +17,6 @@ from respeval.compare import (
     compare_runs,
     diagnostics_of,
     find_runs,
-    pick,
     write_comparison,
 )
 from respeval.console import comparison_notes, comparison_tables, usual_diagnostics
@@ -28,35 +26,25 @@ from respeval.output import FIGURES, MANIFEST, make_folder
 from respeval.plotting import diagnostic_of_runs, runs_overview, save
 
 
-def compare_folders(
-    folders: Sequence[Path],
-    output: Path | None,
-    wanted: tuple[Sequence[str] | None, Sequence[str] | None],
-    regions: Mapping[str, Any],
-    num_workers: int | None,
-) -> None:
-    """`respeval compare`.
-
-    wanted: the diagnostics and the perturbations that tables and figures show; None: the usual ones.
-    regions: `bands` and `tropical_lat_max`, where given.
-    """
+def compare_folders(folders: Sequence[Path], output: Path | None, wishes: Wishes) -> None:
+    """`respeval compare`: tables, and with an output folder the files."""
     if output is not None and (output / MANIFEST).exists():
         raise InputError(f"{output} holds a run; choose another folder with -o")
     console = make_console()
     runs, skipped = find_runs(folders)
     for reason in skipped:
         _warn(f"left out: {reason}")
-    comparison = _compare(runs, Wishes(regions, num_workers), console)
-    names = pick(comparison, "--diagnostics", None, wanted[0] or ())
-    labels = pick(comparison, "--perturbation", "perturbation", wanted[1] or ())
-    labels = labels or [str(label) for label in comparison["perturbation"].values]
-    shown = names or usual_diagnostics(diagnostics_of(comparison))
+    comparison = _compare(runs, wishes, console)
+    every = [str(label) for label in comparison["perturbation"].values]
+    labels = list(dict.fromkeys(wishes.perturbations or every))
+    names = list(dict.fromkeys(wishes.diagnostics))
     for label in labels:
+        shown = names or usual_diagnostics(diagnostics_of(comparison))
         for table in comparison_tables(comparison, shown, label, console.width):
             console.print(table)
             console.print()
-    compared = [run for run in runs if run.name in set(comparison["run"].values.tolist())]
-    for note in comparison_notes(comparison, compared):
+    there = {str(name) for name in comparison["run"].values}
+    for note in comparison_notes(comparison, [run for run in runs if run.name in there]):
         console.print(note, highlight=False)
     if output is not None:
         figures = _write(comparison, output, names, labels)

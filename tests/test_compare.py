@@ -116,7 +116,7 @@ def test_the_table_has_the_runs_intervals_and_marks_what_differs(
     assert marked
     assert "*: differs from a, the first run" in " ".join(out)
     assert "differences of the same samples, paired" in out
-    assert max(map(len, out)) <= 100
+    assert max(len(line) for line in out if not line.startswith("files: ")) <= 100
 
 
 def test_csv_and_netcdf_have_the_numbers_of_the_runs(
@@ -190,7 +190,9 @@ def test_bands_are_the_first_runs_unless_given(sweep: Path, tmp_path: Path) -> N
         assert invoke("diagnose", tmp_path / "a", *again).exit_code == 0
     own = compare_runs(runs, Wishes())
     assert own["band"].values.tolist() == ["low"]
-    asked = compare_runs(runs[::-1], Wishes({"bands": {"low": [0, 20]}, "tropical_lat_max": 45}))
+    asked = compare_runs(
+        runs[::-1], Wishes(regions={"bands": {"low": [0, 20]}, "tropical_lat_max": 45})
+    )
     for name in (RATIO, "tropical_ocean_upper_warming_low"):
         for run in ("a", "c"):
             here = [dataset[name].isel(run=r) for dataset, r in ((own, 0), (asked, 1))]
@@ -198,7 +200,9 @@ def test_bands_are_the_first_runs_unless_given(sweep: Path, tmp_path: Path) -> N
             np.testing.assert_array_equal(*here)
     assert not np.allclose(
         own["tropical_ocean_upper_warming"],
-        compare_runs(runs, Wishes({"tropical_lat_max": 20}))["tropical_ocean_upper_warming"],
+        compare_runs(runs, Wishes(regions={"tropical_lat_max": 20}))[
+            "tropical_ocean_upper_warming"
+        ],
     )
 
 

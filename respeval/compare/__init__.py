@@ -1,6 +1,6 @@
 """Many runs beside each other: which they are, their diagnostics, and what differs from the first."""
 
-from respeval.compare.comparison import Wishes, compare_runs, diagnostics_of, pick
+from respeval.compare.comparison import Wishes, compare_runs, diagnostics_of
 from respeval.compare.files import write_comparison
 from respeval.compare.runs import Run, find_runs
 
@@ -10,6 +10,5 @@ __all__ = [
     "compare_runs",
     "diagnostics_of",
     "find_runs",
-    "pick",
     "write_comparison",
 ]

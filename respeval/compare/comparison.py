@@ -10,6 +10,7 @@ import difflib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from typing import Any
@@ -40,10 +41,13 @@ INDEPENDENT, PAIRED, NO_DIFFERENCE = 0, 1, 2
 class Wishes:
     """What a user asks of a comparison.
 
+    diagnostics, perturbations: what tables and figures show; none: the usual ones.
     regions: `bands` and `tropical_lat_max`, where not those of the first run's diagnostics.nc.
     num_workers: processes; None chooses by the number of runs.
     """
 
+    diagnostics: Sequence[str] = ()
+    perturbations: Sequence[str] = ()
     regions: Mapping[str, Any] = field(default_factory=dict)
     num_workers: int | None = None
 
@@ -71,13 +75,16 @@ def compare_runs(
     `paired` (run, perturbation) says how that was had. `epoch` (run) is there if any run has one.
     tell: called in the end with a line for what is left out, such as runs that can't be read.
     count: called when a run is done.
-    Raises InputError where the first can't be read, or nothing is left to compare it with.
+    Raises InputError where the first can't be read or lacks what is to be shown, or nothing is left
+    to compare it with.
     """
     regions = {**regions_of_folder(runs[0].folder), **wishes.regions}
     first = _replicated(runs[0], regions)
     labels = [str(label) for label in first.diagnostics["perturbation"].values]
     of_itself = differences(first, first, dict.fromkeys(labels, True)).drop_vars("paired")
     template = first.diagnostics.assign(of_itself.data_vars)
+    _check_names("--perturbation", wishes.perturbations, labels)
+    _check_names("--diagnostics", wishes.diagnostics, diagnostics_of(template))
     none = {str(name): np.full(v.shape, np.nan) for name, v in of_itself.data_vars.items()}
     kept, found = [runs[0]], [_Numbers(_values(first.diagnostics) | none, {})]
     count()
@@ -96,19 +103,12 @@ def compare_runs(
     return _joined(template, kept, found)
 
 
-def pick(comparison: xr.Dataset, option: str, dim: str | None, names: Sequence[str]) -> list[str]:
-    """The names that an option gives, which must be there: along a dimension, or diagnostics.
-
-    Raises InputError that names what there is, the nearest first.
-    """
-    known = [str(x) for x in comparison[dim].values] if dim else diagnostics_of(comparison)
+def _check_names(option: str, names: Sequence[str], known: Sequence[str]) -> None:
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=len(known), cutoff=0.0)
-            raise InputError(
-                f"{option} {name}: the first run has no such; it has {', '.join(near)}"
-            )
-    return list(dict.fromkeys(names))
+            has = ", ".join(near)
+            raise InputError(f"{option} {name}: the first run has no such; it has {has}")
 
 
 def diagnostics_of(comparison: xr.Dataset) -> list[str]:
@@ -132,7 +132,14 @@ def _all_numbers(
         for begin in range(0, len(runs), length):
             part = runs[begin : begin + length]
             tasks = [delayed(_numbers)(first, run, regions) for run in part]
-            yield from compute(*tasks, scheduler="processes", pool=pool)  # type: ignore[no-untyped-call]
+            try:
+                numbers = compute(*tasks, scheduler="processes", pool=pool)  # type: ignore[no-untyped-call]
+            except BrokenProcessPool:
+                raise InputError(
+                    "a process that reads runs was killed (for its memory?); give fewer --workers "
+                    f"than {num_workers}"
+                ) from None
+            yield from numbers
 
 
 def _numbers(first: Replicated, run: Run, regions: Mapping[str, Any]) -> _Numbers:
