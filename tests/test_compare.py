@@ -62,6 +62,11 @@ def written(sweep: Path) -> tuple[Path, list[str], list[str]]:
         return sweep.parent / "written", *compare(sweep, "-o", sweep.parent / "written")
 
 
+@pytest.fixture(scope="module")
+def comparison(sweep: Path) -> xr.Dataset:
+    return compare_runs(find_runs([sweep])[0], Wishes(num_workers=1))
+
+
 def variant(
     source: Path,
     target: Path,
@@ -283,7 +288,7 @@ def test_mistakes_get_one_line(
     assert message in errors[0]
 
 
-def test_a_wide_table_goes_on_in_further_ones(sweep: Path) -> None:
+def test_a_wide_table_goes_on_in_further_ones(sweep: Path, comparison: xr.Dataset) -> None:
     asked = ("--diagnostics", f"{RATIO},land_warming", "--diagnostics", "rain_mean,column_warming")
     out, _ = compare(sweep, *asked, "--perturbation", "p2K")
     titles = [line for line in out if line.startswith("Response to")]
@@ -292,8 +297,6 @@ def test_a_wide_table_goes_on_in_further_ones(sweep: Path) -> None:
     assert set(titles[1:]) == {"Response to p2K, further columns"}
     assert max(map(len, out)) <= 100
     assert sum(line.startswith(" c ") for line in out) == len(titles)
-    runs, _ = find_runs([sweep])
-    comparison = compare_runs(runs, Wishes())
     [table] = comparison_tables(comparison, [RATIO], "p4K", 200)
     assert [str(column.header) for column in table.columns[1:]] == [
         "land/ocean ratio\nmidlatitudes",
@@ -333,8 +336,8 @@ def test_figures_are_against_the_epoch_where_all_runs_have_one(sweep: Path, tmp_
         assert [text.get_text() for text in panel.get_xticklabels()] == ["x", "y", "z"]
 
 
-def test_full_dots_are_the_significant_differences(sweep: Path) -> None:
-    comparison = compare_runs(find_runs([sweep])[0], Wishes())
+def test_full_dots_are_the_significant_differences(comparison: xr.Dataset) -> None:
+    comparison = comparison.copy(deep=True)
     name = "column_warming"
     comparison[f"{name}_difference_pvalue"][:] = np.nan
     comparison[f"{name}_difference_pvalue"][dict(run=2, perturbation=1, level=0)] = 0.01
@@ -348,10 +351,9 @@ def test_full_dots_are_the_significant_differences(sweep: Path) -> None:
     assert full == [(0, [2.0])]
 
 
-def test_several_processes_find_the_same(sweep: Path) -> None:
-    runs, _ = find_runs([sweep])
-    alone, many = (compare_runs(runs, Wishes(num_workers=number)) for number in (1, 2))
-    xr.testing.assert_identical(alone, many)
+def test_several_processes_find_the_same(sweep: Path, comparison: xr.Dataset) -> None:
+    many = compare_runs(find_runs([sweep])[0], Wishes(num_workers=2))
+    xr.testing.assert_identical(many, comparison)
 
 
 @pytest.mark.parametrize(
