@@ -339,7 +339,7 @@ def test_figures_are_against_the_epoch_where_all_runs_have_one(sweep: Path, tmp_
 def test_full_dots_are_the_significant_differences(comparison: xr.Dataset) -> None:
     comparison = comparison.copy(deep=True)
     name = "column_warming"
-    comparison[f"{name}_difference_pvalue"][:] = np.nan
+    comparison[f"{name}_difference_pvalue"][:] = 0.06
     comparison[f"{name}_difference_pvalue"][dict(run=2, perturbation=1, level=0)] = 0.01
     figure = diagnostic_of_runs(comparison, name, ["p4K", "p2K"])
     full = [

@@ -46,11 +46,8 @@ def find_runs(arguments: Sequence[Path]) -> tuple[list[Run], list[str]]:
     manifests: dict[Path, Mapping[str, Any]] = {}
     skipped: list[str] = []
     for folder, status in _folders(arguments):
-        path = Path(os.path.abspath(folder))
-        if path in manifests:
-            continue
         try:
-            manifests[path] = _finished(folder, status)
+            manifests[Path(os.path.abspath(folder))] = _finished(folder, status)
         except InputError as reason:
             skipped.append(str(reason))
     if not manifests:

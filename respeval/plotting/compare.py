@@ -33,6 +33,9 @@ _FEWEST_COLUMNS = 3
 #: More names than this on an axis are thinned out; longer ones lose their beginning.
 _MOST_NAMES, _LONGEST_NAME = 16, 24
 
+#: Dots of more runs than this would hide each other.
+_MOST_LARGE_DOTS = 40
+
 #: About, in the fonts of the figures.
 _LETTERS_PER_INCH = 13
 
@@ -113,6 +116,7 @@ def _draw(
     panel: Axes, comparison: xr.Dataset, name: str, place: int, labels: Sequence[str]
 ) -> None:
     at, order = _abscissa(comparison)
+    size = 4.5 if len(order) <= _MOST_LARGE_DOTS else 2.0
     for label, color in zip(labels, line_colors(len(labels)), strict=True):
         value, low, high, p = (
             _at_place(comparison, f"{name}{suffix}", label, place)[order]
@@ -122,10 +126,14 @@ def _draw(
         reach = np.stack([value - low, high - value]).clip(min=0.0)
         reach[~np.isfinite(reach)] = np.nan
         panel.errorbar(
-            at, value, yerr=reach, **point_style(color, fmt="o-", mfc="white", lw=0.9), label=label
+            at,
+            value,
+            yerr=reach,
+            **point_style(color, fmt="o-", mfc="white", lw=0.9, ms=size),
+            label=label,
         )
         differs = p < _SIGNIFICANT
-        panel.plot(at[differs], value[differs], "o", color=color, ms=4.5, zorder=3)
+        panel.plot(at[differs], value[differs], "o", color=color, ms=size, zorder=3)
     panel.margins(x=0.06)
     label = "ratio" if "ratio" in name else units(comparison[name])
     panel.set_ylabel(label, fontsize=SMALL_FONT_SIZE)
