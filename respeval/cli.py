@@ -323,7 +323,7 @@ def compare(
     folders: Annotated[
         list[Path],
         typer.Argument(
-            metavar="DIR...",
+            metavar="DIR",
             help="Folders of finished runs, of sweeps (all their runs), or quoted globs.",
         ),
     ],
