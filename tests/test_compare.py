@@ -271,7 +271,7 @@ def _runs_within(sweep: Path, folder: Path) -> list[object]:
         (_runs_within, "holds some: name"),
         (_running, "is no finished run: running"),
         (_other_perturbations, "none of the first run's p2K, p4K"),
-        (_damaged, "zonal.nc can't be read"),
+        (_damaged, "zonal.nc is no file of a run"),
         (lambda s, t: [s, "-o", s / "a"], "holds a run; choose another folder"),
         (lambda s, t: [s, "--diagnostics", "land_warmin"], "it has land_warming,"),
         (lambda s, t: [s, "--perturbation", "p3K"], "it has p4K, p2K"),

@@ -53,7 +53,7 @@ def test_three_samples_on_two_processes_equal_one_process(
     out = tmp_path / "out"
     done = torchrun(2, "run", study, "-o", out)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("land/ocean ratio") == 1  # the root alone speaks
+    assert done.stdout.count("[95 % interval]") == 1  # the root alone speaks
     assert "on 2 processes" in done.stdout
     expected, got = means(alone), means(out)
     assert got.keys() == expected.keys()
