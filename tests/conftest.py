@@ -258,3 +258,13 @@ def kills(request: pytest.FixtureRequest) -> int:
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkpoint of a study that tests only read from."""
     return write_study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="session")
+def long_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint whose case takes some seconds: 16 months of a forcing that repeats."""
+    folder = tmp_path_factory.mktemp("long") / "study"
+    path = write_study(folder, days=485, repeat="year")
+    (folder / "forcing.nc").unlink()
+    forcing(num_times=366).to_netcdf(folder / "forcing.nc")
+    return path

@@ -218,16 +218,6 @@ def invoke(*arguments: object, code: int = 0) -> str:
     return result.output
 
 
-@pytest.fixture(scope="module")
-def long_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint whose case takes some seconds: 16 months of a forcing that repeats."""
-    folder = tmp_path_factory.mktemp("long") / "study"
-    checkpoint = write_study(folder, days=485, repeat="year")
-    (folder / "forcing.nc").unlink()
-    conftest.forcing(num_times=366).to_netcdf(folder / "forcing.nc")
-    return checkpoint
-
-
 def start(*arguments: object) -> subprocess.Popen[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
     return subprocess.Popen(

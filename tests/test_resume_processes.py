@@ -18,23 +18,12 @@ import conftest
 import numpy as np
 import pytest
 import torch
-from conftest import write_study
 from typer.testing import CliRunner
 
 from respeval.cli import app
 from respeval.comm import Comm
 from respeval.restart import Array, Block, blocks_of
 from respeval.stop import StopSignals, StopVote
-
-
-@pytest.fixture(scope="module")
-def long_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint whose case takes some seconds: 16 months of a forcing that repeats."""
-    folder = tmp_path_factory.mktemp("long") / "study"
-    checkpoint = write_study(folder, days=485, repeat="year")
-    (folder / "forcing.nc").unlink()
-    conftest.forcing(num_times=366).to_netcdf(folder / "forcing.nc")
-    return checkpoint
 
 
 @pytest.fixture(scope="module")
