@@ -10,6 +10,7 @@ every run. With N runs the share itself is uncertain by 0.22/sqrt(N).
 from __future__ import annotations
 
 import argparse
+import itertools
 
 import numpy as np
 import torch
@@ -40,12 +41,11 @@ SETTINGS = DiagnosticSettings(ROLES)
 def rows(values: xr.Dataset) -> dict[str, xr.DataArray]:
     """Label of a number -> where it lies in every run; [run]."""
     found = {}
-    for name in DIAGNOSTICS:
-        places = [dim for dim in values[name].dims if dim != "run"]
-        if not places:
-            found[name] = values[name]
-        for place in values[places[0]].values if places else ():
-            found[f"{name}/{place}"] = values[name].sel({places[0]: place}, drop=True)
+    for name in map(str, values.data_vars):
+        dims = [dim for dim in values[name].dims if dim != "run"]
+        for place in itertools.product(*(values[dim].values for dim in dims)):
+            at = dict(zip(dims, place, strict=True))
+            found["/".join([name, *map(str, place)])] = values[name].sel(at, drop=True)
     return found
 
 
@@ -61,7 +61,7 @@ def coverage(
         zonal = replicas.draw(generator, BATCH, num_samples, slow)
         found = diagnose(zonal, SETTINGS).isel(perturbation=0)
         with_r, without_r = {}, {}
-        for name in DIAGNOSTICS:
+        for name in filter(truth.data_vars.__contains__, DIAGNOSTICS):
             low, high = found[f"{name}_low"], found[f"{name}_high"]
             with_r[name] = (low <= truth[name]) & (truth[name] <= high)
             # What the standard error would be if all units were independent.
@@ -69,7 +69,9 @@ def coverage(
             reach = quantile * found[f"{name}_stderr"] * share**0.5
             without_r[name] = abs(found[name] - truth[name]) <= reach
         stacked = {
-            key: xr.concat(list(rows(xr.Dataset(x)).values()), "row", coords="minimal")
+            key: xr.concat(
+                list(rows(xr.Dataset(x)).values()), "row", coords="minimal", compat="override"
+            )
             for key, x in (("with_r", with_r), ("without_r", without_r))
         }
         batches.append(xr.Dataset(stacked).assign_coords(row=list(rows(xr.Dataset(with_r)))))

@@ -291,6 +291,9 @@ def diagnose(
     listed: Annotated[
         bool, typer.Option("--list", help="Say what every diagnostic is; needs no folder.")
     ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show every diagnostic, and why others are left out.")
+    ] = False,
 ) -> None:
     """Recompute diagnostics, summary and figures from the saved means; needs no model.
 
@@ -314,8 +317,9 @@ def diagnose(
 
         verify_folder(folder)
         options = {"tropical_lat_max": tropical_lat_max, **parse_lists(bands=bands)}
-        analyse(folder, settings_of_folder(folder, options))
-        show_table(folder)
+        settings = settings_of_folder(folder, options)
+        analyse(folder, settings)
+        show_table(folder, settings if everything else None)
 
 
 @app.command()

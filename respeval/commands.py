@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,17 @@ from respeval.console import (
     ConsoleReporter,
     SilentProbeReporter,
     SilentReporter,
+    full_tables,
     inspection_tables,
     perturbation_columns,
     probe_table,
     truth_table,
     warming_table,
 )
-from respeval.diagnostics import diagnose_reference, left_out
+from respeval.diagnostics import DiagnosticSettings, catalog, diagnose_reference, left_out
 from respeval.emulator import EmulatorSpec
 from respeval.errors import StoppedError
-from respeval.output import DIAGNOSTICS_FILE, open_saved
+from respeval.output import DIAGNOSTICS_FILE, ZONAL, open_saved
 from respeval.plan import Plan, go_on, prepare
 from respeval.planet import SHIPPED_CHECKPOINTS
 from respeval.planet.study import write_study
@@ -107,8 +109,7 @@ def _reporter(plan: Plan, console: Console, comm: Comm) -> ConsoleReporter | Sil
     spec = plan.emulator.spec
     settings = settings_of(plan.case, plan.roles, spec.levels_hPa)
     names = [variable.name for variable in spec.outputs]
-    for missing, reason in left_out(names, settings).items():
-        console.print(f"left out: {missing}, because {reason}", highlight=False)
+    _tell_left_out(console, left_out(names, settings))
     running = RunningRatio(
         settings, names, plan.case.groups, spec.grid.latitude, plan.layout.circle_areas()
     )
@@ -135,13 +136,28 @@ def _analyse(
         raise
 
 
-def show_table(folder: Path) -> None:
-    """The table of a run from its diagnostics.nc."""
-    with open_saved(folder / DIAGNOSTICS_FILE) as diagnostics:
-        table = warming_table(perturbation_columns(diagnostics), f"Response, {folder}")
-        make_console().print(table)
+def _tell_left_out(console: Console, reasons: Mapping[str, str]) -> None:
+    """The diagnostics that a run has not, those with one reason together."""
+    for reason in dict.fromkeys(reasons.values()):
+        missing = ", ".join(name for name, own in reasons.items() if own == reason)
+        console.print(f"left out: {missing}, because {reason}", highlight=False)
+
+
+def show_table(folder: Path, settings: DiagnosticSettings | None = None) -> None:
+    """The table of a run from its diagnostics.nc.
+
+    settings: those of the run where every diagnostic is asked for, and why others are left out.
+    """
+    console = make_console()
+    with open_saved(folder / DIAGNOSTICS_FILE) as diagnostics, open_saved(folder / ZONAL) as zonal:
+        columns = perturbation_columns(diagnostics)
+        console.print(warming_table(columns, f"Response, {folder}"))
+        if settings is not None:
+            names = [entry.name for entry in catalog()]
+            console.print(*full_tables(columns, names), sep="\n")
+            _tell_left_out(console, left_out(map(str, zonal.data_vars), settings))
     for told in told_quarantined(folder):
-        make_console().print(f"left out of the means: {told}", style="yellow", highlight=False)
+        console.print(f"left out of the means: {told}", style="yellow", highlight=False)
 
 
 def inspect_checkpoint(checkpoint: Path, options: dict[str, Any], trust: bool) -> None:

@@ -80,6 +80,7 @@ class RoleNames(_Frozen):
 
     near_surface_temperature, column_temperature (top to surface), surface_level and upper_level are
     outputs; surface_temperature, ocean_fraction and land_fraction are names in the forcing files.
+    The others are outputs whose usual names the diagnostics know.
     """
 
     near_surface_temperature: str | None = None
@@ -89,6 +90,14 @@ class RoleNames(_Frozen):
     surface_temperature: str | None = None
     ocean_fraction: str | None = None
     land_fraction: str | None = None
+    precipitation: str | None = None
+    water_path: str | None = None
+    toa_upward_longwave: str | None = None
+    toa_upward_shortwave: str | None = None
+    toa_upward_longwave_clear_sky: str | None = None
+    toa_upward_shortwave_clear_sky: str | None = None
+    near_surface_humidity: str | None = None
+    near_surface_relative_humidity: str | None = None
 
 
 def _check_label(label: str, kind: str) -> None:
@@ -201,6 +210,15 @@ class Case(_Frozen):
     def groups(self) -> tuple[str, ...]:
         """Labels of the groups; group 0 is the baseline."""
         return (BASELINE, *self.perturbations)
+
+    @property
+    def amplitudes_K(self) -> dict[str, float]:
+        """The uniform perturbations and their changes of SST."""
+        return {
+            label: perturbation.amplitude_K
+            for label, perturbation in self.perturbations.items()
+            if isinstance(perturbation, UniformPerturbation)
+        }
 
     def digest(self) -> str:
         """SHA-256 of the case's canonical JSON."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from respeval.calendar import Duration, canonical_calendar, to_date, to_seconds
 from respeval.checkpoints import open_checkpoint
 from respeval.config import Case, PatchPerturbation, PatternPerturbation, UniformPerturbation
+from respeval.diagnostics import NAMED_IN_ROLES
 from respeval.emulator import OCEAN_CUTOFF, Emulator, EmulatorSpec, Roles
 from respeval.end_states import holds_run, read_end_states
 from respeval.errors import InputError
@@ -74,8 +75,9 @@ def merge_roles(spec: EmulatorSpec, case: Case) -> Roles:
         changes["column_temperature"] = tuple(given.column_temperature)
     roles = replace(spec.roles, **changes)
     outputs = [variable.name for variable in spec.outputs]
-    for role in changes:
-        named = changes[role] if role == "column_temperature" else (changes[role],)
+    quantities = {name: getattr(given, name) for name in NAMED_IN_ROLES if getattr(given, name)}
+    for role, value in {**changes, **quantities}.items():
+        named = value if role == "column_temperature" else (value,)
         for name in named:
             if name not in outputs:
                 raise InputError(

@@ -15,7 +15,14 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from respeval.accumulate import SURFACES
 from respeval.config import Case, load_case
-from respeval.diagnostics import DIAGNOSTICS, DiagnosticSettings, diagnose, response_maps, summary
+from respeval.diagnostics import (
+    DIAGNOSTICS,
+    NAMED_IN_ROLES,
+    DiagnosticSettings,
+    diagnose,
+    response_maps,
+    summary,
+)
 from respeval.emulator import Roles
 from respeval.errors import InputError
 from respeval.output import (
@@ -71,7 +78,15 @@ class Results:
 def settings_of(case: Case, roles: Roles, levels_hPa: Sequence[float]) -> DiagnosticSettings:
     """What the diagnostics of a run are asked for."""
     known = tuple(levels_hPa) if len(levels_hPa) == len(roles.column_temperature) else ()
-    return DiagnosticSettings(roles, case.bands, case.tropical_lat_max, known)
+    named = {quantity: getattr(case.roles, quantity) for quantity in NAMED_IN_ROLES}
+    return DiagnosticSettings(
+        roles,
+        case.bands,
+        case.tropical_lat_max,
+        known,
+        {quantity: name for quantity, name in named.items() if name is not None},
+        case.amplitudes_K,
+    )
 
 
 def settings_of_folder(folder: Path, overrides: Mapping[str, Any]) -> DiagnosticSettings:

@@ -14,6 +14,7 @@ import xarray as xr
 from respeval.diagnostics import (
     DIAGNOSTICS,
     DiagnosticSettings,
+    catalog,
     diagnose,
     diagnose_reference,
     global_mean_series,
@@ -23,7 +24,8 @@ from respeval.diagnostics import (
     zonal_response,
     zonal_response_of_maps,
 )
-from respeval.diagnostics.scalars import ratio
+from respeval.diagnostics.regions import ratio
+from respeval.diagnostics.registry import TRENDS
 from respeval.diagnostics.totals import statistics_named_in
 from respeval.emulator import Roles
 from respeval.grid import Grid
@@ -31,6 +33,7 @@ from respeval.grid import Grid
 ROLES = Roles("t_low", ("t_top", "t_low"), "t_low", "t_top")
 SETTINGS = DiagnosticSettings(ROLES, levels_hPa=(200.0, 980.0))
 GRID = Grid.legendre_gauss(12, 24)
+EVERY = {*DIAGNOSTICS, *TRENDS}
 SCALARS = (
     "tropical_ocean_surface_warming",
     "tropical_ocean_upper_warming",
@@ -211,7 +214,7 @@ def test_maps_and_zonal_means_tell_the_same_response() -> None:
         diagnose(zonal, SETTINGS),
         diagnose_reference(response_maps(group_means), SETTINGS),
     )
-    assert {str(name) for name in of_maps.data_vars} == {
+    assert {str(name) for name in of_maps.data_vars} | set(TRENDS) == {
         str(name) for name in of_run.data_vars if name not in statistics_named_in(of_run)
     }
     for name in of_maps.data_vars:
@@ -298,15 +301,16 @@ def test_a_missing_role_leaves_its_diagnostics_out() -> None:
     settings = DiagnosticSettings(Roles("t_low", (), "t_low", "t_none"))
     result = diagnose(zonal, settings)
     reasons = left_out(["t_low", "t_top"], settings)
-    assert set(DIAGNOSTICS) - set(result.data_vars) == set(reasons)
-    assert set(reasons) == {*SCALARS[1:], "column_warming"}
+    assert EVERY - set(result.data_vars) == set(reasons)
+    further = set(left_out(["t_low", "t_top"], SETTINGS))
+    assert set(reasons) - further == {*SCALARS[1:], "column_warming"}
     assert "'t_none'" in reasons["tropical_ocean_upper_warming"]
     assert "column_temperature" in reasons["column_warming"]
-    assert left_out(["t_low", "t_top"], SETTINGS) == {}
-    assert set(left_out([], SETTINGS)) == set(DIAGNOSTICS)
+    assert not {name for name in left_out(["t_low", "t_top"], SETTINGS) if "warming" in name}
+    assert set(left_out([], SETTINGS)) == EVERY
     bare = diagnose(zonal, DiagnosticSettings())
     assert "t_low_mean" in bare
-    assert not set(DIAGNOSTICS) & set(bare.data_vars)
+    assert not EVERY & set(bare.data_vars)
 
 
 def test_the_column_names_its_levels() -> None:
@@ -344,10 +348,13 @@ def test_the_summary_has_the_keys_of_the_contract() -> None:
 def test_every_number_says_its_units_and_name() -> None:
     group_means, zonal = saved_means(two_levels(warmed(4.0)))
     maps = response_maps(group_means)
+    said = {entry.name: entry.units for entry in catalog()}
     for dataset in (diagnose(zonal, SETTINGS), maps[["t_low", "t_low_stderr"]]):
+        belongs = statistics_named_in(dataset)
         for name, value in dataset.data_vars.items():
-            pure = "ratio" in str(name) or str(name).endswith("_num_effective")
-            assert value.attrs["units"] == ("1" if pure else "K"), name
+            units = said.get(belongs.get(str(name), str(name)), "K")
+            pure = str(name).endswith("_num_effective")
+            assert value.attrs["units"] == ("1" if pure else units), name
             assert value.attrs["long_name"], name
     assert maps["t_low"].attrs["cell_methods"] == "time: mean"
     assert maps["t_low"].dims == ("perturbation", "lat", "lon")

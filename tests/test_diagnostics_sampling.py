@@ -173,13 +173,16 @@ def test_the_noise_of_a_map_is_that_of_two_baselines(no_response: xr.Dataset) ->
     assert np.mean(found) == pytest.approx(np.mean(differences), rel=0.1)
 
 
+ALLOWED_UNITS = ("K", "1", "%", "% K-1", "W m-2", "W m-2 K-1", "mm day-1", "the output's")
+
+
 def test_every_diagnostic_says_what_it_is_and_where_it_is_from() -> None:
     entries = {entry.name: entry for entry in catalog()}
     assert set(DIAGNOSTICS) < set(entries)
     for name in DIAGNOSTICS:
         assert entries[name].source, name
         assert entries[name].formula, name
-        assert entries[name].units in ("K", "1"), name
+        assert entries[name].units in ALLOWED_UNITS, name
     assert entries["land_ocean_warming_ratio"].dims == "perturbation, band"
     assert entries["column_warming"].dims == "perturbation, level"
 

@@ -9,7 +9,7 @@ from respeval.console.run import (
     inspection_tables,
 )
 from respeval.console.sweep import amount, estimate_table, sweep_table
-from respeval.console.warming import perturbation_columns, truth_table, warming_table
+from respeval.console.warming import full_tables, perturbation_columns, truth_table, warming_table
 
 __all__ = [
     "ConsoleProbeReporter",
@@ -21,6 +21,7 @@ __all__ = [
     "comparison_notes",
     "comparison_tables",
     "estimate_table",
+    "full_tables",
     "inspection_tables",
     "perturbation_columns",
     "probe_table",

@@ -52,7 +52,7 @@ class _Column:
 
 def usual_diagnostics(present: Sequence[str]) -> list[str]:
     """What a table shows: the ratios, or else the warming, or else the outputs' means."""
-    named = [name for _, name, _ in QUANTITIES if name in present]
+    named = [name for _, name, *_ in QUANTITIES if name in present]
     return [name for name in _USUAL if name in present] or named or list(present)
 
 
@@ -146,7 +146,7 @@ def _columns(chosen: xr.Dataset, name: str) -> Iterator[_Column]:
 
 
 def _heading(name: str, place: str, units: str) -> tuple[str, ...]:
-    short = {diagnostic: what for what, diagnostic, _ in QUANTITIES}.get(name)
+    short = {diagnostic: what for what, diagnostic, *_ in QUANTITIES}.get(name)
     what = short or name.removesuffix("_mean") + ("" if units == "1" else f", {units}")
     where = {"all": "global mean", "land": "land mean", "ocean": "ocean mean"}
     return what, place if short else where.get(place, place)

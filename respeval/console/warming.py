@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,14 @@ class _Cell:
             return f"{self} [unbounded]"
         return f"{self} [{_rounded(self.low)}, {_rounded(self.high)}]"
 
+    def shown(self, wide: bool) -> str:
+        """As a table with or without room for intervals shows it."""
+        return self.with_error() if wide else self.with_interval()
+
+
+def _spread(wide: bool) -> str:
+    return "± standard error" if wide else "[95 % interval]"
+
 
 def _small(value: float) -> str:
     """A spread that may be next to nothing."""
@@ -49,15 +58,20 @@ def _rounded(value: float) -> str:
     return f"{round(value, 2) + 0.0:.2f}"
 
 
-#: Rows of the table: (what, diagnostic, dimension that gives several rows).
+#: Rows of the table: (what, diagnostic, where unless a dimension says it, ends a section).
 QUANTITIES = (
-    ("land, K", "land_warming", "band"),
-    ("ocean, K", "ocean_warming", "band"),
-    ("land/ocean ratio", "land_ocean_warming_ratio", "band"),
-    ("surface level, K", "tropical_ocean_surface_warming", None),
-    ("upper level, K", "tropical_ocean_upper_warming", None),
-    ("vertical ratio", "vertical_warming_ratio_tropical_ocean", None),
-    ("column, global, K", "column_warming", "level"),
+    ("land, K", "land_warming", "", True),
+    ("ocean, K", "ocean_warming", "", True),
+    ("land/ocean ratio", "land_ocean_warming_ratio", "", True),
+    ("surface level, K", "tropical_ocean_surface_warming", "tropical ocean", True),
+    ("upper level, K", "tropical_ocean_upper_warming", "tropical ocean", True),
+    ("vertical ratio", "vertical_warming_ratio_tropical_ocean", "tropical ocean", True),
+    ("column, global, K", "column_warming", "", True),
+    ("amplification", "arctic_amplification", "Arctic", False),
+    ("", "antarctic_amplification", "Antarctic", True),
+    ("precipitation, %/K", "precipitation_change_per_K", "global", False),
+    ("water path, %/K", "water_path_change_per_K", "global", False),
+    ("Cess, W/m²/K", "cess_feedback", "global", True),
 )
 
 #: More columns than this have no room for intervals on a terminal of 100 characters.
@@ -66,17 +80,27 @@ _MOST_INTERVALS = 2
 
 def _rows(column: xr.Dataset) -> Iterator[tuple[str, str, _Cell, bool]]:
     """(what, where, number, ends a section) of one column of a table."""
-    for quantity, name, dim in QUANTITIES:
+    for quantity, name, where, ends in QUANTITIES:
         if name not in column:
             continue
-        places = ["tropical ocean"] if dim is None else [str(p) for p in column[dim].values]
-        numbers = {"value": column[name].values.reshape(len(places))}
-        for statistic in ("stderr", "low", "high", "noise"):
-            if f"{name}_{statistic}" in column:
-                numbers[statistic] = column[f"{name}_{statistic}"].values.reshape(len(places))
-        for i, place in enumerate(places):
-            cell = _Cell(**{key: float(values[i]) for key, values in numbers.items()})
-            yield quantity if i == 0 else "", place, cell, i == len(places) - 1
+        cells = _cells(column, name)
+        for i, (place, cell) in enumerate(cells.items()):
+            last = i == len(cells) - 1 and ends
+            yield quantity if i == 0 else "", place or where, cell, last
+
+
+def _cells(column: xr.Dataset, name: str) -> dict[str, _Cell]:
+    """A diagnostic's numbers by place, the places of several dimensions being joined."""
+    value = column[name]
+    places = itertools.product(*(value[dim].values for dim in value.dims))
+    numbers = {"value": value.values.ravel()}
+    for statistic in ("stderr", "low", "high", "noise"):
+        if f"{name}_{statistic}" in column:
+            numbers[statistic] = column[f"{name}_{statistic}"].values.ravel()
+    return {
+        ", ".join(map(str, place)): _Cell(**{key: float(n[i]) for key, n in numbers.items()})
+        for i, place in enumerate(places)
+    }
 
 
 def warming_table(columns: Mapping[str, xr.Dataset], title: str) -> Table:
@@ -87,8 +111,9 @@ def warming_table(columns: Mapping[str, xr.Dataset], title: str) -> Table:
     """
     wide = len(columns) > _MOST_INTERVALS
     table = Table(title=title, title_justify="left", caption_justify="left")
-    spread = "± standard error" if wide else "[95 % interval]"
-    table.caption = f"{spread}; noise: standard deviation that other weather alone would give"
+    table.caption = (
+        f"{_spread(wide)}; noise: standard deviation that other weather alone would give"
+    )
     table.add_column("warming")
     table.add_column("where")
     for heading in columns:
@@ -97,10 +122,44 @@ def warming_table(columns: Mapping[str, xr.Dataset], title: str) -> Table:
     for rows in zip(*(_rows(column) for column in columns.values()), strict=True):
         quantity, place, _, last = rows[0]
         cells = [cell for _, _, cell, _ in rows]
-        shown = [cell.with_error() if wide else cell.with_interval() for cell in cells]
+        shown = [cell.shown(wide) for cell in cells]
         known = [cell.noise for cell in cells if not math.isnan(cell.noise)]
         noise = _small(max(known)) if known else "-"
         table.add_row(quantity, place, *shown, noise, end_section=last)
+    return table
+
+
+def full_tables(columns: Mapping[str, xr.Dataset], names: Iterable[str]) -> list[Table]:
+    """Every number of these diagnostics; profiles by latitude are in the files.
+
+    columns: as for `warming_table`. names: of diagnostics, those that there are. What has no
+    perturbation, such as the drift of the baseline, is a table of its own.
+    """
+    listed = list(names)
+    of_baseline = [name for name in listed if name.startswith("baseline_")]
+    first = dict(zip(["baseline"], columns.values(), strict=False))
+    return [
+        _full_table(columns, [name for name in listed if name not in of_baseline]),
+        _full_table(first, of_baseline),
+    ]
+
+
+def _full_table(columns: Mapping[str, xr.Dataset], names: Iterable[str]) -> Table:
+    wide = len(columns) > _MOST_INTERVALS
+    table = Table(box=None, caption=_spread(wide), caption_justify="left")
+    table.add_column("diagnostic")
+    for heading in columns:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name in names:
+        found = [column for column in columns.values() if name in column]
+        if not found or "lat" in found[0][name].dims:
+            continue
+        units = found[0][name].attrs.get("units", "1")
+        by_column = [_cells(column, name) for column in found]
+        shown = {p: [cells[p].shown(wide) for cells in by_column] for p in by_column[0]}
+        table.add_row(f"{name}, {units}", *shown.pop("", []))
+        for place, numbers in shown.items():
+            table.add_row(f"    {place}", *numbers)
     return table
 
 

@@ -11,12 +11,9 @@ from respeval.diagnostics.evaluate import (
     summary,
 )
 from respeval.diagnostics.maps import response_maps
-from respeval.diagnostics.scalars import (
-    DEFAULT_BANDS,
-    DIAGNOSTICS,
-    DiagnosticSettings,
-    LeftOut,
-)
+from respeval.diagnostics.quantities import NAMED_IN_ROLES
+from respeval.diagnostics.regions import DEFAULT_BANDS, DiagnosticSettings, LeftOut
+from respeval.diagnostics.registry import DIAGNOSTICS
 from respeval.diagnostics.totals import BASELINE
 from respeval.diagnostics.uncertainty import STATISTICS
 from respeval.diagnostics.zonal import (
@@ -30,6 +27,7 @@ __all__ = [
     "DEFAULT_BANDS",
     "DIAGNOSTICS",
     "DIFFERENCE",
+    "NAMED_IN_ROLES",
     "STATISTICS",
     "DiagnosticSettings",
     "Entry",

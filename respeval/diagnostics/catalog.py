@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from respeval.diagnostics.scalars import DIAGNOSTICS
+from respeval.diagnostics.registry import DIAGNOSTICS, TRENDS
 
 _FIRST_LINE = re.compile(r"(?P<what>.+), (?P<units>[^,]+), \((?P<dims>[^)]*)\)\.")
 
@@ -26,7 +26,7 @@ class Entry:
 
     @classmethod
     def of(cls, name: str, function: Callable[..., object]) -> Entry:
-        """Read a docstring of the form that scalars.py tells. Raises ValueError where it has another."""
+        """Read a docstring of the form that registry.py tells. Raises ValueError where it has another."""
         first, *paragraphs = (inspect.getdoc(function) or "").split("\n\n")
         head = _FIRST_LINE.fullmatch(first)
         if head is None or len(paragraphs) < 2 or not paragraphs[-1].startswith("Source: "):
@@ -59,4 +59,5 @@ _OUTPUT_MEANS = (
 
 def catalog() -> tuple[Entry, ...]:
     """Every diagnostic of diagnostics.nc, in its order."""
-    return (*(Entry.of(name, function) for name, function in DIAGNOSTICS.items()), *_OUTPUT_MEANS)
+    functions = {**DIAGNOSTICS, **TRENDS}
+    return (*(Entry.of(name, function) for name, function in functions.items()), *_OUTPUT_MEANS)

@@ -93,9 +93,11 @@ def _differences(first: Replicated, other: Replicated, *, paired: bool) -> xr.Da
 
 
 def _comparable(first: Replicated, other: Replicated) -> Iterator[str]:
-    """Diagnostics that both runs have, of one shape (zonal means are left out: grids may differ)."""
+    """Responses that both runs have, of one shape (zonal means are left out: grids may differ)."""
     for name, values in first.without.data_vars.items():
-        if name in other.without and set(values.dims) == set(other.without[name].dims):
+        responds = "perturbation" in first.diagnostics[name].dims
+        alike = name in other.without and set(values.dims) == set(other.without[name].dims)
+        if responds and alike:
             yield str(name)
 
 

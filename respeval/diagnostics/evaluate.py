@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +11,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from respeval.diagnostics.drift import with_trend, yearly_means
 from respeval.diagnostics.jackknife import UNIT_DIMS, leave_one_out
-from respeval.diagnostics.scalars import DIAGNOSTICS, RATIOS, DiagnosticSettings, LeftOut
+from respeval.diagnostics.quantities import QUANTITIES, find_output
+from respeval.diagnostics.regions import (
+    DiagnosticSettings,
+    LeftOut,
+    outputs_in,
+    with_baseline,
+)
+from respeval.diagnostics.registry import DIAGNOSTICS, RATIOS, TRENDS
 from respeval.diagnostics.totals import (
     BASELINE,
     STACK_DIM,
@@ -80,6 +89,7 @@ def replicate(
     outputs = [str(name) for name in totals.data_vars if name != "count"]
     read = totals[[*_read_by_diagnostics(outputs, settings), "count"]]
     found, without = _scalars_with_statistics(read, zonal, units, settings)
+    found.update(_trends(read, zonal, settings))
     bytes_each = totals[outputs[0]].nbytes if outputs else 0
     for part in parts_of_stack(outputs, bytes_each):
         means, without_of_means = _means_with_statistics(totals, zonal, units, part, zonal_means)
@@ -119,9 +129,10 @@ def output_means(response: xr.Dataset) -> xr.Dataset:
     """
     area = response["area"]
     means: dict[str, xr.Variable] = {}
-    for name, value in response.drop_vars("area").data_vars.items():
+    for name in outputs_in(response):
+        value = response[name]
         mean = surface_means(value, area).variable
-        means |= _described_means(str(name), value.attrs, mean, value.variable)
+        means |= _described_means(name, value.attrs, mean, value.variable)
     return xr.Dataset(means, response.coords)
 
 
@@ -161,25 +172,41 @@ def _scalars_with_statistics(
     means, left = _means(totals)
     alone_left = left.sel(group=BASELINE, drop=True)
     responses = (
-        response_of_means(means),
-        response_of_means(left),
-        response_of_means(means, alone_left),
+        with_baseline(response_of_means(means), means.sel(group=BASELINE, drop=True)),
+        with_baseline(response_of_means(left), alone_left),
+        with_baseline(response_of_means(means, alone_left), alone_left),
     )
     cores = [with_area(response, zonal) for response in responses]
     values, paired, alone = (scalars(core, settings) for core in cores)
     found: dict[str, xr.Variable] = {}
     for name, value in values.data_vars.items():
         statistic = Statistic.of(value, paired[name], alone[name])
+        own = units if "perturbation" in value.dims else units.of_baseline()
         if name in RATIOS:
             above, below = (
                 Statistic.of(*(part(core, settings) for core in cores))
                 for part in RATIOS[str(name)]
             )
-            statistics = statistics_of_ratio(statistic, (above, below), units)
+            statistics = statistics_of_ratio(statistic, (above, below), own)
         else:
-            statistics = statistics_of(statistic, units)
+            statistics = statistics_of(statistic, own)
         found |= with_statistics(str(name), value.variable, statistics)
     return xr.Dataset(found, values.coords), paired
+
+
+def _trends(totals: xr.Dataset, zonal: xr.Dataset, settings: DiagnosticSettings) -> xr.Dataset:
+    """The diagnostics of `TRENDS` with their statistics."""
+    found: dict[str, xr.Variable] = {}
+    coords: dict[Hashable, xr.DataArray] = {}
+    yearly = yearly_means(totals, zonal)
+    for name, function in TRENDS.items():
+        try:
+            values = function(yearly, settings)
+        except LeftOut:
+            continue
+        found |= with_trend(name, values, yearly["decades"])
+        coords |= {dim: values[dim] for dim in found[name].dims}
+    return xr.Dataset(found, coords)
 
 
 def _means_with_statistics(
@@ -226,42 +253,64 @@ def _means(totals: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
 
 def left_out(outputs: Iterable[str], settings: DiagnosticSettings) -> dict[str, str]:
     """Diagnostics that a run with these outputs will not have: name -> reason. Needs no run."""
-    shape = (1, len(SURFACES), 1)
+    labels = list(settings.amplitudes_K) or ["-"]
+    shape = (len(labels), len(SURFACES), 1)
     zeros = xr.DataArray(np.zeros(shape), dims=("perturbation", "surface", "lat"))
-    response = xr.Dataset({name: zeros for name in outputs})
-    response = response.assign(area=zeros[0]).assign_coords(surface=list(SURFACES), lat=[0.0])
+    names = list(outputs)
+    of_baseline = xr.Dataset({name: zeros[0] for name in names})
+    response = with_baseline(xr.Dataset({name: zeros for name in names}), of_baseline)
+    response = response.assign(area=zeros[0])
+    response = response.assign_coords(perturbation=labels, surface=list(SURFACES), lat=[0.0])
+    yearly = response.rename(perturbation="group").assign_coords(group=[BASELINE, *labels[1:]])
     reasons: dict[str, str] = {}
-    for name, function in DIAGNOSTICS.items():
-        try:
-            function(response, settings)
-        except LeftOut as reason:
-            reasons[name] = str(reason)
+    for functions, core in ((DIAGNOSTICS, response), (TRENDS, yearly)):
+        for name, function in functions.items():
+            try:
+                function(core, settings)
+            except LeftOut as reason:
+                reasons[name] = str(reason)
     return reasons
 
 
 def summary(diagnostics: xr.Dataset) -> dict[str, float | None]:
     """Flat keys and numbers for summary.json; what is not finite becomes None (JSON's null).
 
-    `LABEL/NAME` of a scalar, `LABEL/NAME/BAND` by band, `LABEL/NAME/VARIABLE` by level;
+    `LABEL/NAME` of a scalar, `LABEL/NAME/BAND` by band, `LABEL/NAME/VARIABLE` by level, and so on
+    with further dimensions; `baseline/NAME` of `baseline_NAME`, which no perturbation has;
     `LABEL/global_mean/NAME`, `LABEL/land_mean/NAME` and `LABEL/ocean_mean/NAME` of the outputs.
     Statistics: `_stderr`, `_low` and so on after the diagnostic's name, as in
     `LABEL/land_warming_stderr/BAND` and `LABEL/global_mean_low/NAME`. Zonal means are left out.
     """
     belongs = statistics_named_in(diagnostics)
     numbers: dict[str, float | None] = {}
+    names = [str(name) for name in diagnostics.data_vars]
+    of_responses = [name for name in names if "perturbation" in diagnostics[name].dims]
     for label in diagnostics["perturbation"].values:
-        for name, value in diagnostics.sel(perturbation=label, drop=True).data_vars.items():
-            if value.ndim == 0:
-                numbers[f"{label}/{name}"] = _finite(value.item())
-            elif value.dims in (("band",), ("level",)):
-                for place, number in zip(value[value.dims[0]].values, value.values, strict=True):
-                    numbers[f"{label}/{name}/{place}"] = _finite(number)
-            elif value.dims == ("surface",):
+        for name, value in diagnostics[of_responses].sel(perturbation=label).data_vars.items():
+            if value.dims == ("surface",):
                 quantity = belongs.get(str(name), str(name))
                 suffix, output = str(name).removeprefix(quantity), quantity.removesuffix("_mean")
                 for surface, number in zip(value["surface"].values, value.values, strict=True):
                     numbers[f"{label}/{MEAN_LABELS[surface]}{suffix}/{output}"] = _finite(number)
+            else:
+                numbers |= _numbers_by_place(f"{label}/{name}", value)
+    if len(diagnostics["perturbation"]):
+        for name in names:
+            if name not in of_responses:
+                own = name.removeprefix(f"{BASELINE}_")
+                numbers |= _numbers_by_place(f"{BASELINE}/{own}", diagnostics[name])
     return numbers
+
+
+def _numbers_by_place(key: str, value: xr.DataArray) -> dict[str, float | None]:
+    """`KEY/PLACE/…` of every value, the places being texts; nothing where a latitude is one."""
+    if "lat" in value.dims:
+        return {}
+    places = itertools.product(*(value[dim].values for dim in value.dims))
+    return {
+        "/".join([key, *map(str, place)]): _finite(number)
+        for place, number in zip(places, value.values.ravel(), strict=True)
+    }
 
 
 def _finite(number: float) -> float | None:
@@ -269,8 +318,9 @@ def _finite(number: float) -> float | None:
 
 
 def _read_by_diagnostics(outputs: Iterable[str], settings: DiagnosticSettings) -> list[str]:
-    """The outputs that the roles name: those that the replicates of the scalars are needed for."""
-    roles = settings.roles
+    """The outputs that the diagnostics read: those whose replicates the scalars are made from."""
+    roles, present = settings.roles, list(outputs)
     named = {roles.near_surface_temperature, roles.surface_level, roles.upper_level}
     named.update(roles.column_temperature)
-    return [name for name in outputs if name in named]
+    named.update(find_output(present, settings, quantity) for quantity in QUANTITIES)
+    return [name for name in present if name in named]

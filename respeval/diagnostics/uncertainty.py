@@ -49,6 +49,10 @@ class Units:
             occupied_pairs(count).variable, (count.sel(group=BASELINE, drop=True) > 0).variable
         )
 
+    def of_baseline(self) -> Units:
+        """The same for what has no perturbation: its units are the baseline's."""
+        return Units(self.baseline, self.baseline)
+
 
 @dataclass(frozen=True, eq=False)
 class Statistic:

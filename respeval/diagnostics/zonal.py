@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from respeval.diagnostics.regions import in_baseline, outputs_in
 from respeval.diagnostics.totals import (
     means_of_totals,
     names_with_dims,
@@ -52,17 +53,20 @@ def zonal_response(zonal: xr.Dataset) -> xr.Dataset:
 
 def with_area(response: xr.Dataset, zonal: xr.Dataset) -> xr.Dataset:
     """`response` with the area and the variables' attributes of `zonal`."""
-    described = {
-        name: value.assign_attrs(zonal[name].attrs) for name, value in response.data_vars.items()
-    }
-    return response.assign({**described, "area": zonal["area"].compute()})
+    found = {"area": zonal["area"].compute()}
+    for name in outputs_in(response):
+        for full_name in (name, in_baseline(name)):
+            if full_name in response:
+                found[full_name] = response[full_name].assign_attrs(zonal[name].attrs)
+    return response.assign(found)
 
 
 def zonal_response_of_maps(maps: xr.Dataset) -> xr.Dataset:
     """Zonal response from response maps: Σ_lon weight·x / Σ_lon weight over each surface's cells.
 
     maps: as in response.nc or a reference's file; outputs (perturbation, lat, lon), `ocean_mask`,
-        `land_mask` and `area_weight` (lat, lon). Standard errors and p-values are not used.
+        `land_mask` and `area_weight` (lat, lon); `NAME_baseline` (lat, lon) where it is known.
+        Standard errors and p-values are not used.
     Returns outputs (perturbation, surface, lat), NaN on circles without a cell, and `area`.
     Raises ValueError where a mask or the weights are missing.
     """
@@ -76,9 +80,11 @@ def zonal_response_of_maps(maps: xr.Dataset) -> xr.Dataset:
     area = weights.sum("lon")
     response = xr.Dataset({"area": area})
     for name in names_with_dims(maps, ("perturbation", "lat", "lon")):
-        values = maps[name].compute().astype(np.float64)
-        sums = (values * weights).where(masks, 0.0).sum("lon", skipna=False)
-        response[name] = (sums / area.where(area > 0)).assign_attrs(maps[name].attrs)
+        for found, map_name in ((name, name), (in_baseline(name), f"{name}_baseline")):
+            if map_name in maps:
+                values = maps[map_name].compute().astype(np.float64)
+                sums = (values * weights).where(masks, 0.0).sum("lon", skipna=False)
+                response[found] = (sums / area.where(area > 0)).assign_attrs(maps[name].attrs)
     return response
 
 

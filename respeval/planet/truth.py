@@ -28,7 +28,8 @@ def true_response(forcing: xr.Dataset, perturbations: Mapping[str, SstChange]) -
     forcing: daily (time, lat, lon) as `make_forcing` writes it, the period whose mean is taken and
         one more time: as in a run, the last time begins no step.
     perturbations: label -> change, applied where ocean fraction > 0.5.
-    Further variables: `ocean_mask`, `land_mask` (lat, lon), 1 where mean fractions exceed 0.5.
+    Further variables: `NAME_baseline` (lat, lon), the mean without a change; `ocean_mask`,
+    `land_mask` (lat, lon), 1 where mean fractions exceed 0.5.
     """
     grid = Grid.from_coordinates(forcing["lat"].values, forcing["lon"].values)
     climate = Climate(grid)
@@ -46,6 +47,11 @@ def true_response(forcing: xr.Dataset, perturbations: Mapping[str, SstChange]) -
             ("perturbation", "lat", "lon"),
             responses[:, number],
             attributes,
+        )
+        variables[f"{variable.name}_baseline"] = (
+            ("lat", "lon"),
+            baseline[number],
+            {"units": variable.units, "long_name": f"{variable.long_name} without a change"},
         )
     for kind in ("ocean", "land"):
         mask = (forcing[f"{kind}_fraction"].mean("time") > 0.5).values.astype(np.float64)

@@ -1,0 +1,123 @@
+"""Trends through the years of a run: of the baseline, and of the response."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from respeval.diagnostics.humidity import REGIONS
+from respeval.diagnostics.regions import DiagnosticSettings, output_of_role, region_mean
+from respeval.diagnostics.sampling import effective_number, t_quantile, year_correlation
+from respeval.diagnostics.totals import BASELINE, year_blocks
+from respeval.diagnostics.uncertainty import with_statistics
+
+#: A block of segments that is shorter than this share of the first is no whole year.
+WHOLE_YEAR = 0.95
+
+_DAYS_PER_DECADE = 3652.425
+
+
+def baseline_drift(yearly: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
+    """Trend of the baseline's near-surface temperature, K decade-1, (region).
+
+    Slope of the least-squares line through the means of whole years of all samples, over the globe,
+    land and ocean. What the forcing itself does is in it.
+
+    Source: Santer et al. 2008, Int. J. Climatol. 28, 1703-1722.
+    """
+    values = _temperature(yearly, settings).sel(group=BASELINE, drop=True)
+    return values.assign_attrs(long_name="trend of near-surface temperature in the baseline")
+
+
+def response_drift(yearly: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
+    """Trend of the near-surface response, K decade-1, (perturbation, region).
+
+    As `baseline_drift`, of the paired difference, in which the forcing's own trend cancels. A
+    response that has settled has none.
+
+    Source: Santer et al. 2008, Int. J. Climatol. 28, 1703-1722.
+    """
+    values = _temperature(yearly, settings)
+    difference = values.drop_sel(group=BASELINE) - values.sel(group=BASELINE, drop=True)
+    return difference.rename(group="perturbation").assign_attrs(
+        long_name="trend of the response of near-surface temperature"
+    )
+
+
+def yearly_means(totals: xr.Dataset, zonal: xr.Dataset) -> xr.Dataset:
+    """Means of every whole year, (group, sample, year, surface, lat), with `area` and `decades`.
+
+    totals: as `zonal_totals` gives them, of the outputs of interest. decades: (year), from the run's
+    start to the middle of the year.
+    """
+    edges = zonal["time_bnds"].transpose("time", "bnds").values
+    blocks = year_blocks(zonal)
+    begin = _days(edges[[block.start for block in blocks], 0], edges[0, 0])
+    end = _days(edges[[block.stop - 1 for block in blocks], 1], edges[0, 0])
+    whole = (end - begin) >= WHOLE_YEAR * (end[0] - begin[0])
+    count = totals["count"]
+    means = totals.drop_vars("count") / count.where(count > 0)
+    decades = xr.DataArray((begin + end) / 2.0 / _DAYS_PER_DECADE, dims="year")
+    found = means.assign(area=zonal["area"].compute(), decades=decades)
+    return found.isel(year=np.flatnonzero(whole))
+
+
+def trend(values: xr.DataArray, decades: xr.DataArray) -> dict[str, xr.Variable]:
+    """Slope of the line through yearly means and its uncertainty: value, `stderr`, `low`, `high` and
+    `num_effective`.
+
+    s_b² = Σ e² / (n_eff − 2) / Σ (t − t̄)²: e the residuals, n_eff their effective number; the interval
+    has Student's t with n_eff − 2 degrees of freedom. NaN where n_eff is not more than 2.
+
+    values: (…, sample, year), NaN where there is no such year. decades: (year).
+    """
+    x = values.variable
+    known = x.notnull()
+    time = decades.variable
+    dims = ["sample", "year"]
+    number = known.sum(dims)
+    number = number.where(number > 0)
+    centred = (time - (time * known).sum(dims) / number).where(known, 0.0)
+    squares = (centred**2).sum(dims)
+    squares = squares.where(squares > 0)
+    mean = x.where(known, 0.0).sum(dims) / number
+    slope = (centred * x.where(known, 0.0)).sum(dims) / squares
+    residual = (x - mean - slope * centred).where(known, 0.0)
+    effective = effective_number(year_correlation(residual, known), known)
+    freedom = (effective - 2.0).where(effective > 2.0)
+    stderr = ((residual**2).sum(dims) / freedom / squares) ** 0.5
+    reach = t_quantile(effective - 1.0) * stderr
+    return {
+        "": slope,
+        "stderr": stderr,
+        "low": slope - reach,
+        "high": slope + reach,
+        "num_effective": effective,
+    }
+
+
+def with_trend(name: str, values: xr.DataArray, decades: xr.DataArray) -> dict[str, xr.Variable]:
+    """The trend of yearly values and its statistics, as they stand in diagnostics.nc."""
+    found = trend(values, decades)
+    slope = found.pop("")
+    dims = [dim for dim in values.dims if dim not in ("sample", "year")]
+    slope.attrs = {**values.attrs, "units": "K decade-1", "cell_methods": "area: mean"}
+    return with_statistics(name, slope.transpose(*dims), found)
+
+
+def _temperature(yearly: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
+    """Means of near-surface temperature over each region, (…, region)."""
+    name = settings.roles.near_surface_temperature
+    name = output_of_role(yearly, "near_surface_temperature", name)
+    means = [region_mean(yearly, name, surface) for surface in REGIONS.values()]
+    value = xr.concat(means, dim=xr.Variable("region", list(REGIONS)))
+    value["region"].attrs["long_name"] = "part of the globe"
+    return value.transpose(..., "region")
+
+
+def _days(times: np.ndarray, start: object) -> np.ndarray:
+    """Days from `start` to each of these times, cftime or datetime64."""
+    differences = times - start
+    if differences.dtype.kind == "m":
+        return np.asarray(differences / np.timedelta64(1, "D"), np.float64)
+    return np.array([each.total_seconds() / 86_400.0 for each in differences], np.float64)
