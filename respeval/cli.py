@@ -56,6 +56,12 @@ TropicalLatMax = Annotated[
     float | None,
     typer.Option(help="The tropics are |latitude| below this.", rich_help_panel=_CASE),
 ]
+Role = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="ROLE=VARIABLE, for example upper_level=air_temperature_2.", rich_help_panel=_CASE
+    ),
+]
 
 
 def _case(help_text: str, **options: Any) -> Any:
@@ -169,9 +175,7 @@ def run(
     ] = None,
     tropical_lat_max: TropicalLatMax = None,
     bands: Bands = None,
-    role: Annotated[
-        list[str] | None, _case("ROLE=VARIABLE, for example upper_level=air_temperature_2.")
-    ] = None,
+    role: Role = None,
     repeat: Annotated[
         str | None, _case("year: a forcing of one year is used again and again; or none.")
     ] = None,
@@ -288,6 +292,7 @@ def diagnose(
     folder: Annotated[Path | None, typer.Argument(help="Folder of a finished run.")] = None,
     bands: Bands = None,
     tropical_lat_max: TropicalLatMax = None,
+    role: Role = None,
     listed: Annotated[
         bool, typer.Option("--list", help="Say what every diagnostic is; needs no folder.")
     ] = False,
@@ -316,7 +321,7 @@ def diagnose(
         from respeval.run_folder import verify_folder
 
         verify_folder(folder)
-        options = {"tropical_lat_max": tropical_lat_max, **parse_lists(bands=bands)}
+        options = {"tropical_lat_max": tropical_lat_max, **parse_lists(bands=bands, role=role)}
         settings = settings_of_folder(folder, options)
         analyse(folder, settings)
         show_table(folder, settings if everything else None)

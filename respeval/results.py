@@ -90,7 +90,7 @@ def settings_of(case: Case, roles: Roles, levels_hPa: Sequence[float]) -> Diagno
 
 
 def settings_of_folder(folder: Path, overrides: Mapping[str, Any]) -> DiagnosticSettings:
-    """The settings of a finished run, with other bands or another `tropical_lat_max`.
+    """The settings of a finished run, with other bands, another `tropical_lat_max`, other roles.
 
     Raises InputError where the folder holds no run or an override is not valid.
     """
@@ -103,6 +103,14 @@ def settings_of_folder(folder: Path, overrides: Mapping[str, Any]) -> Diagnostic
         raise InputError(
             f"{folder}: its manifest's roles and levels_hPa can't be read; give the run's command again"
         ) from None
+    given, kept = overrides.get("roles", {}), list(_StoredRoles.model_fields)
+    for role in given:
+        if role not in (*kept, *NAMED_IN_ROLES):
+            raise InputError(
+                f"role {role!r} was fixed when the run began; diagnose takes: "
+                f"{', '.join((*kept, *NAMED_IN_ROLES))}"
+            )
+    stored = stored.model_copy(update={role: given[role] for role in kept if role in given})
     roles = Roles(
         stored.near_surface_temperature,
         tuple(stored.column_temperature),

@@ -137,7 +137,8 @@ def test_diagnose_needs_no_model(finished: tuple[Path, str], tmp_path: Path) -> 
     manifest = json.loads((out / "manifest.json").read_text())
     (out / "manifest.json").write_text(json.dumps({**manifest, "checkpoint": "/gone.pt"}))
     before = json.loads((out / "summary.json").read_text())
-    shown = invoke("diagnose", out, "--bands", "north=40:60,tropics=0:30")
+    options = ("--bands", "north=40:60,tropics=0:30", "--role", "precipitation=rain")
+    shown = invoke("diagnose", out, *options, "--all")
     assert "north" in shown
     after = json.loads((out / "summary.json").read_text())
     assert "p4K/land_warming/north" in after
@@ -150,6 +151,13 @@ def test_diagnose_needs_no_model(finished: tuple[Path, str], tmp_path: Path) -> 
         air = air.mean(("sample", "time"))
         warming = float((air.sel(group="p4K") - air.sel(group="baseline")).weighted(area).mean())
     assert after["p4K/land_warming/north"] == pytest.approx(warming, rel=1e-9)
+    rain = after["p4K/precipitation_change_per_K"]
+    assert "p4K/precipitation_change_per_K" not in before
+    assert re.search(rf"precipitation_change_per_K, % K-1 .* {rain:.2f} \[", shown)
+    assert re.search(r"left out: .*cess_feedback_longwave.* roles\.toa_upward_longwave", shown)
+    assert "role 'ocean_fraction' was fixed" in refused(
+        "diagnose", out, "--role", "ocean_fraction=x"
+    )
 
 
 def test_diagnose_says_which_file_is_damaged(finished: tuple[Path, str], tmp_path: Path) -> None:
