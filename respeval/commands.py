@@ -27,7 +27,13 @@ from respeval.console import (
     truth_table,
     warming_table,
 )
-from respeval.diagnostics import DiagnosticSettings, catalog, diagnose_reference, left_out
+from respeval.diagnostics import (
+    DiagnosticSettings,
+    catalog,
+    diagnose_reference,
+    left_out,
+    seasons_left_out,
+)
 from respeval.emulator import EmulatorSpec
 from respeval.errors import StoppedError
 from respeval.output import DIAGNOSTICS_FILE, ZONAL, open_saved
@@ -155,7 +161,8 @@ def show_table(folder: Path, settings: DiagnosticSettings | None = None) -> None
         if settings is not None:
             names = [entry.name for entry in catalog()]
             console.print(*full_tables(columns, names), sep="\n")
-            _tell_left_out(console, left_out(map(str, zonal.data_vars), settings))
+            reasons = left_out(map(str, zonal.data_vars), settings)
+            _tell_left_out(console, reasons | seasons_left_out(zonal, settings))
     for told in told_quarantined(folder):
         console.print(f"left out of the means: {told}", style="yellow", highlight=False)
 

@@ -26,6 +26,7 @@ from respeval.diagnostics import (
 )
 from respeval.diagnostics.regions import ratio
 from respeval.diagnostics.registry import TRENDS
+from respeval.diagnostics.seasons import SEASONAL, seasonal_name
 from respeval.diagnostics.totals import statistics_named_in
 from respeval.emulator import Roles
 from respeval.grid import Grid
@@ -214,7 +215,11 @@ def test_maps_and_zonal_means_tell_the_same_response() -> None:
         diagnose(zonal, SETTINGS),
         diagnose_reference(response_maps(group_means), SETTINGS),
     )
-    assert {str(name) for name in of_maps.data_vars} | set(TRENDS) == {
+    in_time = {
+        *TRENDS,
+        *(seasonal_name(name, dim) for name in SEASONAL for dim in ("season", "month")),
+    }
+    assert {str(name) for name in of_maps.data_vars} | in_time == {
         str(name) for name in of_run.data_vars if name not in statistics_named_in(of_run)
     }
     for name in of_maps.data_vars:

@@ -130,7 +130,7 @@ def warming_table(columns: Mapping[str, xr.Dataset], title: str) -> Table:
 
 
 def full_tables(columns: Mapping[str, xr.Dataset], names: Iterable[str]) -> list[Table]:
-    """Every number of these diagnostics; profiles by latitude are in the files.
+    """Every number of these diagnostics; profiles by latitude and month are in the files.
 
     columns: as for `warming_table`. names: of diagnostics, those that there are. What has no
     perturbation, such as the drift of the baseline, is a table of its own.
@@ -152,7 +152,7 @@ def _full_table(columns: Mapping[str, xr.Dataset], names: Iterable[str]) -> Tabl
         table.add_column(heading, justify="right", no_wrap=True)
     for name in names:
         found = [column for column in columns.values() if name in column]
-        if not found or "lat" in found[0][name].dims:
+        if not found or {"lat", "month"} & set(found[0][name].dims):
             continue
         units = found[0][name].attrs.get("units", "1")
         by_column = [_cells(column, name) for column in found]

@@ -14,6 +14,7 @@ from respeval.diagnostics.maps import response_maps
 from respeval.diagnostics.quantities import NAMED_IN_ROLES
 from respeval.diagnostics.regions import DEFAULT_BANDS, DiagnosticSettings, LeftOut
 from respeval.diagnostics.registry import DIAGNOSTICS
+from respeval.diagnostics.seasons import seasons_left_out
 from respeval.diagnostics.totals import BASELINE
 from respeval.diagnostics.uncertainty import STATISTICS
 from respeval.diagnostics.zonal import (
@@ -41,6 +42,7 @@ __all__ = [
     "left_out",
     "replicate",
     "response_maps",
+    "seasons_left_out",
     "summary",
     "zonal_response",
     "zonal_response_of_maps",

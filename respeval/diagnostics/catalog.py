@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from respeval.diagnostics.registry import DIAGNOSTICS, TRENDS
+from respeval.diagnostics.seasons import SEASONAL, seasonal_name
 
 _FIRST_LINE = re.compile(r"(?P<what>.+), (?P<units>[^,]+), \((?P<dims>[^)]*)\)\.")
 
@@ -60,4 +61,17 @@ _OUTPUT_MEANS = (
 def catalog() -> tuple[Entry, ...]:
     """Every diagnostic of diagnostics.nc, in its order."""
     functions = {**DIAGNOSTICS, **TRENDS}
-    return (*(Entry.of(name, function) for name, function in functions.items()), *_OUTPUT_MEANS)
+    entries = {name: Entry.of(name, function) for name, function in functions.items()}
+    by_season = [_by_season(entries[name], dim) for dim in ("season", "month") for name in SEASONAL]
+    return (*entries.values(), *by_season, *_OUTPUT_MEANS)
+
+
+def _by_season(entry: Entry, dim: str) -> Entry:
+    """A diagnostic of the whole year, told by season or by month."""
+    return replace(
+        entry,
+        name=seasonal_name(entry.name, dim),
+        what=f"{entry.what}, by {dim}",
+        dims=entry.dims.replace("band", f"{dim}, band"),
+        formula=f"`{entry.name}` of the steps in a {dim}; segments must lie within calendar months",
+    )

@@ -12,7 +12,6 @@ import numpy as np
 import xarray as xr
 
 from respeval.diagnostics.drift import with_trend, yearly_means
-from respeval.diagnostics.jackknife import UNIT_DIMS, leave_one_out
 from respeval.diagnostics.quantities import QUANTITIES, find_output
 from respeval.diagnostics.regions import (
     DiagnosticSettings,
@@ -20,11 +19,16 @@ from respeval.diagnostics.regions import (
     outputs_in,
     with_baseline,
 )
-from respeval.diagnostics.registry import DIAGNOSTICS, RATIOS, TRENDS
+from respeval.diagnostics.registry import DIAGNOSTICS, TRENDS
+from respeval.diagnostics.scalars import (
+    means_and_replicates,
+    scalars,
+    scalars_with_statistics,
+)
+from respeval.diagnostics.seasons import seasonal
 from respeval.diagnostics.totals import (
     BASELINE,
     STACK_DIM,
-    means_of_totals,
     parts_of_stack,
     response_of_means,
     stack,
@@ -35,12 +39,10 @@ from respeval.diagnostics.uncertainty import (
     Units,
     described,
     statistics_of,
-    statistics_of_ratio,
     with_statistics,
 )
 from respeval.diagnostics.zonal import (
     SURFACES,
-    with_area,
     zonal_response_of_maps,
     zonal_totals,
 )
@@ -88,8 +90,9 @@ def replicate(
     units = Units.of(totals["count"])
     outputs = [str(name) for name in totals.data_vars if name != "count"]
     read = totals[[*_read_by_diagnostics(outputs, settings), "count"]]
-    found, without = _scalars_with_statistics(read, zonal, units, settings)
+    found, without = scalars_with_statistics(read, zonal, units, settings)
     found.update(_trends(read, zonal, settings))
+    found.update(seasonal(zonal, settings))
     bytes_each = totals[outputs[0]].nbytes if outputs else 0
     for part in parts_of_stack(outputs, bytes_each):
         means, without_of_means = _means_with_statistics(totals, zonal, units, part, zonal_means)
@@ -108,17 +111,6 @@ def diagnose_reference(maps: xr.Dataset, settings: DiagnosticSettings) -> xr.Dat
     diagnostics = scalars(core, settings)
     diagnostics.update(output_means(core))
     return diagnostics
-
-
-def scalars(response: xr.Dataset, settings: DiagnosticSettings) -> xr.Dataset:
-    """The diagnostics of `DIAGNOSTICS` that a zonal response allows; the others are left out."""
-    values: dict[str, xr.DataArray] = {}
-    for name, function in DIAGNOSTICS.items():
-        try:
-            values[name] = function(response, settings)
-        except LeftOut:
-            continue
-    return xr.Dataset(values)
 
 
 def output_means(response: xr.Dataset) -> xr.Dataset:
@@ -164,36 +156,6 @@ def _described_means(
     }
 
 
-def _scalars_with_statistics(
-    totals: xr.Dataset, zonal: xr.Dataset, units: Units, settings: DiagnosticSettings
-) -> tuple[xr.Dataset, xr.Dataset]:
-    """The diagnostics of `DIAGNOSTICS` that these totals allow with their statistics, and what they
-    are without each unit."""
-    means, left = _means(totals)
-    alone_left = left.sel(group=BASELINE, drop=True)
-    responses = (
-        with_baseline(response_of_means(means), means.sel(group=BASELINE, drop=True)),
-        with_baseline(response_of_means(left), alone_left),
-        with_baseline(response_of_means(means, alone_left), alone_left),
-    )
-    cores = [with_area(response, zonal) for response in responses]
-    values, paired, alone = (scalars(core, settings) for core in cores)
-    found: dict[str, xr.Variable] = {}
-    for name, value in values.data_vars.items():
-        statistic = Statistic.of(value, paired[name], alone[name])
-        own = units if "perturbation" in value.dims else units.of_baseline()
-        if name in RATIOS:
-            above, below = (
-                Statistic.of(*(part(core, settings) for core in cores))
-                for part in RATIOS[str(name)]
-            )
-            statistics = statistics_of_ratio(statistic, (above, below), own)
-        else:
-            statistics = statistics_of(statistic, own)
-        found |= with_statistics(str(name), value.variable, statistics)
-    return xr.Dataset(found, values.coords), paired
-
-
 def _trends(totals: xr.Dataset, zonal: xr.Dataset, settings: DiagnosticSettings) -> xr.Dataset:
     """The diagnostics of `TRENDS` with their statistics."""
     found: dict[str, xr.Variable] = {}
@@ -220,7 +182,7 @@ def _means_with_statistics(
     surfaces without each unit."""
     area = zonal["area"].compute()
     stacked = stack({name: totals[name] for name in names})
-    groups, left = _means(xr.Dataset({"all": stacked, "count": totals["count"]}))
+    groups, left = means_and_replicates(xr.Dataset({"all": stacked, "count": totals["count"]}))
     circles = (
         response_of_means(groups)["all"],
         response_of_means(left)["all"],
@@ -243,12 +205,6 @@ def _means_with_statistics(
     coords = circles[0].drop_vars(STACK_DIM).coords
     without = {f"{name}_mean": means.paired.isel({STACK_DIM: i}) for i, name in enumerate(names)}
     return xr.Dataset(found, coords), xr.Dataset(without, {"surface": coords["surface"]})
-
-
-def _means(totals: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
-    """The groups' means over all units, and without each of them."""
-    everything = totals.sum(UNIT_DIMS, skipna=False)
-    return means_of_totals(everything), means_of_totals(leave_one_out(totals))
 
 
 def left_out(outputs: Iterable[str], settings: DiagnosticSettings) -> dict[str, str]:
@@ -279,7 +235,8 @@ def summary(diagnostics: xr.Dataset) -> dict[str, float | None]:
     with further dimensions; `baseline/NAME` of `baseline_NAME`, which no perturbation has;
     `LABEL/global_mean/NAME`, `LABEL/land_mean/NAME` and `LABEL/ocean_mean/NAME` of the outputs.
     Statistics: `_stderr`, `_low` and so on after the diagnostic's name, as in
-    `LABEL/land_warming_stderr/BAND` and `LABEL/global_mean_low/NAME`. Zonal means are left out.
+    `LABEL/land_warming_stderr/BAND` and `LABEL/global_mean_low/NAME`. Zonal means and annual
+    cycles are left out.
     """
     belongs = statistics_named_in(diagnostics)
     numbers: dict[str, float | None] = {}
@@ -303,8 +260,8 @@ def summary(diagnostics: xr.Dataset) -> dict[str, float | None]:
 
 
 def _numbers_by_place(key: str, value: xr.DataArray) -> dict[str, float | None]:
-    """`KEY/PLACE/…` of every value, the places being texts; nothing where a latitude is one."""
-    if "lat" in value.dims:
+    """`KEY/PLACE/…` of every value, the places being texts; nothing of a profile by latitude or month."""
+    if {"lat", "month"} & set(value.dims):
         return {}
     places = itertools.product(*(value[dim].values for dim in value.dims))
     return {

@@ -169,16 +169,17 @@ def noise_floor(influence: xr.Variable, occupied: xr.Variable) -> xr.Variable:
     among the samples of a year, so that what the forcing does to all of them is no noise; with one,
     among the years.
 
-    influence: of the baseline's units, (…, unit…, …). occupied: (unit…).
+    influence: of the baseline's units, (…, unit…, …). occupied: (unit…, …).
     """
-    if "sample" not in occupied.dims or int((occupied.sum("year") > 0).sum()) < 2:
+    others = [dim for dim in occupied.dims if dim != "sample"]
+    if "sample" not in occupied.dims or int(occupied.any(others).sum()) < 2:
         number = effective_number(year_correlation(influence, occupied), occupied)
         return (2.0 * covariance(influence, influence, occupied, number)) ** 0.5
     num_samples = occupied.sum("sample")
     used = occupied & (num_samples > 1)
     known = influence.where(used, 0.0)
     deviation = (known - known.sum("sample") / num_samples.where(num_samples > 0, 1)).where(used, 0)
-    freedom = (num_samples - 1).clip(min=0).sum()
+    freedom = (num_samples - 1).clip(min=0).sum("year")
     squares = xr.dot(deviation, deviation, dim=["sample", "year"])
     number = effective_number(_correlation_of_deviations(deviation, used), occupied)
     variance: xr.Variable = 2.0 * squares / freedom.where(freedom > 0) / number
