@@ -68,6 +68,7 @@ def test_a_run_writes_the_files_of_the_contract(finished: tuple[Path, str]) -> N
         "global_mean_timeseries.png",
         "land_ocean_warming.png",
         "response_map.png",
+        "zonal_mean_warming.png",
     ]
     with xr.open_dataset(out / "group_means.nc", decode_times=False) as means:
         assert means["skin"].dims == ("group", "time", "lat", "lon")

@@ -92,6 +92,17 @@ def test_segments_that_cross_a_month_have_no_seasons(zonal: xr.Dataset) -> None:
     assert not [name for name in diagnose(zonal, nameless) if re.search("by_(season|month)", name)]
 
 
+def test_the_section_is_every_levels_circle_means(found: xr.Dataset) -> None:
+    section = found["zonal_mean_warming"]
+    assert section.dims == ("perturbation", "level", "lat")
+    assert section["pressure"].values.tolist() == [200.0, 980.0]
+    for level, name in enumerate(("t_top", "t_low")):
+        for suffix in ("", "_stderr", "_high", "_noise"):
+            circles = found[f"{name}_zonal_mean{suffix}"].sel(surface="all")
+            got = found[f"zonal_mean_warming{suffix}"].isel(level=level)
+            np.testing.assert_allclose(got, circles, rtol=1e-9)
+
+
 def test_the_catalog_tells_of_them() -> None:
     entries = {entry.name: entry for entry in catalog()}
     assert entries["land_ocean_warming_ratio_by_season"].dims == "perturbation, season, band"

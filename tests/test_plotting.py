@@ -156,6 +156,31 @@ def test_the_map_of_a_few_extremes_keeps_its_scale(saved) -> None:
     assert edges[-1] == pytest.approx(1.0 + 0.5 * (edges[1] - edges[0]))
 
 
+def test_the_section_draws_every_level_and_circle(saved) -> None:
+    diagnostics = saved["diagnostics"].copy(deep=True)
+    diagnostics["zonal_mean_warming_low"][:] = 1.0
+    diagnostics["zonal_mean_warming_low"][1, 0, [2, 5]] = -1.0
+    figure = plotting.zonal_mean_warming(diagnostics)
+    panels = figure.axes[:2]
+    for panel, label in zip(panels, LABELS, strict=True):
+        (mesh,) = (a for a in panel.collections if type(a).__name__ == "QuadMesh")
+        values = diagnostics["zonal_mean_warming"].sel(perturbation=label)
+        np.testing.assert_array_equal(mesh.get_array().reshape(2, GRID.num_lat), values)
+        corners = mesh.get_coordinates()
+        assert corners[:, 0, 1].tolist() == [0.0, 590.0, 1000.0]  # halfway from 200 to 980 hPa
+        assert (corners[0, 1:-1, 0] > GRID.latitude[1:]).all()
+        assert (corners[0, 1:-1, 0] < GRID.latitude[:-1]).all()
+        assert panel.get_title(loc="left") == label
+        bottom, top = panel.get_ylim()
+        assert bottom > top
+    north = [(round(float(GRID.latitude[i]), 3), 200.0) for i in (2, 5)]
+    assert dots(figure) == [set(), set(north)]
+    unnamed = plotting.zonal_mean_warming(diagnostics.drop_vars("pressure")).axes[0]
+    assert [text.get_text() for text in unnamed.get_yticklabels()] == ["t_top", "t_low"]
+    untested = plotting.zonal_mean_warming(diagnostics.drop_vars("zonal_mean_warming_low"))
+    assert dots(untested) == [set(), set()]
+
+
 def test_the_column_draws_the_diagnostics_and_the_reference(saved) -> None:
     diagnostics, reference = saved["diagnostics"], saved["reference"]
     figure = plotting.column_warming(diagnostics, reference, "truth")
@@ -260,6 +285,7 @@ def test_every_figure_is_written_and_not_blank(saved, tmp_path) -> None:
         "response_map.png",
         "column_warming.png",
         "land_ocean_warming.png",
+        "zonal_mean_warming.png",
         "global_mean_timeseries.png",
     }
     for name in names:
@@ -281,7 +307,7 @@ def test_any_number_of_perturbations_has_its_panels(number: int, tmp_path) -> No
         "response": response_maps(group_means),
         "diagnostics": diagnose(zonal, settings),
     }
-    assert len(write(tmp_path, files)) == 4
+    assert len(write(tmp_path, files)) == 5
     assert len(meshes(plotting.response_map(files["response"], "t_low"))) == number
 
 

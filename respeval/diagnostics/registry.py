@@ -28,6 +28,7 @@ DIAGNOSTICS: Mapping[str, Diagnostic] = {
     "tropical_ocean_upper_warming": warming.tropical_ocean_upper_warming,
     "vertical_warming_ratio_tropical_ocean": warming.vertical_warming_ratio_tropical_ocean,
     "column_warming": warming.column_warming,
+    "zonal_mean_warming": warming.zonal_mean_warming,
     "polar_warming": per_kelvin.polar_warming,
     "arctic_warming": per_kelvin.arctic_warming,
     "antarctic_warming": per_kelvin.antarctic_warming,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 
@@ -102,24 +104,60 @@ def column_warming(response: xr.Dataset, settings: DiagnosticSettings) -> xr.Dat
 
     Source: Santer et al. 2005, Science 309, 1551-1556.
     """
+    names = _column(response, settings)
+    means = [region_mean(response, name, "all") for name in names]
+    return (
+        _with_levels(means, settings)
+        .transpose(..., "level")
+        .assign_attrs(
+            units="K",
+            long_name="global-mean warming of air temperature",
+            cell_methods="time: mean area: mean",
+        )
+    )
+
+
+def zonal_mean_warming(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
+    """Zonal-mean response of every level of the column, K, (perturbation, level, lat).
+
+    Mean of ΔT over the cells of a circle of latitude. `level` and `pressure` as in `column_warming`.
+
+    Source: Santer et al. 2005, Science 309, 1551-1556.
+    """
+    names = _column(response, settings)
+    circles = [response[name].sel(surface="all", drop=True) for name in names]
+    return (
+        _with_levels(circles, settings)
+        .transpose(..., "level", "lat")
+        .assign_attrs(
+            units="K",
+            long_name="zonal-mean warming of air temperature",
+            cell_methods="time: mean longitude: mean",
+        )
+    )
+
+
+def _column(response: xr.Dataset, settings: DiagnosticSettings) -> tuple[str, ...]:
+    """The levels' outputs, top to surface. Raises LeftOut where one is missing."""
     names = settings.roles.column_temperature
     if not names:
         raise LeftOut("no column_temperature is given")
     for name in names:
         output_of_role(response, "column_temperature", name)
-    means = [region_mean(response, name, "all") for name in names]
-    value = xr.concat(means, dim=xr.Variable("level", list(names)))
+    return names
+
+
+def _with_levels(values: Sequence[xr.DataArray], settings: DiagnosticSettings) -> xr.DataArray:
+    """Values of the column's levels along `level`, with their pressure where it is known."""
+    names = list(settings.roles.column_temperature)
+    value = xr.concat(list(values), dim=xr.Variable("level", names))
     value["level"].attrs["long_name"] = "variable of the level, top to surface"
     if settings.levels_hPa:
         attributes = {"standard_name": "air_pressure", "units": "hPa", "positive": "down"}
         value = value.assign_coords(
             pressure=("level", np.asarray(settings.levels_hPa, np.float64), attributes)
         )
-    return value.transpose(..., "level").assign_attrs(
-        units="K",
-        long_name="global-mean warming of air temperature",
-        cell_methods="time: mean area: mean",
-    )
+    return value
 
 
 def with_band_edges(value: xr.DataArray, settings: DiagnosticSettings) -> xr.DataArray:

@@ -6,6 +6,7 @@ licence), perceptually even and diverging, for maps.
 """
 
 from respeval.plotting.compare import diagnostic_of_runs, runs_overview
+from respeval.plotting.cross_section import zonal_mean_warming
 from respeval.plotting.files import write_figures
 from respeval.plotting.gradient import gradient_profile
 from respeval.plotting.maps import response_map
@@ -23,4 +24,5 @@ __all__ = [
     "runs_overview",
     "save",
     "write_figures",
+    "zonal_mean_warming",
 ]

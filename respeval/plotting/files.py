@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from respeval.emulator import Roles
+from respeval.plotting.cross_section import zonal_mean_warming
 from respeval.plotting.maps import response_map
 from respeval.plotting.series import global_mean_timeseries
 from respeval.plotting.style import save
@@ -30,8 +31,8 @@ def write_figures(
 
     zonal, response, diagnostics: as in the files of these names; reference: diagnostics of a
     reference. response_map.png and global_mean_timeseries.png need the near-surface temperature,
-    column_warming.png and land_ocean_warming.png their diagnostics, all but the time series a
-    perturbation; figures that cannot be drawn are left out.
+    column_warming.png, zonal_mean_warming.png and land_ocean_warming.png their diagnostics, all but
+    the time series a perturbation; figures that cannot be drawn are left out.
     """
     near_surface = roles.near_surface_temperature
     figures: dict[str, Figure] = {}
@@ -42,6 +43,8 @@ def write_figures(
             figures["response_map"] = response_map(response, near_surface)
         if "column_warming" in diagnostics:
             figures["column_warming"] = column_warming(diagnostics, reference, reference_name)
+        if "zonal_mean_warming" in diagnostics:
+            figures["zonal_mean_warming"] = zonal_mean_warming(diagnostics)
         if "land_ocean_warming_ratio" in diagnostics:
             figures["land_ocean_warming"] = land_ocean_warming(
                 diagnostics, reference, reference_name

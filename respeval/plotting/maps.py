@@ -22,6 +22,7 @@ from respeval.plotting.style import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colorbar import Colorbar
     from matplotlib.figure import Figure
 
 #: Places in 0 to 1 and colours: ten even samples of the map, and its middle.
@@ -50,7 +51,7 @@ def response_map(response: xr.Dataset, name: str) -> Figure:
     labels = perturbation_labels(response)
     values = response[name]
     grid = Grid(response["lat"].values, response["lon"].values)
-    steps, overflow = _symmetric_steps(values.values)
+    steps, overflow = symmetric_steps(values.values)
     colors = LinearSegmentedColormap.from_list("vik", VIK)
     norm = BoundaryNorm(steps, colors.N, extend="both" if overflow else "neither")
     num_columns = min(2, len(labels))
@@ -72,12 +73,17 @@ def response_map(response: xr.Dataset, name: str) -> Figure:
         mesh, ax=panels[: len(labels)], orientation="horizontal", aspect=45, shrink=0.8, pad=0.02
     )
     bar.set_label(axis_label(values) + _legend_of_dots(response, name), fontsize=FONT_SIZE)
-    bar.ax.tick_params(labelsize=SMALL_FONT_SIZE)
+    mark_round_numbers(bar, steps)
+    return figure
+
+
+def mark_round_numbers(bar: Colorbar, steps: FloatArray) -> None:
+    """Label every other colour of a scale by its middle, zero among them."""
     middles = 0.5 * (steps[1:] + steps[:-1])
     zero = middles.size // 2
+    bar.ax.tick_params(labelsize=SMALL_FONT_SIZE)
     bar.set_ticks(middles[zero % 2 :: 2].tolist())
     bar.ax.minorticks_off()
-    return figure
 
 
 def _draw_map(panel: Axes, grid: Grid, field: FloatArray, ocean_fraction: FloatArray) -> Any:
@@ -102,8 +108,8 @@ def _draw_map(panel: Axes, grid: Grid, field: FloatArray, ocean_fraction: FloatA
             linewidths=0.7,
         )
     panel.set(xlim=(-180, 180), ylim=(-90, 90), aspect="equal")
-    panel.set_xticks(range(-120, 121, 60), [_degrees(x, "°E", "°W") for x in range(-120, 121, 60)])
-    panel.set_yticks(range(-60, 61, 30), [_degrees(y, "°N", "°S") for y in range(-60, 61, 30)])
+    panel.set_xticks(range(-120, 121, 60), [degrees(x, "°E", "°W") for x in range(-120, 121, 60)])
+    panel.set_yticks(range(-60, 61, 30), [degrees(y, "°N", "°S") for y in range(-60, 61, 30)])
     panel.spines[:].set_visible(True)
     return mesh
 
@@ -135,11 +141,11 @@ def _dot(panel: Axes, grid: Grid, cells: BoolArray) -> None:
     panel.scatter(signed, grid.latitude[lat], s=1.6, color="0.25", linewidths=0)
 
 
-def _degrees(angle: int, positive: str, negative: str) -> str:
+def degrees(angle: int, positive: str, negative: str) -> str:
     return f"{abs(angle)}{positive if angle > 0 else negative if angle < 0 else '°'}"
 
 
-def _symmetric_steps(values: FloatArray) -> tuple[FloatArray, bool]:
+def symmetric_steps(values: FloatArray) -> tuple[FloatArray, bool]:
     """Edges of the colours, and whether some values lie beyond them.
 
     Round numbers lie amid a colour, so that a field that is near one of them has one colour; zero
