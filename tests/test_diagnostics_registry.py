@@ -281,10 +281,12 @@ def test_linearity_has_fiellers_interval() -> None:
     rng = np.random.default_rng(0)
     warming = rng.standard_normal((6, 1)).repeat(12, axis=1)
     settings = dataclasses.replace(SETTINGS, amplitudes_K={"p4K": 4.0, "p2K": 2.0})
-    result = diagnose(world((2.0, 4.0), ("T",), warming), settings)
+    zonal, of_small = world((2.0, 4.0), ("T",), warming), 0.5 * rng.standard_normal(6)
+    zonal["T"][1] += of_small[:, None, None, None]
+    result = diagnose(zonal, settings)
     got = result.sel(perturbation="p4K", quantity="global_warming")
-    small = mean(WORLD["T"][1])
-    large = small + warming[:, 0] / 4
+    small = mean(WORLD["T"][1]) + of_small / 2
+    large = mean(WORLD["T"][1]) + warming[:, 0] / 4
     for end in ("low", "high"):
         tested = stats.ttest_1samp(large - float(got[f"linearity_{end}"]) * small, 0.0)
         assert tested.pvalue == pytest.approx(0.05)

@@ -76,6 +76,17 @@ def test_with_paired_noise_the_response_is_the_closed_form(
     for key in expected:
         if key.startswith("p4K/") and "warming" in key:
             assert got[key] == pytest.approx(expected[key], abs=5e-3), key
+    for name in (
+        "arctic_amplification",
+        "antarctic_amplification",
+        "precipitation_change_per_K",
+        "cess_feedback",
+        "cess_feedback_longwave",
+        "cess_feedback_shortwave",
+        "humidity_change/land",
+        "humidity_change/ocean",
+    ):
+        assert got[f"p4K/{name}"] == pytest.approx(expected[f"p4K/{name}"], rel=2e-3), name
 
 
 def test_with_unpaired_noise_the_response_is_right_within_its_sampling_error(
