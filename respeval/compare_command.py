@@ -19,7 +19,7 @@ from respeval.compare import (
     find_runs,
     write_comparison,
 )
-from respeval.console import comparison_notes, comparison_tables, usual_diagnostics
+from respeval.console import MAIN, comparison_notes, comparison_tables, usual_diagnostics
 from respeval.diagnostics import DIAGNOSTICS
 from respeval.errors import InputError
 from respeval.output import FIGURES, MANIFEST, make_folder
@@ -72,9 +72,10 @@ def _write(
 ) -> list[Path]:
     make_folder(output / FIGURES)
     write_comparison(comparison, output)
-    named = [name for name in DIAGNOSTICS if name in comparison]
-    each = list(names or named or diagnostics_of(comparison))
-    together = [name for name in each if "level" not in comparison[name].dims] or each
+    there = diagnostics_of(comparison)
+    each = list(names or [name for name in DIAGNOSTICS if name in there] or there)
+    main = [name for name in each if name in MAIN and "level" not in comparison[name].dims]
+    together = names or main or each
     overview = runs_overview(comparison, together, labels)
     written = [save(overview, output / FIGURES / "comparison.png")]
     for name in each:

@@ -11,7 +11,7 @@ from pathlib import Path
 import xarray as xr
 
 from respeval.compare.comparison import diagnostics_of
-from respeval.diagnostics import DIFFERENCE
+from respeval.diagnostics import DIFFERENCE, places_of
 from respeval.output import write_netcdf, write_text
 
 COMPARISON, TABLE = "comparison.nc", "comparison.csv"
@@ -56,16 +56,11 @@ def _rows(comparison: xr.Dataset) -> Iterator[list[str]]:
         for p, label in enumerate(labels):
             how = ("no", "yes", "")[kinds[r, p]]
             for name, arrays in columns.items():
-                places, units = _places(comparison[name]), str(comparison[name].attrs["units"])
+                places, units = places_of(comparison[name]), str(comparison[name].attrs["units"])
                 for i, place in enumerate(places):
                     numbers = [_text(array[r, p].reshape(len(places))[i]) for array in arrays]
                     head = [run, _text(epochs[r]), label, name, place, units]
                     yield [*head, *numbers, how]
-
-
-def _places(values: xr.DataArray) -> list[str]:
-    """Names along the dimension that a diagnostic has beside run and perturbation, if it has one."""
-    return [str(p) for dim in values.dims[2:] for p in values[dim].values] or [""]
 
 
 def _text(number: float) -> str:

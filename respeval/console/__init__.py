@@ -1,7 +1,7 @@
 """What the command line shows: progress while something runs, and the tables at its end."""
 
 from respeval.console.catalog import catalog_text
-from respeval.console.compare import comparison_notes, comparison_tables, usual_diagnostics
+from respeval.console.compare import MAIN, comparison_notes, comparison_tables, usual_diagnostics
 from respeval.console.probe import ConsoleProbeReporter, SilentProbeReporter, probe_table
 from respeval.console.run import (
     ConsoleReporter,
@@ -12,6 +12,7 @@ from respeval.console.sweep import amount, estimate_table, sweep_table
 from respeval.console.warming import full_tables, perturbation_columns, truth_table, warming_table
 
 __all__ = [
+    "MAIN",
     "ConsoleProbeReporter",
     "ConsoleReporter",
     "SilentProbeReporter",

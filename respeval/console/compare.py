@@ -50,9 +50,13 @@ class _Column:
         return max(map(len, (*self.heading, *self.cells))) + _BORDER
 
 
+#: The diagnostics of a run's own table.
+MAIN = tuple(name for _, name, *_ in QUANTITIES)
+
+
 def usual_diagnostics(present: Sequence[str]) -> list[str]:
     """What a table shows: the ratios, or else the warming, or else the outputs' means."""
-    named = [name for _, name, *_ in QUANTITIES if name in present]
+    named = [name for name in MAIN if name in present]
     return [name for name in _USUAL if name in present] or named or list(present)
 
 
@@ -127,9 +131,10 @@ def _packed(columns: Sequence[_Column], width: int) -> Iterator[list[_Column]]:
 
 def _columns(chosen: xr.Dataset, name: str) -> Iterator[_Column]:
     """A column for every band, level or surface of a diagnostic."""
+    from respeval.diagnostics import places_of
+
     values = chosen[name]
-    dims = values.dims[1:]
-    places = [str(place) for dim in dims for place in values[dim].values] or [""]
+    places = places_of(values)
     shape = (len(chosen["run"]), len(places))
     value, low, high, p = (
         chosen[f"{name}{suffix}"].values.reshape(shape)

@@ -7,6 +7,7 @@ from respeval.diagnostics.evaluate import (
     diagnose,
     diagnose_reference,
     left_out,
+    places_of,
     replicate,
     summary,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "differences",
     "global_mean_series",
     "left_out",
+    "places_of",
     "replicate",
     "response_maps",
     "seasons_left_out",

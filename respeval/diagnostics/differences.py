@@ -93,9 +93,10 @@ def _differences(first: Replicated, other: Replicated, *, paired: bool) -> xr.Da
 
 
 def _comparable(first: Replicated, other: Replicated) -> Iterator[str]:
-    """Responses that both runs have, of one shape (zonal means are left out: grids may differ)."""
+    """Responses that both runs have, of one shape (by latitude there are none: grids may differ)."""
     for name, values in first.without.data_vars.items():
-        responds = "perturbation" in first.diagnostics[name].dims
+        dims = first.diagnostics[name].dims
+        responds = "perturbation" in dims and "lat" not in dims
         alike = name in other.without and set(values.dims) == set(other.without[name].dims)
         if responds and alike:
             yield str(name)

@@ -270,6 +270,13 @@ def _numbers_by_place(key: str, value: xr.DataArray) -> dict[str, float | None]:
     }
 
 
+def places_of(values: xr.DataArray) -> list[str]:
+    """Names of a diagnostic's places, band, level or surface; those of several dimensions joined."""
+    dims = [dim for dim in values.dims if dim not in ("run", "perturbation")]
+    places = itertools.product(*(values[dim].values for dim in dims))
+    return [", ".join(map(str, place)) for place in places]
+
+
 def _finite(number: float) -> float | None:
     return float(number) if math.isfinite(number) else None
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from respeval.diagnostics import places_of
 from respeval.grid import FloatArray
 from respeval.plotting.style import (
     FONT_SIZE,
@@ -177,8 +178,8 @@ def _at_place(comparison: xr.Dataset, name: str, label: str, place: int) -> Floa
 
 def _place_of(values: xr.DataArray, place: int) -> str:
     """The band, level or surface of that number; nothing where the diagnostic has but one."""
-    where = [str(p) for dim in values.dims[2:] for p in values[dim].values]
-    return _PLACES.get(where[place], where[place]) if where else ""
+    where = places_of(values)[place]
+    return _PLACES.get(where, where)
 
 
 def _name_and_place_of(values: xr.DataArray, place: int) -> str:
