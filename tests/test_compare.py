@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from conftest import write_study
 from typer.testing import CliRunner
 
 from respeval.cli import app
-from respeval.compare import Wishes, compare_runs, find_runs
+from respeval.compare import Wishes, compare_runs, diagnostics_of, find_runs
 from respeval.console import comparison_tables
 from respeval.identity import other_definitions, other_samples
 from respeval.output import open_saved, write_json, write_netcdf
@@ -129,8 +130,10 @@ def test_csv_and_netcdf_have_the_numbers_of_the_runs(
 ) -> None:
     with (written[0] / "comparison.csv").open() as opened:
         rows = list(csv.DictReader(opened))
-    assert len(rows) == 3 * 2 * (3 * 2 + 3 + 2 + 4 * 3)
     with xr.open_dataset(written[0] / "comparison.nc") as comparison:
+        sizes = [comparison[name].sizes for name in diagnostics_of(comparison)]
+        places = [math.prod(n for dim, n in s.items() if dim != "run") for s in sizes]
+        assert len(rows) == 3 * sum(places) > 3 * 2 * (3 * 2 + 3 + 2 + 4 * 3)
         assert comparison.attrs["Conventions"] == "CF-1.11"
         assert comparison["run"].values.tolist() == ["a", "c", "d"]
         for name in "acd":
@@ -143,8 +146,8 @@ def test_csv_and_netcdf_have_the_numbers_of_the_runs(
                     assert here.attrs == values.attrs
         for row in rows:
             at = {"run": row["run"], "perturbation": row["perturbation"]}
-            if row["where"]:
-                at[str(comparison[row["diagnostic"]].dims[2])] = row["where"]
+            dims = comparison[row["diagnostic"]].dims[2:]
+            at |= dict(zip(map(str, dims), row["where"].split(", "), strict=False))
             for column, suffix in (
                 ("value", ""),
                 ("low", "_low"),
@@ -308,7 +311,10 @@ def test_figures_show_every_diagnostic(written: tuple[Path, list[str], list[str]
     figures = {path.name for path in (written[0] / "figures").iterdir()}
     named = {"land_warming", "ocean_warming", "column_warming", RATIO, VERTICAL}
     tropics = {f"tropical_ocean_{where}_warming" for where in ("surface", "upper")}
-    assert figures == {f"{name}.png" for name in {*named, *tropics, "comparison"}}
+    with xr.open_dataset(written[0] / "comparison.nc") as comparison:
+        every = {name for name in diagnostics_of(comparison) if not name.endswith("_mean")}
+    assert named | tropics <= every
+    assert figures == {f"{name}.png" for name in {*every, "comparison"}}
 
 
 def test_figures_are_against_the_epoch_where_all_runs_have_one(sweep: Path, tmp_path: Path) -> None:

@@ -308,7 +308,11 @@ def test_a_missing_role_leaves_its_diagnostics_out() -> None:
     reasons = left_out(["t_low", "t_top"], settings)
     assert EVERY - set(result.data_vars) == set(reasons)
     further = set(left_out(["t_low", "t_top"], SETTINGS))
-    assert set(reasons) - further == {*SCALARS[1:], "column_warming"}
+    assert set(reasons) - further == {
+        *SCALARS[1:],
+        "column_warming",
+        "zonal_mean_warming",
+    }
     assert "'t_none'" in reasons["tropical_ocean_upper_warming"]
     assert "column_temperature" in reasons["column_warming"]
     assert not {name for name in left_out(["t_low", "t_top"], SETTINGS) if "warming" in name}

@@ -68,7 +68,7 @@ def compare_runs(
     tell: Callable[[str], None] = lambda remark: None,
     count: Callable[[], object] = lambda: None,
 ) -> xr.Dataset:
-    """Every diagnostic that the first run has but zonal means, of all runs: (run, perturbation, …).
+    """Every diagnostic that the first run has, but none by latitude, of all runs: (run, perturbation, …).
 
     Perturbations, levels and outputs are those of the first run, NaN where another one lacks them.
     Beside each NAME stand its statistics, NAME_difference (this run minus the first) and its own;
@@ -82,7 +82,8 @@ def compare_runs(
     first = _replicated(runs[0], regions)
     labels = [str(label) for label in first.diagnostics["perturbation"].values]
     of_itself = differences(first, first, dict.fromkeys(labels, True)).drop_vars("paired")
-    template = first.diagnostics.assign(of_itself.data_vars)
+    by_latitude = [name for name, v in first.diagnostics.data_vars.items() if "lat" in v.dims]
+    template = first.diagnostics.drop_vars(by_latitude).assign(of_itself.data_vars)
     _check_names("--perturbation", wishes.perturbations, labels)
     _check_names("--diagnostics", wishes.diagnostics, diagnostics_of(template))
     none = {str(name): np.full(v.shape, np.nan) for name, v in of_itself.data_vars.items()}
