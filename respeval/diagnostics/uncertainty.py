@@ -8,7 +8,7 @@ from typing import Any
 
 import xarray as xr
 
-from respeval.diagnostics.jackknife import influence, occupied_pairs
+from respeval.diagnostics.jackknife import influence, occupied_pairs, unit_dims
 from respeval.diagnostics.sampling import (
     CONFIDENCE,
     covariance,
@@ -21,6 +21,9 @@ from respeval.diagnostics.sampling import (
 from respeval.diagnostics.totals import BASELINE
 
 _INTERVAL = f"{100 * CONFIDENCE:g} % interval"
+
+#: Influences on a value that are smaller than this share of it are rounding, which has no memory.
+ROUNDING = 1e-12
 
 #: Suffix -> what the statistic is of its quantity. All but `num_effective` have its units.
 STATISTICS: Mapping[str, str] = {
@@ -88,7 +91,8 @@ def interval_of(
 
     value: (perturbation, …). pull: the influence of every unit on it, (perturbation, unit…, …).
     """
-    number = effective_number(year_correlation(pull, pairs), pairs)
+    varies = abs(pull).max(unit_dims(pairs)) > ROUNDING * abs(value)
+    number = effective_number(year_correlation(pull, pairs).where(varies, 0.0), pairs)
     stderr = covariance(pull, pull, pairs, number) ** 0.5
     reach = t_quantile(number) * stderr
     return {
