@@ -188,6 +188,15 @@ def run(
             "aimip: five samples under +2 K and +4 K as AIMIP phase 1 asks, for respeval export."
         ),
     ] = None,
+    until: Annotated[
+        list[str] | None,
+        _case(
+            "NAME[/PLACE]:FRACTION, for example land_ocean_warming_ratio/tropics:0.05: end the run at "
+            "the end of the year in which the 95 % interval is that narrow (half of it, relative to "
+            "the value) in every perturbation, or in LABEL/NAME[/PLACE]:FRACTION's; several: repeat, "
+            "all are waited for; 'none' for the whole length."
+        ),
+    ] = None,
     reader: Reader = None,
     probe_data: Annotated[
         str | None, _case("Training data for the gradient probe; kept in the case only.")
@@ -255,6 +264,7 @@ def run(
             "repeat": repeat,
             "save_members": save_members,
             "protocol": protocol,
+            "until": until or None,
             "probe_data": probe_data,
             **parse_lists(perturb, bands, role, reader),
         }

@@ -23,6 +23,7 @@ from respeval.console import (
     full_tables,
     inspection_tables,
     perturbation_columns,
+    precision_table,
     probe_table,
     truth_table,
     warming_table,
@@ -36,7 +37,7 @@ from respeval.diagnostics import (
 )
 from respeval.emulator import EmulatorSpec
 from respeval.errors import StoppedError
-from respeval.output import DIAGNOSTICS_FILE, ZONAL, open_saved
+from respeval.output import DIAGNOSTICS_FILE, RUNNING, ZONAL, open_saved
 from respeval.plan import Plan, go_on, prepare
 from respeval.planet import SHIPPED_CHECKPOINTS
 from respeval.planet.study import write_study
@@ -46,6 +47,7 @@ from respeval.results import RunningRatio, analyse, settings_of, told_quarantine
 from respeval.run_folder import RunOutput
 from respeval.runner import Execution, default_threads, execute, open_output, read_snapshot
 from respeval.stop import StopSignals
+from respeval.until import Goal, goal_of
 
 #: Width of tables where the output is no terminal.
 _PLAIN_WIDTH = 100
@@ -89,23 +91,39 @@ def run_plan(
     output = comm.together(lambda: open_output(plan, checkpoint, folder, comm))
     try:
         progress = comm.from_root(comm.together(lambda: output.open(extend)))
-        if progress.finished:
+        goal = goal_of(plan, output)
+        if progress.finished or (progress.complete and _is_reached(goal, comm)):
             console.print(f"{folder} holds this run already, finished: nothing to do")
             return False
         begin = comm.together(lambda: read_snapshot(plan, folder, progress, comm))
         left = comm.together(lambda: go_on(plan, folder, progress))
         reporter = _reporter(left, console, comm)
         try:
-            execute(left, output, comm, execution, reporter, signals, begin, progress.quarantined)
+            told = progress.quarantined
+            execute(left, output, comm, execution, reporter, signals, begin, told, goal)
         finally:
             reporter.close()
         shown = reference or ("reference", None)
         comm.together(
             lambda: _analyse(plan, folder, output, signals, shown) if comm.is_root else None
         )
+        if goal is not None and comm.is_root:
+            _tell_outcome(console, goal, folder)
         return True
     finally:
         output.close()
+
+
+def _is_reached(goal: Goal | None, comm: Comm) -> bool:
+    """Whether a run that has ended has nothing to wait for any more; the root finds out."""
+    return goal is not None and comm.from_root(comm.together(goal.is_reached))
+
+
+def _tell_outcome(console: Console, goal: Goal, folder: Path) -> None:
+    """What has become of what the run waited for."""
+    with open_saved(folder / DIAGNOSTICS_FILE) as diagnostics, open_saved(folder / ZONAL) as zonal:
+        for line in goal.outcome(diagnostics, zonal):
+            console.print(line, highlight=False)
 
 
 def _reporter(plan: Plan, console: Console, comm: Comm) -> ConsoleReporter | SilentReporter:
@@ -158,6 +176,7 @@ def show_table(folder: Path, settings: DiagnosticSettings | None = None) -> None
     with open_saved(folder / DIAGNOSTICS_FILE) as diagnostics, open_saved(folder / ZONAL) as zonal:
         columns = perturbation_columns(diagnostics)
         console.print(warming_table(columns, f"Response, {folder}"))
+        _show_precision(console, folder)
         if settings is not None:
             names = [entry.name for entry in catalog()]
             console.print(*full_tables(columns, names), sep="\n")
@@ -165,6 +184,16 @@ def show_table(folder: Path, settings: DiagnosticSettings | None = None) -> None
             _tell_left_out(console, reasons | seasons_left_out(zonal, settings))
     for told in told_quarantined(folder):
         console.print(f"left out of the means: {told}", style="yellow", highlight=False)
+
+
+def _show_precision(console: Console, folder: Path) -> None:
+    """How well the ratios are known; nothing for a run of a respeval that did not tell."""
+    if not (folder / RUNNING).is_file():
+        return
+    with open_saved(folder / RUNNING) as running:
+        table = precision_table(running)
+    if table.row_count:
+        console.print(table)
 
 
 def inspect_checkpoint(checkpoint: Path, options: dict[str, Any], trust: bool) -> None:

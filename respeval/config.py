@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from respeval.calendar import Duration
+from respeval.diagnostics import parse_targets
 from respeval.errors import InputError
 from respeval.grid import AreaWeights
 from respeval.perturbation import Scope
@@ -145,6 +146,7 @@ class Case(_Frozen):
     reader: dict[str, Any] = {}
     probe_data: str | None = None
     protocol: Protocol | None = None
+    until: list[str] = []
 
     @model_validator(mode="before")
     @classmethod
@@ -173,6 +175,18 @@ class Case(_Frozen):
     @classmethod
     def _check_segment(cls, value: str) -> str:
         parse_segment(value)
+        return value
+
+    @field_validator("until", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: Any) -> Any:
+        given = [value] if isinstance(value, str) else value
+        return [] if given in (None, ["none"]) else given
+
+    @field_validator("until")
+    @classmethod
+    def _check_until(cls, value: list[str]) -> list[str]:
+        parse_targets(value)
         return value
 
     @field_validator("spinup")
@@ -221,8 +235,8 @@ class Case(_Frozen):
         }
 
     def digest(self) -> str:
-        """SHA-256 of the case's canonical JSON."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        """SHA-256 of the case's canonical JSON; without `until`, which changes no number of a run."""
+        text = json.dumps(self.model_dump(mode="json", exclude={"until"}), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_yaml(self) -> str:

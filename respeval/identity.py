@@ -8,6 +8,9 @@ from typing import Any
 #: Keys of a case that say how long a run is.
 LENGTHS = ("years", "days", "steps")
 
+#: A key of the case that says when a run may end, not what it is.
+_UNTIL = "until"
+
 #: What must be the same for the samples of two runs to be the same: keys of the manifest, of the
 #: case, and of the forcing.
 _SAMPLING = ("num_samples", "num_steps", "timestep_s", "calendar", "initial_condition_sha256")
@@ -34,7 +37,7 @@ def differences(manifest: Mapping[str, Any], header: Mapping[str, Any], extend: 
 
     extend: whether the new run may be longer and its forcing may have more times and files.
     """
-    ignored = LENGTHS if extend else ()
+    ignored = (*LENGTHS, _UNTIL) if extend else (_UNTIL,)
     found = list(_case_differences(manifest, header, ignored))
     for key in ("checkpoint_sha256", "initial_condition_sha256", "patterns_sha256"):
         old, new = manifest.get(key), header.get(key)

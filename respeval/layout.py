@@ -214,6 +214,19 @@ def _counts(means: GroupSums) -> dict[str, Any]:
     }
 
 
+def read_circles(path: Path, names: Sequence[str]) -> xr.Dataset:
+    """The circle means of these outputs in a segment's file, called as in zonal.nc.
+
+    Raises InputError where it can't be read.
+    """
+    with open_saved(path) as segment:
+        given = {f"{name}{_ZONAL_SUFFIX}": name for name in (*names, "count")}
+        lacking = [name for name in (*given, "area", "time_bnds") if name not in segment]
+        if lacking:
+            raise InputError(f"{path} is no segment of this run: it has no {lacking[0]!r}")
+        return read_whole(str(path), segment[[*given, "area", "time_bnds"]]).rename(given)
+
+
 def join_segments(
     paths: Sequence[Path], folder: Path, provenance: Mapping[str, str]
 ) -> dict[str, str]:

@@ -21,7 +21,9 @@ from respeval.diagnostics import (
     DiagnosticSettings,
     diagnose,
     response_maps,
+    running,
     summary,
+    years_summary,
 )
 from respeval.emulator import Roles
 from respeval.errors import InputError
@@ -31,11 +33,13 @@ from respeval.output import (
     FIGURES,
     GROUP_MEANS,
     RESPONSE,
+    RUNNING,
     SUMMARY,
     ZONAL,
     describe_file,
     make_inner_folder,
     open_saved,
+    with_period,
     write_json,
     write_netcdf,
 )
@@ -140,7 +144,7 @@ def analyse(
     reference: xr.Dataset | None = None,
     reference_name: str = "reference",
 ) -> Results:
-    """Write response.nc, diagnostics.nc, summary.json and the figures from the saved means.
+    """Write response.nc, diagnostics.nc, running.nc, summary.json and the figures from the saved means.
 
     reference: diagnostics of a known response, drawn beside the run's under `reference_name`.
     """
@@ -152,15 +156,23 @@ def analyse(
         _check_means(zonal, folder / ZONAL, ("group", "sample", "time", "surface", "lat"))
         response = response_maps(group_means)
         describe_file(response, group_means, "response of every output")
+        response = with_period(response, group_means)
         write_netcdf(response, folder / RESPONSE)
         diagnostics = diagnose(zonal, settings)
         describe_file(diagnostics, zonal, "diagnostics of the response")
         diagnostics.attrs[_TROPICS] = settings.tropical_lat_max
         write_netcdf(diagnostics, folder / DIAGNOSTICS_FILE)
+        along = running(zonal, diagnostics, settings)
+        describe_file(along, zonal, "diagnostics of the response against the length of the run")
+        write_netcdf(along, folder / RUNNING)
         told = told_quarantined(folder)
         write_json(
             folder / SUMMARY,
-            {**summary(diagnostics), **({"quarantined": told} if told else {})},
+            {
+                **summary(diagnostics),
+                **years_summary(along),
+                **({"quarantined": told} if told else {}),
+            },
         )
         make_inner_folder(folder / FIGURES)
         figures = write_figures(
@@ -171,6 +183,7 @@ def analyse(
             settings.roles,
             reference,
             reference_name,
+            along,
         )
     return Results(diagnostics, tuple(figures))
 

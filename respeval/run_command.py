@@ -25,6 +25,7 @@ from respeval.run_folder import free_folder, fresh_folder
 from respeval.runner import Execution
 from respeval.stop import StopSignals
 from respeval.sweep import Entry, Status, Sweep, find_checkpoints, holds_sweep
+from respeval.until import check_goal
 
 EXIT_SOME_FAILED = 1
 
@@ -55,7 +56,9 @@ class Wish:
         """The plan of a checkpoint's run. Raises InputError in one line."""
         beside = checkpoint.parent / "case.yaml"
         path = self.case or (beside if beside.is_file() else None)
-        return prepare(checkpoint, load_case(path, self.options), self.trust, opened)
+        plan = prepare(checkpoint, load_case(path, self.options), self.trust, opened)
+        check_goal(plan)
+        return plan
 
 
 def run_checkpoints(arguments: list[Path], folder: Path, wish: Wish) -> int:

@@ -49,10 +49,12 @@ class Progress:
 
     num_segments, done_step: of the published segments. restart: what to go on from, None at the start.
     first_file: path of the first segment's file within the folder. quarantined: samples that blew
-    up and count no more, each with what happened.
+    up and count no more, each with what happened. complete: whether the results of these segments
+    are there, be they all that were planned (`finished`) or not.
     """
 
     finished: bool = False
+    complete: bool = False
     num_segments: int = 0
     done_step: int = 0
     restart: Restart | None = None
@@ -239,11 +241,15 @@ class RunFolder:
             raise InputError(
                 f"{self.path} holds {reached} steps already, --extend to {num_steps} would shorten it"
             )
-        complete = all((self.path / name).is_file() for name in _RESULTS)
-        finished = manifest.get("status") == "finished" and done == num_steps and complete
+        complete = manifest.get("status") == "finished" and all(
+            (self.path / name).is_file() for name in _RESULTS
+        )
+        finished = complete and done == num_steps
         first_file = self.segments[0]["file"] if self.segments else None
         number = segment_numbers(self.segments[-1]["file"])[1] if self.segments else 0
-        return Progress(finished, number, done, self.restart, first_file, tuple(self.quarantined))
+        return Progress(
+            finished, complete, number, done, self.restart, first_file, tuple(self.quarantined)
+        )
 
     def begin(self, case_text: str) -> None:
         """Say in the manifest that the run is under way; make what it writes into."""
@@ -273,6 +279,10 @@ class RunFolder:
         name = f"{RESTART}/{step:09d}_{block.first:05d}.bin"
         sha256 = write_bytes(self.path / name, content)
         self._new_parts.append(Part(name, block.first, block.stop, sha256))
+
+    def kept(self) -> list[dict[str, Any]]:
+        """The manifest's entries of the segments that are not spin-up."""
+        return [entry for entry in self.segments if not entry["spinup"]]
 
     def commit(
         self, step: int, record: Mapping[str, Array], quarantined: Sequence[Mapping[str, Any]]
@@ -315,7 +325,7 @@ class RunFolder:
 
         Raises InputError where a segment's file is damaged.
         """
-        entries = [entry for entry in self.segments if not entry["spinup"]]
+        entries = self.kept()
         _verify(self.path, {entry["file"]: entry["sha256"] for entry in entries})
         files = [self.path / entry["file"] for entry in entries]
         self._results = join_segments(files, self.path, self.layout.provenance)

@@ -22,6 +22,7 @@ from respeval.rollout import Fault, RangeGuard, Rollout, Step
 from respeval.run_folder import NoOutput, Progress, RunFolder, RunOutput
 from respeval.segments import Segment
 from respeval.stop import StopSignals, StopVote
+from respeval.until import Goal
 
 Result = TypeVar("Result")
 
@@ -109,6 +110,7 @@ def execute(
     signals: StopSignals | None = None,
     begin: Snapshot | None = None,
     quarantined: Sequence[Mapping[str, Any]] = (),
+    goal: Goal | None = None,
 ) -> None:
     """Run all segments of the plan and publish each one. Every process calls it.
 
@@ -117,6 +119,7 @@ def execute(
 
     begin, quarantined: this process's members and the samples out of the means where an earlier run
         of the plan has come to.
+    goal: with it the run ends at the first segment's end at which the root finds it reached.
     Raises BlowUpError where no sample is left, or at the first one with `execution.fail_fast`, what
     was published stays; StoppedError where one of the processes got a signal, what was done is saved;
         InputError where forcing can't be read or results can't be written. All processes raise them
@@ -125,7 +128,7 @@ def execute(
     signals = signals or StopSignals()
     comm.together(lambda: output.begin(plan.case.to_yaml()))
     reporter.planned(plan, begin.step if begin else 0)
-    course = _Course(plan, output, comm, execution, reporter, signals)
+    course = _Course(plan, output, comm, execution, reporter, signals, goal)
     course.leave_out(Fault(**fault) for fault in quarantined)
     try:
         with signals.deferred(), torch.inference_mode():
@@ -157,8 +160,9 @@ class _Course:
         execution: Execution,
         reporter: Reporter,
         signals: StopSignals,
+        goal: Goal | None,
     ) -> None:
-        self._plan, self._output, self._comm = plan, output, comm
+        self._plan, self._output, self._comm, self._goal = plan, output, comm, goal
         self._execution, self._reporter, self._signals = execution, reporter, signals
         spec = plan.emulator.spec
         dealt = deal_members(plan.num_samples, len(plan.case.groups), comm.num_processes)
@@ -179,7 +183,8 @@ class _Course:
         vote = StopVote(self._comm, self._signals, first_step)
         last: Step | None = None
         try:
-            for segment in self._plan.segments:
+            done = first_step == self._done_step() and self._is_goal_reached()
+            for segment in () if done else self._plan.segments:
                 for step in range(max(segment.first_step, first_step), segment.stop_step):
                     last = self._advance(steps, step)
                     stop = vote.is_stop(step + 1, self._error is not None)
@@ -190,9 +195,22 @@ class _Course:
                 self._end_segment(segment, last)
                 if stop:
                     self._raise_stopped(segment.stop_step)
+                if not segment.spinup and self._is_goal_reached():
+                    break
             self._tell()
         finally:
             steps.close()
+
+    def _done_step(self) -> int:
+        """The step at which the first segment that is left begins."""
+        segments = self._plan.segments
+        return segments[0].first_step if segments else self._plan.num_steps
+
+    def _is_goal_reached(self) -> bool:
+        """What the root finds, on every process."""
+        if self._goal is None:
+            return False
+        return self._comm.from_root(bool(self._attempt(self._goal.is_reached)))
 
     def _steps_from(self, begin: Snapshot | None) -> Generator[Step, None, None]:
         rollout = make_rollout(self._plan, self._members, self._execution, self._comm)

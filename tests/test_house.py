@@ -59,6 +59,7 @@ ROWS = [
     "plan",
     "header",
     "results",
+    "until",
     "runner",
     "estimate",
     "sweep",

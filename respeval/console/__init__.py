@@ -2,6 +2,7 @@
 
 from respeval.console.catalog import catalog_text
 from respeval.console.compare import MAIN, comparison_notes, comparison_tables, usual_diagnostics
+from respeval.console.precision import precision_table
 from respeval.console.probe import ConsoleProbeReporter, SilentProbeReporter, probe_table
 from respeval.console.run import (
     ConsoleReporter,
@@ -25,6 +26,7 @@ __all__ = [
     "full_tables",
     "inspection_tables",
     "perturbation_columns",
+    "precision_table",
     "probe_table",
     "sweep_table",
     "truth_table",

@@ -6,17 +6,29 @@ from respeval.diagnostics.evaluate import (
     Replicated,
     diagnose,
     diagnose_reference,
+    empty_response,
     left_out,
     places_of,
+    read_by_diagnostics,
     replicate,
     summary,
 )
 from respeval.diagnostics.maps import response_maps
+from respeval.diagnostics.precision import (
+    KNOWN_TO,
+    RATIOS_KNOWN,
+    YEARS,
+    relative_half_width,
+    years_left,
+    years_summary,
+)
 from respeval.diagnostics.quantities import NAMED_IN_ROLES
 from respeval.diagnostics.regions import DEFAULT_BANDS, DiagnosticSettings, LeftOut
 from respeval.diagnostics.registry import DIAGNOSTICS
+from respeval.diagnostics.running import length_years, main_diagnostics, num_units, running
 from respeval.diagnostics.seasons import seasons_left_out
-from respeval.diagnostics.totals import BASELINE
+from respeval.diagnostics.targets import Target, check_targets, parse_targets
+from respeval.diagnostics.totals import BASELINE, ends_year
 from respeval.diagnostics.uncertainty import STATISTICS
 from respeval.diagnostics.zonal import (
     global_mean_series,
@@ -29,23 +41,39 @@ __all__ = [
     "DEFAULT_BANDS",
     "DIAGNOSTICS",
     "DIFFERENCE",
+    "KNOWN_TO",
     "NAMED_IN_ROLES",
+    "RATIOS_KNOWN",
     "STATISTICS",
+    "YEARS",
     "DiagnosticSettings",
     "Entry",
     "LeftOut",
     "Replicated",
+    "Target",
     "catalog",
+    "check_targets",
     "diagnose",
     "diagnose_reference",
     "differences",
+    "empty_response",
+    "ends_year",
     "global_mean_series",
     "left_out",
+    "length_years",
+    "main_diagnostics",
+    "num_units",
+    "parse_targets",
     "places_of",
+    "read_by_diagnostics",
+    "relative_half_width",
     "replicate",
     "response_maps",
+    "running",
     "seasons_left_out",
     "summary",
+    "years_left",
+    "years_summary",
     "zonal_response",
     "zonal_response_of_maps",
 ]

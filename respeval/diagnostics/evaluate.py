@@ -89,13 +89,13 @@ def replicate(
     totals = zonal_totals(zonal)
     units = Units.of(totals["count"])
     outputs = [str(name) for name in totals.data_vars if name != "count"]
-    read = totals[[*_read_by_diagnostics(outputs, settings), "count"]]
+    read = totals[[*read_by_diagnostics(outputs, settings), "count"]]
     found, without = scalars_with_statistics(read, zonal, units, settings)
     found.update(_trends(read, zonal, settings))
     found.update(seasonal(zonal, settings))
     bytes_each = totals[outputs[0]].nbytes if outputs else 0
     for part in parts_of_stack(outputs, bytes_each):
-        means, without_of_means = _means_with_statistics(totals, zonal, units, part, zonal_means)
+        means, without_of_means = means_with_statistics(totals, zonal, units, part, zonal_means)
         found.update(means)
         without.update(without_of_means)
     return Replicated(found, without, units)
@@ -171,7 +171,7 @@ def _trends(totals: xr.Dataset, zonal: xr.Dataset, settings: DiagnosticSettings)
     return xr.Dataset(found, coords)
 
 
-def _means_with_statistics(
+def means_with_statistics(
     totals: xr.Dataset,
     zonal: xr.Dataset,
     units: Units,
@@ -210,13 +210,7 @@ def _means_with_statistics(
 def left_out(outputs: Iterable[str], settings: DiagnosticSettings) -> dict[str, str]:
     """Diagnostics that a run with these outputs will not have: name -> reason. Needs no run."""
     labels = list(settings.amplitudes_K) or ["-"]
-    shape = (len(labels), len(SURFACES), 1)
-    zeros = xr.DataArray(np.zeros(shape), dims=("perturbation", "surface", "lat"))
-    names = list(outputs)
-    of_baseline = xr.Dataset({name: zeros[0] for name in names})
-    response = with_baseline(xr.Dataset({name: zeros for name in names}), of_baseline)
-    response = response.assign(area=zeros[0])
-    response = response.assign_coords(perturbation=labels, surface=list(SURFACES), lat=[0.0])
+    response = empty_response(outputs, labels)
     yearly = response.rename(perturbation="group").assign_coords(group=[BASELINE, *labels[1:]])
     reasons: dict[str, str] = {}
     for functions, core in ((DIAGNOSTICS, response), (TRENDS, yearly)):
@@ -226,6 +220,17 @@ def left_out(outputs: Iterable[str], settings: DiagnosticSettings) -> dict[str, 
             except LeftOut as reason:
                 reasons[name] = str(reason)
     return reasons
+
+
+def empty_response(outputs: Iterable[str], labels: Sequence[str]) -> xr.Dataset:
+    """A zonal response of zeros on one circle: what diagnostics can be had of it needs no run."""
+    shape = (len(labels), len(SURFACES), 1)
+    zeros = xr.DataArray(np.zeros(shape), dims=("perturbation", "surface", "lat"))
+    names = list(outputs)
+    of_baseline = xr.Dataset({name: zeros[0] for name in names})
+    response = with_baseline(xr.Dataset({name: zeros for name in names}), of_baseline)
+    response = response.assign(area=zeros[0])
+    return response.assign_coords(perturbation=list(labels), surface=list(SURFACES), lat=[0.0])
 
 
 def summary(diagnostics: xr.Dataset) -> dict[str, float | None]:
@@ -281,7 +286,7 @@ def _finite(number: float) -> float | None:
     return float(number) if math.isfinite(number) else None
 
 
-def _read_by_diagnostics(outputs: Iterable[str], settings: DiagnosticSettings) -> list[str]:
+def read_by_diagnostics(outputs: Iterable[str], settings: DiagnosticSettings) -> list[str]:
     """The outputs that the diagnostics read: those whose replicates the scalars are made from."""
     roles, present = settings.roles, list(outputs)
     named = {roles.near_surface_temperature, roles.surface_level, roles.upper_level}

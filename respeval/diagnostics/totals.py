@@ -91,9 +91,7 @@ def year_blocks(means: xr.Dataset) -> list[slice]:
     middle = means["time"]
     if middle.size == 0:
         raise InputError("the file of means has no segment (were all of them left out as spin-up?)")
-    start = means["time_bnds"].isel(time=slice(0, 1), bnds=0)
-    before_anniversary = _within_year(middle) < _within_year(start)
-    year = middle.dt.year.values - start.dt.year.values - before_anniversary
+    year = _year_numbers(middle, means)
     if (np.diff(year) < 0).any():
         raise InputError("the segments of the file of means are not in the order of time")
     edges = [0, *(np.flatnonzero(np.diff(year)) + 1), middle.size]
@@ -103,6 +101,24 @@ def year_blocks(means: xr.Dataset) -> list[slice]:
         if last < SHORTEST_YEAR * before:
             del edges[-2]
     return [slice(int(first), int(last)) for first, last in pairwise(edges)]
+
+
+def ends_year(means: xr.Dataset) -> bool:
+    """Whether a year ends with the last segment: one more of its length would lie in the next year.
+
+    means: as for `year_blocks`.
+    """
+    begin, end = means["time_bnds"].transpose("time", "bnds").values[-1]
+    following = xr.DataArray([begin + (end - begin) / 2, end + (end - begin) / 2], dims="time")
+    of_last, of_next = _year_numbers(following, means)
+    return bool(of_next > of_last)
+
+
+def _year_numbers(moments: xr.DataArray, means: xr.Dataset) -> NDArray[np.int64]:
+    """How many anniversaries of the first segment's start each of these moments has behind it."""
+    start = means["time_bnds"].isel(time=slice(0, 1), bnds=0)
+    before_anniversary = _within_year(moments) < _within_year(start)
+    return np.asarray(moments.dt.year.values - start.dt.year.values - before_anniversary)
 
 
 def _within_year(times: xr.DataArray) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ from respeval.plotting.cross_section import zonal_mean_warming
 from respeval.plotting.files import write_figures
 from respeval.plotting.gradient import gradient_profile
 from respeval.plotting.maps import response_map
+from respeval.plotting.running import running_ratios
 from respeval.plotting.series import global_mean_timeseries
 from respeval.plotting.style import save
 from respeval.plotting.warming import column_warming, land_ocean_warming
@@ -21,6 +22,7 @@ __all__ = [
     "gradient_profile",
     "land_ocean_warming",
     "response_map",
+    "running_ratios",
     "runs_overview",
     "save",
     "write_figures",

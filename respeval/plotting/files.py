@@ -10,6 +10,7 @@ import xarray as xr
 from respeval.emulator import Roles
 from respeval.plotting.cross_section import zonal_mean_warming
 from respeval.plotting.maps import response_map
+from respeval.plotting.running import has_ratios, running_ratios
 from respeval.plotting.series import global_mean_timeseries
 from respeval.plotting.style import save
 from respeval.plotting.warming import column_warming, land_ocean_warming
@@ -26,13 +27,15 @@ def write_figures(
     roles: Roles,
     reference: xr.Dataset | None = None,
     reference_name: str = "reference",
+    running: xr.Dataset | None = None,
 ) -> list[Path]:
     """Write every figure that the run allows as PNG, whole or not at all; return their paths.
 
-    zonal, response, diagnostics: as in the files of these names; reference: diagnostics of a
+    zonal, response, diagnostics, running: as in the files of these names; reference: diagnostics of a
     reference. response_map.png and global_mean_timeseries.png need the near-surface temperature,
-    column_warming.png, zonal_mean_warming.png and land_ocean_warming.png their diagnostics, all but
-    the time series a perturbation; figures that cannot be drawn are left out.
+    column_warming.png, zonal_mean_warming.png, land_ocean_warming.png and running.png (of two times or
+    more) their diagnostics, all but the time series a perturbation; figures that cannot be drawn are
+    left out.
     """
     near_surface = roles.near_surface_temperature
     figures: dict[str, Figure] = {}
@@ -49,5 +52,7 @@ def write_figures(
             figures["land_ocean_warming"] = land_ocean_warming(
                 diagnostics, reference, reference_name
             )
+        if running is not None and running.sizes["time"] > 1 and has_ratios(running):
+            figures["running"] = running_ratios(running)
     directory.mkdir(parents=True, exist_ok=True)
     return [save(figure, directory / f"{name}.png") for name, figure in sorted(figures.items())]

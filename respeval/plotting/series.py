@@ -58,14 +58,14 @@ def _elapsed(zonal: xr.Dataset) -> tuple[FloatArray, float, str]:
     In years, or in days where the run is shorter than one year.
     """
     start = zonal["time_bnds"].values[0, 0]
-    days = np.array([_days(moment - start) for moment in zonal["time"].values])
-    end = _days(zonal["time_bnds"].values[-1, 1] - start)
+    days = np.array([days_between(start, moment) for moment in zonal["time"].values])
+    end = days_between(start, zonal["time_bnds"].values[-1, 1])
     first = zonal["time_bnds"].isel(time=slice(0, 1), bnds=0).dt.strftime("%Y-%m-%d").item()
     if end < 365:
         return days, end, f"Days since {first}"
     return days / 365.25, end / 365.25, f"Years since {first}"
 
 
-def _days(duration: Any) -> float:
-    """A duration of cftime (datetime.timedelta) or numpy in days."""
-    return float(np.timedelta64(duration) / np.timedelta64(1, "D"))
+def days_between(begin: Any, end: Any) -> float:
+    """Days from one date to another, cftime or numpy."""
+    return float(np.timedelta64(end - begin) / np.timedelta64(1, "D"))

@@ -1,0 +1,182 @@
+"""The main diagnostics of a run as they would stand had it ended earlier: how sure, and since when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+import xarray as xr
+
+from respeval.diagnostics.evaluate import means_with_statistics, read_by_diagnostics
+from respeval.diagnostics.precision import KNOWN_TO, RATIOS_KNOWN, YEARS, years_left
+from respeval.diagnostics.regions import DiagnosticSettings
+from respeval.diagnostics.scalars import scalars_with_statistics
+from respeval.diagnostics.totals import (
+    STACK_DIM,
+    names_with_dims,
+    stack,
+    statistics_named_in,
+    year_blocks,
+    yearly_counts,
+    yearly_totals,
+)
+from respeval.diagnostics.uncertainty import Units
+from respeval.diagnostics.zonal import zonal_totals
+
+#: What is told against time, beside the near-surface temperature's means over the surfaces.
+MAIN = (
+    "land_warming",
+    "ocean_warming",
+    "land_ocean_warming_ratio",
+    "tropical_ocean_surface_warming",
+    "tropical_ocean_upper_warming",
+    "vertical_warming_ratio_tropical_ocean",
+    "column_warming",
+    "arctic_amplification",
+    "antarctic_amplification",
+    "precipitation_change_per_K",
+    "water_path_change_per_K",
+    "cess_feedback",
+)
+
+#: A run of fewer years than this is told by segment, a longer one by year; at most so many points.
+FEWEST_YEARS = 4
+MOST_POINTS = 60
+
+#: About how many bytes of totals are worked on at once.
+_BYTES = 64 * 2**20
+
+
+def running(zonal: xr.Dataset, diagnostics: xr.Dataset, settings: DiagnosticSettings) -> xr.Dataset:
+    """Those of `MAIN` that `diagnostics` has, with their statistics, from the segments up to each time.
+
+    zonal: as in zonal.nc. diagnostics: those of the whole run (see `diagnose`), the last time's
+        numbers.
+    Returns (perturbation, …, time): `time` is the end of what was taken, `time_bnds` its whole period,
+    and at each the numbers are those of a run that had ended then (see `stops_of`). Beside each of
+    `RATIOS_KNOWN` stands NAME_years_to_5_percent, see `years_left`.
+    """
+    mean = f"{settings.roles.near_surface_temperature}_mean"
+    names = [name for name in (*MAIN, mean) if name in diagnostics]
+    statistics = statistics_named_in(diagnostics)
+    kept = [str(n) for n in diagnostics.data_vars if statistics.get(str(n), str(n)) in names]
+    stops = stops_of(zonal)
+    parts = [*_before_the_end(zonal, settings, stops[:-1]), diagnostics[kept].expand_dims("time")]
+    found = xr.concat([part[kept] for part in parts], "time", coords="minimal", compat="override")
+    found = found.drop_attrs(deep=False).transpose(..., "time", missing_dims="ignore")
+    found = _with_times(found, zonal, stops)
+    for name in RATIOS_KNOWN:
+        if name in found:
+            left = years_left(found, name, KNOWN_TO, length_years(zonal, stops))
+            found[f"{name}_{YEARS}"] = left
+    return found
+
+
+def stops_of(zonal: xr.Dataset) -> list[int]:
+    """How many segments each of the shorter runs has; the last has them all.
+
+    To the end of every year, or of every segment where there are fewer than `FEWEST_YEARS`; no more
+    than `MOST_POINTS`, as evenly as they go.
+    """
+    blocks = year_blocks(zonal)
+    by_segment = len(blocks) < FEWEST_YEARS
+    stops = range(1, zonal.sizes["time"] + 1) if by_segment else [block.stop for block in blocks]
+    chosen = np.linspace(0, len(stops) - 1, min(len(stops), MOST_POINTS))
+    return [stops[i] for i in np.unique(np.rint(chosen).astype(int)).tolist()]
+
+
+def length_years(zonal: xr.Dataset, stops: Sequence[int]) -> xr.Variable:
+    """Length of the first so many segments in years of 365.25 days, (time)."""
+    bounds = zonal["time_bnds"].transpose("time", "bnds").values
+    lengths = [_days(bounds[stop - 1, 1] - bounds[0, 0]) / 365.25 for stop in stops]
+    return xr.Variable("time", lengths)
+
+
+def _before_the_end(
+    zonal: xr.Dataset, settings: DiagnosticSettings, stops: Sequence[int]
+) -> Iterator[xr.Dataset]:
+    """The diagnostics of the shorter runs, some of them at once, (…, time)."""
+    if not stops:
+        return
+    outputs = names_with_dims(zonal, ("group", "sample", "time", "surface", "lat"))
+    near_surface = settings.roles.near_surface_temperature
+    read = read_by_diagnostics(outputs, settings)
+    pieces, shares = _pieces(zonal, read, stops)
+    bytes_each = pieces.nbytes // pieces.sizes["piece"] * shares.sizes["year"]
+    num_at_once = max(1, _BYTES // max(1, bytes_each))
+    named = {name: name for name in MAIN}
+    for first in range(0, len(stops), num_at_once):
+        own = shares.isel(time=slice(first, first + num_at_once))
+        totals = pieces.map(lambda x, own=own: xr.dot(x, own, dim="piece"))
+        units = Units.of(totals["count"])
+        found, _ = scalars_with_statistics(totals, zonal, units, settings, named)
+        if near_surface in read:
+            means, _ = means_with_statistics(totals, zonal, units, [near_surface], False)
+            found.update(means)
+        yield found
+
+
+def _pieces(
+    zonal: xr.Dataset, names: Sequence[str], stops: Sequence[int]
+) -> tuple[xr.Dataset, xr.DataArray]:
+    """Totals of pieces of the run, (…, piece), and which of them make each year of each shorter run,
+    1 or 0, (time, year, piece)."""
+    times = zonal[["time_bnds"]].load()
+    years = [year_blocks(times.isel(time=slice(0, stop))) for stop in stops]
+    edges = sorted({0}.union(*({block.stop for block in blocks} for blocks in years)))
+    slices = [slice(a, b) for a, b in pairwise(edges)]
+    count = zonal["count"].compute()
+    parts = []
+    for part in slices:
+        segments = zonal[list(names)].isel(time=part).load()
+        of_part = stack({name: segments[name] for name in names})
+        parts.append(yearly_totals(of_part, count.isel(time=part), [slice(None)]))
+    stacked = xr.concat(parts, "piece").isel(year=0)
+    totals = {name: stacked.isel({STACK_DIM: i}, drop=True) for i, name in enumerate(names)}
+    counts = yearly_counts(count, slices).rename(year="piece")
+    pieces = xr.Dataset({**totals, "count": counts})
+    shares = np.zeros((len(stops), max(map(len, years)), len(slices)))
+    for i, blocks in enumerate(years):
+        for j, block in enumerate(blocks):
+            shares[i, j, edges.index(block.start) : edges.index(block.stop)] = 1.0
+    return pieces, xr.DataArray(shares, dims=("time", "year", "piece"))
+
+
+def _with_times(found: xr.Dataset, zonal: xr.Dataset, stops: Sequence[int]) -> xr.Dataset:
+    """With the end of what each number is from as `time`, and its period as `time_bnds`."""
+    bounds = zonal["time_bnds"].transpose("time", "bnds").values
+    ends = bounds[np.array(stops) - 1, 1]
+    periods = np.stack([np.repeat(bounds[:1, 0], len(stops)), ends], axis=1)
+    own = zonal["time"]
+    encoding = {key: own.encoding[key] for key in ("units", "calendar") if key in own.encoding}
+    time = xr.Variable("time", ends, {**own.attrs, "long_name": "end of the period"}, encoding)
+    return found.assign_coords(time=time).assign(time_bnds=(("time", "bnds"), periods))
+
+
+def _days(duration: object) -> float:
+    return float(np.timedelta64(duration) / np.timedelta64(1, "D"))  # type: ignore[call-overload]
+
+
+def main_diagnostics(
+    zonal: xr.Dataset, settings: DiagnosticSettings, names: Sequence[str]
+) -> xr.Dataset:
+    """Those diagnostics of `diagnose` alone, with their statistics: a tenth of a second.
+
+    zonal: as in zonal.nc. names: of `DIAGNOSTICS`.
+    """
+    totals = zonal_totals(zonal)
+    named = {name: name for name in names}
+    units = Units.of(totals["count"])
+    found, _ = scalars_with_statistics(totals, zonal, units, settings, named)
+    return found
+
+
+def num_units(zonal: xr.Dataset) -> tuple[int, int]:
+    """How many years a run has, and how many (sample, year) units in the perturbation with the fewest.
+
+    zonal: as in zonal.nc.
+    """
+    blocks = year_blocks(zonal)
+    pairs = Units.of(yearly_counts(zonal["count"], blocks)).pairs
+    return len(blocks), int(pairs.sum(["sample", "year"]).min())
