@@ -64,6 +64,17 @@ Role = Annotated[
 ]
 
 
+Reference = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--reference",
+        help="netCDF of responses, or another run's folder, that the response is held against; "
+        "LABEL=FILE for one perturbation, repeat for several.",
+        rich_help_panel=_CASE,
+    ),
+]
+
+
 def _case(help_text: str, **options: Any) -> Any:
     return typer.Option(help=help_text, rich_help_panel=_CASE, **options)
 
@@ -198,6 +209,7 @@ def run(
         ),
     ] = None,
     reader: Reader = None,
+    reference: Reference = None,
     probe_data: Annotated[
         str | None, _case("Training data for the gradient probe; kept in the case only.")
     ] = None,
@@ -266,7 +278,7 @@ def run(
             "protocol": protocol,
             "until": until or None,
             "probe_data": probe_data,
-            **parse_lists(perturb, bands, role, reader),
+            **parse_lists(perturb, bands, role, reader, reference),
         }
         for name, count in (
             ("threads", threads),
@@ -303,6 +315,7 @@ def diagnose(
     bands: Bands = None,
     tropical_lat_max: TropicalLatMax = None,
     role: Role = None,
+    reference: Reference = None,
     listed: Annotated[
         bool, typer.Option("--list", help="Say what every diagnostic is; needs no folder.")
     ] = False,
@@ -327,13 +340,14 @@ def diagnose(
             raise InputError("no folder is given: name that of a finished run, or ask for --list")
         from respeval.commands import show_table
         from respeval.options import parse_lists
-        from respeval.results import analyse, settings_of_folder
+        from respeval.results import analyse, settings_of_folder, sources_of_folder
         from respeval.run_folder import verify_folder
 
         verify_folder(folder)
         options = {"tropical_lat_max": tropical_lat_max, **parse_lists(bands=bands, role=role)}
         settings = settings_of_folder(folder, options)
-        analyse(folder, settings)
+        sources = sources_of_folder(folder, parse_lists(reference=reference))
+        analyse(folder, settings, sources=sources)
         show_table(folder, settings if everything else None)
 
 

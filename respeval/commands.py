@@ -20,6 +20,7 @@ from respeval.console import (
     ConsoleReporter,
     SilentProbeReporter,
     SilentReporter,
+    agreement_tables,
     full_tables,
     inspection_tables,
     perturbation_columns,
@@ -37,7 +38,7 @@ from respeval.diagnostics import (
 )
 from respeval.emulator import EmulatorSpec
 from respeval.errors import StoppedError
-from respeval.output import DIAGNOSTICS_FILE, RUNNING, ZONAL, open_saved
+from respeval.output import DIAGNOSTICS_FILE, REFERENCE, RUNNING, ZONAL, open_saved
 from respeval.plan import Plan, go_on, prepare
 from respeval.planet import SHIPPED_CHECKPOINTS
 from respeval.planet.study import write_study
@@ -153,7 +154,7 @@ def _analyse(
         signals.raise_if_requested()
         output.join()
         settings = settings_of(plan.case, plan.roles, plan.emulator.spec.levels_hPa)
-        analyse(folder, settings, known, name)
+        analyse(folder, settings, known, name, plan.case.reference)
         output.finish()
     except StoppedError as error:
         output.end_early("stopped", str(error))
@@ -177,6 +178,7 @@ def show_table(folder: Path, settings: DiagnosticSettings | None = None) -> None
         columns = perturbation_columns(diagnostics)
         console.print(warming_table(columns, f"Response, {folder}"))
         _show_precision(console, folder)
+        _show_agreement(console, folder, diagnostics, settings)
         if settings is not None:
             names = [entry.name for entry in catalog()]
             console.print(*full_tables(columns, names), sep="\n")
@@ -194,6 +196,20 @@ def _show_precision(console: Console, folder: Path) -> None:
         table = precision_table(running)
     if table.row_count:
         console.print(table)
+
+
+def _show_agreement(
+    console: Console, folder: Path, diagnostics: xr.Dataset, settings: DiagnosticSettings | None
+) -> None:
+    """The tables of reference.nc, where a run was held against a reference."""
+    if not (folder / REFERENCE).is_file():
+        return
+    first = None
+    if settings is None:
+        levels = diagnostics["level"].values if "level" in diagnostics.coords else ()
+        first = [str(name) for name in levels][::-1]
+    with open_saved(folder / REFERENCE) as agreement:
+        console.print(*agreement_tables(agreement.load(), first), sep="\n")
 
 
 def inspect_checkpoint(checkpoint: Path, options: dict[str, Any], trust: bool) -> None:

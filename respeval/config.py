@@ -145,6 +145,7 @@ class Case(_Frozen):
     save_members: bool = False
     reader: dict[str, Any] = {}
     probe_data: str | None = None
+    reference: str | dict[str, str] | None = None
     protocol: Protocol | None = None
     until: list[str] = []
 
@@ -281,9 +282,15 @@ def _mapping(value: object) -> dict[str, Any]:
 def _resolve_paths(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     """A copy in which every path is absolute."""
     resolved = dict(content)
-    for key in ("forcing", "initial_condition", "probe_data"):
+    for key in ("forcing", "initial_condition", "probe_data", "reference"):
         if isinstance(resolved.get(key), str):
             resolved[key] = _absolute(resolved[key], folder)
+    references = resolved.get("reference")
+    if isinstance(references, dict):
+        resolved["reference"] = {
+            label: _absolute(location, folder) if isinstance(location, str) else location
+            for label, location in references.items()
+        }
     perturbations = resolved.get("perturbations")
     if isinstance(perturbations, dict):
         resolved["perturbations"] = {

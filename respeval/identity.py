@@ -8,8 +8,8 @@ from typing import Any
 #: Keys of a case that say how long a run is.
 LENGTHS = ("years", "days", "steps")
 
-#: A key of the case that says when a run may end, not what it is.
-_UNTIL = "until"
+#: Keys of a case that change no number of the rollout: when it may end, and what it is held against.
+_AFTERWARDS = ("until", "reference")
 
 #: What must be the same for the samples of two runs to be the same: keys of the manifest, of the
 #: case, and of the forcing.
@@ -37,7 +37,7 @@ def differences(manifest: Mapping[str, Any], header: Mapping[str, Any], extend: 
 
     extend: whether the new run may be longer and its forcing may have more times and files.
     """
-    ignored = (*LENGTHS, _UNTIL) if extend else (_UNTIL,)
+    ignored = (*LENGTHS, *_AFTERWARDS) if extend else _AFTERWARDS
     found = list(_case_differences(manifest, header, ignored))
     for key in ("checkpoint_sha256", "initial_condition_sha256", "patterns_sha256"):
         old, new = manifest.get(key), header.get(key)
@@ -111,7 +111,7 @@ def _case_differences(
         return
     before, after = dict(_flat(old)), dict(_flat(new))
     for key in sorted(before.keys() | after.keys()):
-        if before.get(key) != after.get(key) and key not in ignored:
+        if before.get(key) != after.get(key) and key.partition(".")[0] not in ignored:
             yield f"{key} {_shown(before.get(key))} -> {_shown(after.get(key))}"
 
 

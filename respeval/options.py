@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -16,6 +17,7 @@ def parse_lists(
     bands: Sequence[str] | None = None,
     role: Sequence[str] | None = None,
     reader: Sequence[str] | None = None,
+    reference: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Keys of the case file from their options; those that were not given are left out.
 
@@ -35,7 +37,22 @@ def parse_lists(
         }
     if reader:
         given["reader"] = parse_reader(reader)
+    if reference:
+        given["reference"] = _parse_reference(reference)
     return given
+
+
+def _parse_reference(texts: Sequence[str]) -> str | dict[str, Any]:
+    """One FILE for all perturbations, or LABEL=FILE for each; a file's name may hold `=`."""
+    plain = [text for text in texts if "=" not in text or Path(text).exists()]
+    if not plain:
+        return _unique("--reference", (_pair("--reference", text) for text in texts))
+    if len(texts) > 1:
+        raise InputError(
+            f"--reference {plain[0]!r} is of every perturbation, so it must be the only one; or write "
+            "LABEL=FILE, the perturbation's label first, for each"
+        )
+    return plain[0]
 
 
 def parse_reader(texts: Sequence[str] | None) -> dict[str, Any]:

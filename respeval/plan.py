@@ -35,6 +35,7 @@ from respeval.records import (
     read_initial_conditions,
     read_pattern,
 )
+from respeval.reference import check_sources
 from respeval.run_folder import Progress
 from respeval.segments import Segment, plan_segments, remaining_segments
 
@@ -116,6 +117,7 @@ def plan_run(
         )
     dates = [date for date in conditions.dates for _ in range(case.num_realizations)]
     check_samples(case.protocol, dates)
+    check_sources(case.reference, case.groups[1:])
     forcing = _open_forcing(spec, case, dates, opened)
     num_steps = forcing.num_steps
     layout = _layout(spec, case, forcing)

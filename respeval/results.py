@@ -32,6 +32,7 @@ from respeval.output import (
     DIAGNOSTICS_FILE,
     FIGURES,
     GROUP_MEANS,
+    REFERENCE,
     RESPONSE,
     RUNNING,
     SUMMARY,
@@ -39,11 +40,13 @@ from respeval.output import (
     describe_file,
     make_inner_folder,
     open_saved,
+    remove_files,
     with_period,
     write_json,
     write_netcdf,
 )
 from respeval.plotting import write_figures
+from respeval.reference import Sources, compare_with, summary_of_reference
 from respeval.run_folder import read_manifest, read_quarantined
 from respeval.settings_file import STRICT
 
@@ -124,6 +127,11 @@ def settings_of_folder(folder: Path, overrides: Mapping[str, Any]) -> Diagnostic
     return settings_of(case, roles, levels)
 
 
+def sources_of_folder(folder: Path, overrides: Mapping[str, Any]) -> Sources | None:
+    """What a finished run is held against: what is given, else what its case names."""
+    return load_case(folder / CASE, overrides).reference
+
+
 def regions_of_folder(folder: Path) -> dict[str, Any]:
     """`bands` and `tropical_lat_max` that a run's diagnostics.nc was made with, as far as it says."""
     with open_saved(folder / DIAGNOSTICS_FILE) as diagnostics:
@@ -143,10 +151,12 @@ def analyse(
     settings: DiagnosticSettings,
     reference: xr.Dataset | None = None,
     reference_name: str = "reference",
+    sources: Sources | None = None,
 ) -> Results:
     """Write response.nc, diagnostics.nc, running.nc, summary.json and the figures from the saved means.
 
     reference: diagnostics of a known response, drawn beside the run's under `reference_name`.
+    sources: what the response is held against in reference.nc, which is written only then.
     """
     with (
         open_saved(folder / GROUP_MEANS, _CHUNKS) as group_means,
@@ -165,12 +175,15 @@ def analyse(
         along = running(zonal, diagnostics, settings)
         describe_file(along, zonal, "diagnostics of the response against the length of the run")
         write_netcdf(along, folder / RUNNING)
+        agreement = hold_against(folder, response, group_means, sources)
+        numbers = summary_of_reference(agreement) if agreement is not None else {}
         told = told_quarantined(folder)
         write_json(
             folder / SUMMARY,
             {
                 **summary(diagnostics),
                 **years_summary(along),
+                **numbers,
                 **({"quarantined": told} if told else {}),
             },
         )
@@ -184,8 +197,24 @@ def analyse(
             reference,
             reference_name,
             along,
+            agreement,
         )
     return Results(diagnostics, tuple(figures))
+
+
+def hold_against(
+    folder: Path, response: xr.Dataset, means: xr.Dataset, sources: Sources | None
+) -> xr.Dataset | None:
+    """Write reference.nc, and return its content; without a reference an older one is removed."""
+    if sources is None:
+        remove_files([folder / REFERENCE, folder / FIGURES / "reference.png"])
+        return None
+    agreement = compare_with(folder, response, sources)
+    told = dict(agreement.attrs)
+    describe_file(agreement, means, "agreement of the response with a reference")
+    agreement.attrs |= told
+    write_netcdf(agreement, folder / REFERENCE)
+    return agreement
 
 
 def _check_means(means: xr.Dataset, path: Path, dims: tuple[str, ...]) -> None:

@@ -4,6 +4,7 @@ from respeval.console.catalog import catalog_text
 from respeval.console.compare import MAIN, comparison_notes, comparison_tables, usual_diagnostics
 from respeval.console.precision import precision_table
 from respeval.console.probe import ConsoleProbeReporter, SilentProbeReporter, probe_table
+from respeval.console.reference import agreement_tables
 from respeval.console.run import (
     ConsoleReporter,
     SilentReporter,
@@ -18,6 +19,7 @@ __all__ = [
     "ConsoleReporter",
     "SilentProbeReporter",
     "SilentReporter",
+    "agreement_tables",
     "amount",
     "catalog_text",
     "comparison_notes",

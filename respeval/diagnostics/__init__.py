@@ -1,5 +1,6 @@
 """Saved means to response, diagnostics and uncertainty: xarray in, xarray out; no model."""
 
+from respeval.diagnostics.agreement import AGREEMENT
 from respeval.diagnostics.catalog import Entry, catalog
 from respeval.diagnostics.differences import DIFFERENCE, differences
 from respeval.diagnostics.evaluate import (
@@ -37,6 +38,7 @@ from respeval.diagnostics.zonal import (
 )
 
 __all__ = [
+    "AGREEMENT",
     "BASELINE",
     "DEFAULT_BANDS",
     "DIAGNOSTICS",

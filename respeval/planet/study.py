@@ -68,6 +68,7 @@ def _case_text(num_years: int, num_samples: int) -> str:
             for label, amplitude in AMPLITUDES_K.items()
         },
         "probe_data": "training.nc",
+        "reference": "truth.nc",
     }
     origin = f"# respeval demo --years {num_years} --samples {num_samples}\n"
     return origin + yaml.safe_dump(case, sort_keys=False)

@@ -5,6 +5,7 @@ are the colour-blind-safe set of Okabe and Ito (2008) for lines, and Crameri's `
 licence), perceptually even and diverging, for maps.
 """
 
+from respeval.plotting.agreement import agreement_with_reference
 from respeval.plotting.compare import diagnostic_of_runs, runs_overview
 from respeval.plotting.cross_section import zonal_mean_warming
 from respeval.plotting.files import write_figures
@@ -16,6 +17,7 @@ from respeval.plotting.style import save
 from respeval.plotting.warming import column_warming, land_ocean_warming
 
 __all__ = [
+    "agreement_with_reference",
     "column_warming",
     "diagnostic_of_runs",
     "global_mean_timeseries",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from respeval.emulator import Roles
+from respeval.plotting.agreement import agreement_with_reference
 from respeval.plotting.cross_section import zonal_mean_warming
 from respeval.plotting.maps import response_map
 from respeval.plotting.running import has_ratios, running_ratios
@@ -28,14 +29,15 @@ def write_figures(
     reference: xr.Dataset | None = None,
     reference_name: str = "reference",
     running: xr.Dataset | None = None,
+    agreement: xr.Dataset | None = None,
 ) -> list[Path]:
     """Write every figure that the run allows as PNG, whole or not at all; return their paths.
 
     zonal, response, diagnostics, running: as in the files of these names; reference: diagnostics of a
-    reference. response_map.png and global_mean_timeseries.png need the near-surface temperature,
-    column_warming.png, zonal_mean_warming.png, land_ocean_warming.png and running.png (of two times or
-    more) their diagnostics, all but the time series a perturbation; figures that cannot be drawn are
-    left out.
+    reference; agreement: as in reference.nc, which reference.png needs. response_map.png and
+    global_mean_timeseries.png need the near-surface temperature, column_warming.png,
+    zonal_mean_warming.png, land_ocean_warming.png and running.png (of two times or more) their
+    diagnostics, all but the time series a perturbation; figures that cannot be drawn are left out.
     """
     near_surface = roles.near_surface_temperature
     figures: dict[str, Figure] = {}
@@ -54,5 +56,7 @@ def write_figures(
             )
         if running is not None and running.sizes["time"] > 1 and has_ratios(running):
             figures["running"] = running_ratios(running)
+        if agreement is not None:
+            figures["reference"] = agreement_with_reference(agreement)
     directory.mkdir(parents=True, exist_ok=True)
     return [save(figure, directory / f"{name}.png") for name, figure in sorted(figures.items())]

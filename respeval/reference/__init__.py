@@ -1,0 +1,19 @@
+"""A run's response held against a reference: a file of responses, or another run's folder."""
+
+from respeval.reference.comparison import (
+    REGIONS,
+    Sources,
+    check_sources,
+    compare_with,
+    compared_outputs,
+    summary_of_reference,
+)
+
+__all__ = [
+    "REGIONS",
+    "Sources",
+    "check_sources",
+    "compare_with",
+    "compared_outputs",
+    "summary_of_reference",
+]

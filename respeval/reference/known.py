@@ -1,0 +1,128 @@
+"""Responses that are held against each other: a run's own, another run's, or those of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from respeval.diagnostics import response_maps
+from respeval.diagnostics.maps import CELL_VARIABLES
+from respeval.errors import InputError
+from respeval.grid import Grid
+from respeval.output import GROUP_MEANS, MANIFEST, open_saved
+from respeval.records import as_numbers, open_record, read_whole
+from respeval.regrid import Conservative
+
+#: Segments of group means that are in memory at once.
+CHUNKS = {"time": 12}
+
+PLANE = ("lat", "lon")
+_DIMS = ("perturbation", *PLANE)
+
+
+@dataclass(frozen=True, eq=False)
+class KnownResponse:
+    """A response on a grid.
+
+    maps: outputs (perturbation, lat, lon) or, of any perturbation, (lat, lon); `NAME_stderr` where it
+    is known, else it is taken to have no error. means: group_means.nc of a run, which the errors of
+    regions are from.
+    """
+
+    where: str
+    grid: Grid
+    maps: xr.Dataset
+    means: xr.Dataset | None = None
+
+    def outputs(self) -> list[str]:
+        """Names of what can be compared."""
+        return [
+            str(name)
+            for name, variable in self.maps.data_vars.items()
+            if set(variable.dims) in ({*PLANE}, {"perturbation", *PLANE})
+            and variable.dtype.kind in "fiu"
+        ]
+
+    def only(self, names: Sequence[str]) -> KnownResponse:
+        """The same with these outputs and their errors alone."""
+        kept = [n for name in names for n in (name, f"{name}_stderr") if n in self.maps]
+        others = [c for c in self.maps.coords if c not in (*PLANE, "perturbation")]
+        maps = read_whole(self.where, self.maps[kept].drop_vars(others))
+        means = self.means
+        if means is not None:
+            means = means[[*names, "count", "time_bnds", *CELL_VARIABLES]]
+        return KnownResponse(self.where, self.grid, maps, means)
+
+    def response(self, name: str, labels: Sequence[str]) -> xr.DataArray:
+        """An output, or its error, for these perturbations: (perturbation, lat, lon), float64."""
+        values = self.maps[name]
+        if "perturbation" in values.dims:
+            values = values.assign_coords(
+                perturbation=[str(p) for p in values["perturbation"].values]
+            )
+            values = values.sel(perturbation=list(labels))
+        else:
+            values = values.expand_dims(perturbation=list(labels))
+        values = values.transpose("perturbation", *PLANE)
+        return values.copy(data=as_numbers(self.where, values))
+
+    def on(self, target: Grid) -> KnownResponse:
+        """On another grid. The errors are those of the regridded means where those are at hand; else
+        neighbouring cells are taken to err alike."""
+        regrid = Conservative(self.grid, target)
+        if self.means is None:
+            maps = self.maps.map(regrid)
+            return KnownResponse(self.where, target, maps)
+        plain = [n for n, v in self.means.data_vars.items() if set(v.dims) >= set(PLANE)]
+        means = self.means.drop_vars([*plain, *PLANE]).assign(
+            {str(name): regrid(self.means[name]) for name in plain}
+        )
+        for mask in ("land_mask", "ocean_mask"):
+            means[mask] = (means[mask] > 0.5).astype(np.int8)
+        means["area_weight"] = (PLANE, target.area_weights())
+        return KnownResponse(self.where, target, response_maps(means), means)
+
+
+def open_reference(location: str, grid: Grid) -> KnownResponse:
+    """The reference, its cells in the order of `grid` where they are the same."""
+    path = Path(location)
+    if (path / MANIFEST).is_file():
+        means = open_saved(path / GROUP_MEANS, CHUNKS)
+        maps = response_maps(means)
+        known = KnownResponse(location, _grid_of(maps, location), maps, means)
+    else:
+        record = open_record(location)
+        single = [dim for dim, size in record.sizes.items() if size == 1 and dim not in _DIMS]
+        maps = record.squeeze(single, drop=True)
+        maps = maps.drop_dims([dim for dim in maps.dims if dim not in _DIMS])
+        known = KnownResponse(location, _grid_of(maps, location), maps)
+    return _in_order_of(known, grid)
+
+
+def _grid_of(maps: xr.Dataset, location: str) -> Grid:
+    try:
+        return Grid.from_coordinates(maps["lat"].values, maps["lon"].values)
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{location} is on no global grid ({error})") from None
+
+
+def _in_order_of(known: KnownResponse, grid: Grid) -> KnownResponse:
+    """The same cells in another order: turned around in latitude, rolled in longitude."""
+    if known.grid.shape != grid.shape:
+        return known
+    turn = slice(None, None, -1 if known.grid.north_to_south != grid.north_to_south else 1)
+    away = (known.grid.longitude - grid.longitude[0] + 180.0) % 360.0 - 180.0
+    order = np.roll(np.arange(grid.num_lon), -int(np.abs(away).argmin()))
+    if grid.difference_from(known.grid.latitude[turn], known.grid.longitude[order]) is not None:
+        return known
+
+    def ordered(dataset: xr.Dataset) -> xr.Dataset:
+        moved = dataset.isel(lat=turn, lon=order)
+        return moved.assign_coords(lat=grid.latitude, lon=grid.longitude)
+
+    means = None if known.means is None else ordered(known.means)
+    return KnownResponse(known.where, grid, ordered(known.maps), means)
