@@ -63,12 +63,12 @@ def test_a_run_writes_the_files_of_the_contract(finished: tuple[Path, str]) -> N
         "summary.json",
         "zonal.nc",
     ]
+    figures = (
+        *("amplification", "column_warming", "global_mean_timeseries", "land_ocean_warming"),
+        *("linearity", "response_map", "zonal_mean_warming"),
+    )
     assert sorted(entry.name for entry in (out / "figures").iterdir()) == [
-        "column_warming.png",
-        "global_mean_timeseries.png",
-        "land_ocean_warming.png",
-        "response_map.png",
-        "zonal_mean_warming.png",
+        f"{name}.{kind}" for name in figures for kind in ("pdf", "png")
     ]
     with xr.open_dataset(out / "group_means.nc", decode_times=False) as means:
         assert means["skin"].dims == ("group", "time", "lat", "lon")

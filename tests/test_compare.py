@@ -178,7 +178,7 @@ def test_other_samples_are_not_paired(sweep: Path, tmp_path: Path) -> None:
     other = variant(sweep / "a", tmp_path / "other", warmer, **of_case(sweep / "a", seed=1))
     fewer = ("--diagnostics", VERTICAL, "--perturbation", "p4K")
     out, _ = compare(sweep / "a", same, other, *fewer, "-o", tmp_path / "out")
-    assert len(list((tmp_path / "out" / "figures").iterdir())) == 2
+    assert len(list((tmp_path / "out" / "figures").glob("*.png"))) == 2
     assert "differences of the same samples, paired where not said otherwise" in out
     assert any("other: samples are not the first run's, seed 0 -> 1" in line for line in out)
     with xr.open_dataset(tmp_path / "out" / "comparison.nc") as comparison:
@@ -314,7 +314,8 @@ def test_figures_show_every_diagnostic(written: tuple[Path, list[str], list[str]
     with xr.open_dataset(written[0] / "comparison.nc") as comparison:
         every = {name for name in diagnostics_of(comparison) if not name.endswith("_mean")}
     assert named | tropics <= every
-    assert figures == {f"{name}.png" for name in {*every, "comparison"}}
+    expected = {*every, "comparison"}
+    assert figures == {f"{name}.{kind}" for name in expected for kind in ("png", "pdf")}
 
 
 def test_figures_are_against_the_epoch_where_all_runs_have_one(sweep: Path, tmp_path: Path) -> None:
@@ -328,7 +329,10 @@ def test_figures_are_against_the_epoch_where_all_runs_have_one(sweep: Path, tmp_
     comparison = compare_runs(find_runs(folders)[0], Wishes())
     assert comparison["epoch"].values.tolist() == [30, 2, 7]
     figure = diagnostic_of_runs(comparison, RATIO, ["p4K", "p2K"])
-    assert [panel.get_title(loc="left") for panel in figure.axes] == ["midlatitudes", "tropics"]
+    assert [panel.get_title(loc="left") for panel in figure.axes] == [
+        "a  midlatitudes",
+        "b  tropics",
+    ]
     for panel in figure.axes:
         assert panel.get_xlabel() == "Epoch of training"
         assert panel.get_ylabel() == "ratio"

@@ -12,12 +12,16 @@ from respeval.plotting.files import write_figures
 from respeval.plotting.gradient import gradient_profile
 from respeval.plotting.maps import response_map
 from respeval.plotting.running import running_ratios
+from respeval.plotting.scalars import SCALAR_FIGURES, scalar_figure
+from respeval.plotting.seasons import annual_cycle
 from respeval.plotting.series import global_mean_timeseries
 from respeval.plotting.style import save
 from respeval.plotting.warming import column_warming, land_ocean_warming
 
 __all__ = [
+    "SCALAR_FIGURES",
     "agreement_with_reference",
+    "annual_cycle",
     "column_warming",
     "diagnostic_of_runs",
     "global_mean_timeseries",
@@ -27,6 +31,7 @@ __all__ = [
     "running_ratios",
     "runs_overview",
     "save",
+    "scalar_figure",
     "write_figures",
     "zonal_mean_warming",
 ]

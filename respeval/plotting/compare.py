@@ -21,6 +21,7 @@ from respeval.plotting.style import (
     make_panels,
     point_style,
     sentence,
+    set_letters,
     units,
 )
 
@@ -87,6 +88,7 @@ def _figure(
         _draw(panel, comparison, name, place, labels)
         title = textwrap.fill(title_of(comparison[name], place), _LETTERS_OF_TITLE)
         panel.set_title(title, loc="left", fontsize=SMALL_FONT_SIZE)
+    set_letters(axes[: len(panels)], {"loc": "left", "fontsize": SMALL_FONT_SIZE})
     for panel in axes[len(panels) :]:
         # Without the names of the runs below it the panel above would get them, and a gap.
         panel.spines[:].set_visible(False)

@@ -13,6 +13,7 @@ from respeval.plotting.style import (
     FONT_SIZE,
     make_panels,
     perturbation_labels,
+    set_letters,
     set_title,
     units,
 )
@@ -52,18 +53,21 @@ def zonal_mean_warming(diagnostics: xr.Dataset) -> Figure:
             values.sel(perturbation=label).values,
             cmap=colors,
             norm=norm,
+            rasterized=True,
         )
         level, lat = np.nonzero(_may_be_zero(diagnostics, label))
         panel.scatter(latitude[lat], heights[level], s=1.6, color="0.25", linewidths=0)
         set_title(panel, label)
         panel.set_xticks(list(_LATITUDES), [degrees(y, "°N", "°S") for y in _LATITUDES])
         panel.set_xlim(-90, 90)
+        panel.set_xlabel("Latitude", fontsize=FONT_SIZE)
     _name_levels(panels[0], values, heights)
     for unused in panels[len(labels) :]:
         unused.remove()
+    set_letters(panels[: len(labels)])
     bar = figure.colorbar(mesh, ax=panels[: len(labels)], aspect=30, pad=0.02)
     bar.set_label(
-        f"Zonal-mean warming ({units(values)}); dots: interval holds 0", fontsize=FONT_SIZE
+        f"Zonal-mean warming ({units(values)})\ndots: 95 % interval holds 0", fontsize=FONT_SIZE
     )
     mark_round_numbers(bar, steps)
     return figure

@@ -1,4 +1,4 @@
-"""Every figure of a run as PNG."""
+"""Every figure of a run, as PNG and PDF."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from respeval.plotting.agreement import agreement_with_reference
 from respeval.plotting.cross_section import zonal_mean_warming
 from respeval.plotting.maps import response_map
 from respeval.plotting.running import has_ratios, running_ratios
+from respeval.plotting.scalars import SCALAR_FIGURES, scalar_figure
+from respeval.plotting.seasons import annual_cycle, has_annual_cycle
 from respeval.plotting.series import global_mean_timeseries
 from respeval.plotting.style import save
 from respeval.plotting.warming import column_warming, land_ocean_warming
@@ -31,32 +33,38 @@ def write_figures(
     running: xr.Dataset | None = None,
     agreement: xr.Dataset | None = None,
 ) -> list[Path]:
-    """Write every figure that the run allows as PNG, whole or not at all; return their paths.
+    """Write every figure that the run allows as PNG and PDF; return the paths of the PNGs.
 
     zonal, response, diagnostics, running: as in the files of these names; reference: diagnostics of a
-    reference; agreement: as in reference.nc, which reference.png needs. response_map.png and
-    global_mean_timeseries.png need the near-surface temperature, column_warming.png,
-    zonal_mean_warming.png, land_ocean_warming.png and running.png (of two times or more) their
-    diagnostics, all but the time series a perturbation; figures that cannot be drawn are left out.
+    reference; agreement: as in reference.nc. response_map and global_mean_timeseries need the
+    near-surface temperature, running two times or more, all others their diagnostics, and all but
+    the time series a perturbation; figures that would be empty are left out.
     """
     near_surface = roles.near_surface_temperature
-    figures: dict[str, Figure] = {}
+    figures: dict[str, Figure | None] = {}
     if near_surface is not None and near_surface in zonal:
         figures["global_mean_timeseries"] = global_mean_timeseries(zonal, near_surface)
     if diagnostics.sizes.get("perturbation", 0):
         if near_surface is not None and near_surface in response:
             figures["response_map"] = response_map(response, near_surface)
-        if "column_warming" in diagnostics:
-            figures["column_warming"] = column_warming(diagnostics, reference, reference_name)
         if "zonal_mean_warming" in diagnostics:
             figures["zonal_mean_warming"] = zonal_mean_warming(diagnostics)
+        if has_annual_cycle(diagnostics):
+            figures["annual_cycle"] = annual_cycle(diagnostics)
+        known = reference, reference_name
+        if "column_warming" in diagnostics:
+            figures["column_warming"] = column_warming(diagnostics, *known)
         if "land_ocean_warming_ratio" in diagnostics:
-            figures["land_ocean_warming"] = land_ocean_warming(
-                diagnostics, reference, reference_name
-            )
+            figures["land_ocean_warming"] = land_ocean_warming(diagnostics, *known)
         if running is not None and running.sizes["time"] > 1 and has_ratios(running):
             figures["running"] = running_ratios(running)
         if agreement is not None:
             figures["reference"] = agreement_with_reference(agreement)
+        for name in SCALAR_FIGURES:
+            figures[name] = scalar_figure(name, diagnostics, *known)
     directory.mkdir(parents=True, exist_ok=True)
-    return [save(figure, directory / f"{name}.png") for name, figure in sorted(figures.items())]
+    return [
+        save(figure, directory / f"{name}.png")
+        for name, figure in sorted(figures.items())
+        if figure is not None
+    ]

@@ -14,6 +14,7 @@ from respeval.plotting.style import (
     legend_below,
     line_colors,
     make_panels,
+    set_letters,
     set_title,
 )
 
@@ -54,6 +55,7 @@ def gradient_profile(profile: xr.Dataset) -> Figure:
         signal.axhline(noise, color="0.5", lw=1.0, ls=":", zorder=0)
     _draw_target(target, shown, arms, colors)
     _label_panels(panels, arms)
+    set_letters(panels)
     for panel in (weight, update, target):
         panel.set_xlabel("Spherical-harmonic degree", fontsize=FONT_SIZE)
     _set_degrees(gradient, profile.sizes["degree"])

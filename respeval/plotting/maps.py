@@ -16,6 +16,7 @@ from respeval.plotting.style import (
     axis_label,
     make_panels,
     perturbation_labels,
+    set_letters,
     set_title,
     units,
 )
@@ -41,6 +42,7 @@ SHARE_IN_SCALE = 99.5
 def response_map(response: xr.Dataset, name: str) -> Figure:
     """Maps of one output's response, one panel per perturbation on a common scale.
 
+    The projection is Mollweide's, in which equal areas of the globe are equal areas of the figure.
     response: as in response.nc; `name` (perturbation, lat, lon), `area_weight` and
         `mean_ocean_fraction` (lat, lon), whose contour 0.5 is the coast.
     The colours are centred on zero. Where `NAME_significant` stands beside the output, cells whose
@@ -56,21 +58,23 @@ def response_map(response: xr.Dataset, name: str) -> Figure:
     norm = BoundaryNorm(steps, colors.N, extend="both" if overflow else "neither")
     num_columns = min(2, len(labels))
     num_rows = -(-len(labels) // num_columns)
-    height = (0.46 * WIDTH_INCHES / num_columns + 0.3) * num_rows + 0.85
-    figure, panels = make_panels(num_rows, num_columns, height, sharex=True, sharey=True)
-    for panel, label in zip(panels, labels, strict=False):
+    height = (0.46 * WIDTH_INCHES / num_columns + 0.25) * num_rows + 0.7
+    figure, panels = make_panels(
+        num_rows, num_columns, height, subplot_kw={"projection": "mollweide"}
+    )
+    for unused in panels[len(labels) :]:
+        unused.remove()
+    panels = panels[: len(labels)]
+    for panel, label in zip(panels, labels, strict=True):
         field = values.sel(perturbation=label)
         mesh = _draw_map(panel, grid, field.values, response["mean_ocean_fraction"].values)
         mesh.set(cmap=colors, norm=norm)
         _dot(panel, grid, _not_significant(response, name, label))
         mean = float((field * response["area_weight"]).sum(skipna=False))
         set_title(panel, label, f"global mean {mean:+.2f} {units(values)}".replace("-", "−"))
-    for lowest in panels[max(0, len(labels) - num_columns) : len(labels)]:
-        lowest.tick_params(labelbottom=True)
-    for unused in panels[len(labels) :]:
-        unused.remove()
+    set_letters(panels)
     bar = figure.colorbar(
-        mesh, ax=panels[: len(labels)], orientation="horizontal", aspect=45, shrink=0.8, pad=0.02
+        mesh, ax=panels, orientation="horizontal", aspect=45, shrink=0.8, pad=0.02
     )
     bar.set_label(axis_label(values) + _legend_of_dots(response, name), fontsize=FONT_SIZE)
     mark_round_numbers(bar, steps)
@@ -96,21 +100,24 @@ def _draw_map(panel: Axes, grid: Grid, field: FloatArray, ocean_fraction: FloatA
     centres[[0, -1]] += (-360.0, 360.0)
     bounds = grid.latitude_bounds()
     mesh = panel.pcolormesh(
-        np.append(centres - half, centres[-1] + half),
-        np.append(bounds[:, 0], bounds[-1, 1]),
+        np.radians(np.append(centres - half, centres[-1] + half)),
+        np.radians(np.append(bounds[:, 0], bounds[-1, 1])),
         field[:, order],
+        rasterized=True,  # cells of a fine grid would make a PDF of many megabytes
     )
     if ocean_fraction.min() < 0.5 < ocean_fraction.max():
         panel.contour(
-            *(centres, grid.latitude, ocean_fraction[:, order]),
+            *(np.radians(centres), np.radians(grid.latitude), ocean_fraction[:, order]),
             levels=[0.5],
             colors="0.1",
             linewidths=0.7,
         )
-    panel.set(xlim=(-180, 180), ylim=(-90, 90), aspect="equal")
-    panel.set_xticks(range(-120, 121, 60), [degrees(x, "°E", "°W") for x in range(-120, 121, 60)])
-    panel.set_yticks(range(-60, 61, 30), [degrees(y, "°N", "°S") for y in range(-60, 61, 30)])
-    panel.spines[:].set_visible(True)
+    panel.set_xticks(np.radians(range(-120, 121, 60)), [])
+    parallels = range(-60, 61, 30)
+    panel.set_yticks(np.radians(parallels), [degrees(y, "°N", "°S") for y in parallels])
+    panel.tick_params(labelsize=SMALL_FONT_SIZE)
+    panel.grid(color="0.35", lw=0.3, alpha=0.5)
+    panel.set_longitude_grid_ends(90)  # type: ignore[attr-defined]
     return mesh
 
 
@@ -132,13 +139,19 @@ def _legend_of_dots(response: xr.Dataset, name: str) -> str:
 
 
 def _dot(panel: Axes, grid: Grid, cells: BoolArray) -> None:
-    """A dot in the middle of these cells [lat, lon], or of every second, third, … of a fine grid."""
+    """A dot in the middle of these cells [lat, lon], or of every second, third, … of a fine grid.
+
+    Towards the poles, where meridians meet, fewer of a circle's cells have one.
+    """
     stride = -(-grid.num_lon // DOT_COLUMNS)
     thinned = np.zeros_like(cells)
-    thinned[stride // 2 :: stride, stride // 2 :: stride] = True
+    for row in range(stride // 2, grid.num_lat, stride):
+        along = int(stride / max(math.cos(math.radians(grid.latitude[row])), 1 / grid.num_lon))
+        thinned[row, min(along, grid.num_lon - 1) // 2 :: along] = True
     lat, lon = np.nonzero(cells & thinned)
     signed = (grid.longitude[lon] + 180.0) % 360.0 - 180.0
-    panel.scatter(signed, grid.latitude[lat], s=1.6, color="0.25", linewidths=0)
+    places = np.radians(signed), np.radians(grid.latitude[lat])
+    panel.scatter(*places, s=1.6, color="0.25", linewidths=0)
 
 
 def degrees(angle: int, positive: str, negative: str) -> str:

@@ -16,6 +16,7 @@ from respeval.plotting.style import (
     line_colors,
     make_panels,
     sentence,
+    set_letters,
     set_title,
     units,
 )
@@ -47,6 +48,8 @@ def global_mean_timeseries(zonal: xr.Dataset, name: str) -> Figure:
     lower.set_xlabel(time_label, fontsize=FONT_SIZE)
     lower.set_xlim(0.0, end)
     set_title(upper, sentence(series.attrs.get("long_name", name)))
+    set_title(lower, "Perturbed minus baseline")
+    set_letters((upper, lower))
     figure.align_ylabels()
     legend_below(figure, upper)
     return figure

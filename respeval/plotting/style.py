@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import string
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import xarray as xr
 
+from respeval.grid import FloatArray
 from respeval.output import publish
 
 if TYPE_CHECKING:
@@ -21,9 +26,35 @@ SMALL_FONT_SIZE = 8.0
 DOTS_PER_INCH = 200
 
 
+#: Title of a panel.
+TITLE_STYLE: dict[str, Any] = {"loc": "left", "fontsize": FONT_SIZE, "fontweight": "bold"}
+
+#: What figures say of their error bars.
+INTERVAL_REMARK = "bars: 95 % interval"
+
+_EXPONENT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+#: Nothing of the day or the machine, so that equal figures are equal files.
+_METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Creator": None}}
+
+
 def save(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG, whole or not at all; see `output.publish`."""
-    publish(path, lambda temporary: figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH))
+    """Write a figure as PNG and beside it as PDF, each whole or not at all; see `output.publish`.
+
+    path: of the PNG, which is returned.
+    """
+
+    def write(file: Path) -> None:
+        kind = file.suffix[1:]
+
+        def draw(temporary: Path) -> None:
+            figure.savefig(temporary, format=kind, dpi=DOTS_PER_INCH, metadata=_METADATA[kind])
+
+        publish(file, draw)
+
+    write(path)
+    figure.set_layout_engine("none")  # the layout of the PNG is the PDF's, and costs as much again
+    write(path.with_suffix(".pdf"))
     return path
 
 
@@ -37,13 +68,34 @@ def make_panels(
     panels = figure.subplots(num_rows, num_columns, squeeze=False, **options).ravel().tolist()
     for panel in panels:
         panel.tick_params(labelsize=SMALL_FONT_SIZE)
-        panel.spines[["top", "right"]].set_visible(False)
+        for side in {"top", "right"} & set(panel.spines):
+            panel.spines[side].set_visible(False)
     return figure, panels
 
 
 def set_title(panel: Axes, title: str, remark: str = "") -> None:
-    panel.set_title(title, loc="left", fontsize=FONT_SIZE, fontweight="bold")
+    panel.set_title(title, **TITLE_STYLE)
     panel.set_title(remark, loc="right", fontsize=SMALL_FONT_SIZE, color="0.35")
+
+
+def set_letters(panels: Sequence[Axes], style: dict[str, Any] = TITLE_STYLE) -> None:
+    """Begin the titles of several panels with a, b, c and so on, as far as there are letters."""
+    if 1 < len(panels) <= len(string.ascii_lowercase):
+        for panel, letter in zip(panels, string.ascii_lowercase, strict=False):
+            panel.set_title(f"{letter}  {panel.get_title(loc='left')}", **style)
+
+
+def reach_of_interval(dataset: xr.Dataset, name: str, where: dict[str, Any]) -> FloatArray | None:
+    """How far the 95 % interval of a diagnostic reaches below and above it, [2, …].
+
+    NaN, which draws no bar, where it is unbounded; None where the dataset has no interval. Zero where
+    the value lies outside its interval, as a ratio's may by rounding.
+    """
+    if f"{name}_low" not in dataset:
+        return None
+    value, low, high = (dataset[f"{name}{end}"].sel(where).values for end in ("", "_low", "_high"))
+    reach = np.stack([value - low, high - value])
+    return np.where(np.isfinite(reach).all(0), reach.clip(min=0.0), np.nan)
 
 
 def legend_below(figure: Figure, panel: Axes, num_columns: int = 8) -> None:
@@ -78,7 +130,9 @@ def perturbation_labels(dataset: xr.Dataset) -> list[str]:
 
 
 def units(values: xr.DataArray) -> str:
-    return str(values.attrs.get("units", "1"))
+    """The units of an array with exponents as such: W m⁻² of `W m-2`."""
+    plain = str(values.attrs.get("units", "1"))
+    return re.sub(r"(?<=[A-Za-z])-?\d+\b", lambda found: found[0].translate(_EXPONENT), plain)
 
 
 def sentence(text: str) -> str:

@@ -11,11 +11,14 @@ import xarray as xr
 from respeval.grid import FloatArray
 from respeval.plotting.style import (
     FONT_SIZE,
+    INTERVAL_REMARK,
     legend_below,
     line_colors,
     make_panels,
     perturbation_labels,
     point_style,
+    reach_of_interval,
+    set_letters,
     set_title,
     units,
 )
@@ -24,25 +27,32 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_RATIO_ALOFT = "vertical_warming_ratio_tropical_ocean"
+
 
 def column_warming(
     diagnostics: xr.Dataset, reference: xr.Dataset | None = None, reference_name: str = "reference"
 ) -> Figure:
-    """Global-mean warming of every level, one line per perturbation, the reference dashed.
+    """Global-mean warming of every level, one line per perturbation, the reference dashed; beside it
+    the tropical ocean's, where it is known at its surface and aloft.
 
     diagnostics: as in diagnostics.nc; `column_warming` (perturbation, level), with `pressure` or
-        else by the levels' names. The bars are one standard error.
+        else by the levels' names, and perhaps `vertical_warming_ratio_tropical_ocean`. The bars are
+        95 % intervals.
     reference: the same of a reference, of which equal labels and levels are drawn.
     """
     labels = perturbation_labels(diagnostics)
     values = diagnostics["column_warming"]
-    figure, (panel,) = make_panels(1, 1, 4.0, width=4.6)
+    has_ratio = _RATIO_ALOFT in diagnostics
+    shape = {"width_ratios": (1.7, 1.0)} if has_ratio else {"width": 4.6}
+    figure, panels = make_panels(1, 1 + has_ratio, 3.8, **shape)
+    panel = panels[0]
     height = _level_axis(panel, values)
     for label, color in zip(labels, line_colors(len(labels)), strict=True):
         panel.errorbar(
             values.sel(perturbation=label),
             height,
-            xerr=_stderr(diagnostics, "column_warming", label),
+            xerr=reach_of_interval(diagnostics, "column_warming", {"perturbation": label}),
             **point_style(color, fmt="o-"),
             label=label,
         )
@@ -52,12 +62,33 @@ def column_warming(
     panel.axvline(0.0, color="0.6", lw=0.8, zorder=0)
     panel.margins(x=0.08)
     panel.set_xlabel(f"Global-mean warming ({units(values)})", fontsize=FONT_SIZE)
-    set_title(panel, "Warming of the column", "bars: ± 1 standard error")
+    set_title(panel, "Warming of the column", INTERVAL_REMARK)
+    if has_ratio:
+        _draw_ratio_aloft(panels[1], diagnostics, reference)
     if reference is not None:
         style = point_style("0.25", fmt="s--", mfc="white")
         panel.errorbar([], [], **style, label=reference_name)
-    panel.legend(frameon=False, fontsize=FONT_SIZE)
+    set_letters(panels)
+    legend_below(figure, panel)
     return figure
+
+
+def _draw_ratio_aloft(panel: Axes, diagnostics: xr.Dataset, reference: xr.Dataset | None) -> None:
+    """The tropical ocean's upper over surface warming, one place for every perturbation."""
+    labels = perturbation_labels(diagnostics)
+    for place, (label, color) in enumerate(zip(labels, line_colors(len(labels)), strict=True)):
+        value = float(diagnostics[_RATIO_ALOFT].sel(perturbation=label))
+        reach = reach_of_interval(diagnostics, _RATIO_ALOFT, {"perturbation": label})
+        bar = None if reach is None else reach[:, None]
+        panel.errorbar([place], [value], yerr=bar, **point_style(color, fmt="o"))
+        if _has(reference, _RATIO_ALOFT, label):
+            known = float(reference[_RATIO_ALOFT].sel(perturbation=label))
+            panel.hlines(known, place - 0.2, place + 0.2, color=color, lw=1.8, zorder=1)
+    panel.axhline(1.0, color="0.6", lw=0.8, zorder=0)
+    panel.set_xticks(range(len(labels)), labels)
+    panel.set_xlim(-0.6, len(labels) - 0.4)
+    panel.set_ylabel("Upper / surface warming", fontsize=FONT_SIZE)
+    set_title(panel, "Tropical ocean")
 
 
 def land_ocean_warming(
@@ -66,7 +97,7 @@ def land_ocean_warming(
     """Land and ocean warming by band beside their ratio, the reference as horizontal strokes.
 
     diagnostics: as in diagnostics.nc; `land_warming`, `ocean_warming` and
-        `land_ocean_warming_ratio` (perturbation, band). The bars are one standard error.
+        `land_ocean_warming_ratio` (perturbation, band). The bars are 95 % intervals.
     reference: the same of a reference, of which equal labels and bands are drawn.
     """
     labels = perturbation_labels(diagnostics)
@@ -75,10 +106,11 @@ def land_ocean_warming(
     _draw_bands(contrast, diagnostics, ("land_ocean_warming_ratio",), reference)
     warming.axhline(0.0, color="0.6", lw=0.8, zorder=0)
     warming.set_ylabel("Warming (K)", fontsize=FONT_SIZE)
-    set_title(warming, "Near-surface warming")
+    set_title(warming, "Near-surface warming", INTERVAL_REMARK)
     contrast.axhline(1.0, color="0.6", lw=0.8, zorder=0)
     contrast.set_ylabel("Land warming / ocean warming", fontsize=FONT_SIZE)
-    set_title(contrast, "Land–ocean contrast", "bars: ± 1 s.e.")
+    set_title(contrast, "Land–ocean contrast")
+    set_letters((warming, contrast))
     for label, color in zip(labels, line_colors(len(labels)), strict=True):
         warming.plot([], [], "s", color=color, ms=6, label=label)
     warming.plot([], [], "o", color="0.25", ms=6, label="land")
@@ -116,7 +148,7 @@ def _draw_bands(
             panel.errorbar(
                 place,
                 diagnostics[name].sel(perturbation=label),
-                yerr=_stderr(diagnostics, name, label),
+                yerr=reach_of_interval(diagnostics, name, {"perturbation": label}),
                 **point_style(color, fmt="o", mfc="white" if j else color),
             )
             if _has(reference, name, label):
@@ -128,12 +160,6 @@ def _draw_bands(
     panel.set_xticks(np.arange(bands.size), ticks)
     panel.set_xlim(-0.6, bands.size - 0.4)
     panel.tick_params(axis="x", length=0)
-
-
-def _stderr(diagnostics: xr.Dataset, name: str, label: str) -> FloatArray | None:
-    if f"{name}_stderr" not in diagnostics:
-        return None
-    return np.asarray(diagnostics[f"{name}_stderr"].sel(perturbation=label).values)
 
 
 def _has(reference: xr.Dataset | None, name: str, label: str) -> TypeGuard[xr.Dataset]:
