@@ -18,7 +18,7 @@ from respeval.grid import BoolArray, FloatArray, Grid
 from respeval.output import GROUP_MEANS, ZONAL, append_netcdf, global_attributes, open_saved
 from respeval.records import read_whole
 from respeval.segments import Segment
-from respeval.standard_names import standard_name
+from respeval.standard_names import standard_name, temperature_metadata
 
 _ZONAL_SUFFIX = "_zonal"
 MEMBER_SUFFIX = "_members"
@@ -157,7 +157,10 @@ class Layout:
         }
 
     def segment_dataset(self, segment: Segment, origin_s: int, means: GroupSums) -> xr.Dataset:
-        """Everything of one segment: group means, circle means, and member means if they are kept."""
+        """Everything of one segment: group means, circle means, and member means if they are kept.
+
+        Time comes first in the group means, which is the one order in which CDO reads them.
+        """
         area = self.circle_areas()
         zonal = np.where(area[:, None, :] > 0, means.zonal.cpu().numpy(), np.nan)
         field = means.field.cpu().numpy()
@@ -169,10 +172,10 @@ class Layout:
             {"long_name": "share of the area of the globe in the cells of a circle", "units": "1"},
         )
         for i, output in enumerate(self.outputs):
-            attributes = _described(output)
+            attributes = output_attributes(output)
             variables[output.name] = (
-                ("group", "time", "lat", "lon"),
-                field[:, None, i],
+                ("time", "group", "lat", "lon"),
+                field[None, :, i],
                 {**attributes, "cell_methods": "time: mean"},
             )
             variables[output.name + _ZONAL_SUFFIX] = (
@@ -198,10 +201,11 @@ class Layout:
         return xr.Dataset({**variables, **bounds}, coordinates, attributes)
 
 
-def _described(output: Variable) -> dict[str, str]:
+def output_attributes(output: Variable) -> dict[str, str]:
     """Attributes of an output, with its standard name where there is one."""
     named = standard_name(output.name, output.units)
     described = {"units": output.units, "long_name": output.long_name}
+    described |= temperature_metadata(output.units, "on_scale")
     return {"standard_name": named, **described} if named else described
 
 
@@ -209,7 +213,7 @@ def _counts(means: GroupSums) -> dict[str, Any]:
     attributes = {"long_name": "steps in the mean", "units": "1"}
     field, zonal = means.field_count.cpu().numpy(), means.zonal_count.cpu().numpy()
     return {
-        "count": (("group", "time"), field[:, None], attributes),
+        "count": (("time", "group"), field[None], attributes),
         "count" + _ZONAL_SUFFIX: (("group", "sample", "time"), zonal[:, :, None], attributes),
     }
 

@@ -178,7 +178,7 @@ def _times_of(
                 raise InputError(f"{path} counts time in {found!r}, the segments before it don't")
             for row in range(first, opened.dimensions["time"].size):
                 yield [
-                    source[_at_time(variable, row)]
+                    _field_at(source, row, variable.dimensions)
                     for variable, source in zip(timed, sources, strict=True)
                 ]
     except InputError:
@@ -192,13 +192,17 @@ def _at_time(variable: Any, row: int) -> tuple[slice, ...]:
     return tuple(times if name == "time" else slice(None) for name in variable.dimensions)
 
 
+def _field_at(variable: Any, row: int, dims: Sequence[str]) -> Any:
+    """One time of a variable, its dimensions in this order."""
+    order = [variable.dimensions.index(name) for name in dims]
+    return variable[_at_time(variable, row)].transpose(order)
+
+
 def _check_alike(own: Any, other: Any, path: Path) -> None:
     """Raise InputError where a segment's variable could not stand after that of the first one."""
-    shapes = [
-        [size for dim, size in zip(v.dimensions, v.shape, strict=True) if dim != "time"]
-        for v in (own, other)
-    ]
-    if own.dimensions != other.dimensions or shapes[0] != shapes[1] or own.dtype != other.dtype:
+    sizes = [dict(zip(v.dimensions, v.shape, strict=True)) | {"time": 0} for v in (own, other)]
+    named = set(own.dimensions) == set(other.dimensions)
+    if not named or sizes[0] != sizes[1] or own.dtype != other.dtype:
         raise InputError(
             f"{path} is no segment of this run: {other.name} is {other.dtype} {list(other.shape)}, in "
             f"the first segment {own.dtype} {list(own.shape)}"
@@ -217,7 +221,12 @@ def _unlimited(dataset: xr.Dataset) -> list[str]:
 def _encoded(dataset: xr.Dataset) -> xr.Dataset:
     dataset = dataset.copy()
     for name, variable in dataset.variables.items():
-        if variable.dtype.kind in "fO" and (name in dataset.coords or str(name).endswith("_bnds")):
+        if _is_text(variable):
+            # As characters, because CDO and older programs can't read netCDF-4's strings.
+            variable.encoding = {"dtype": "S1"}
+        elif variable.dtype.kind in "fO" and (
+            name in dataset.coords or str(name).endswith("_bnds")
+        ):
             variable.encoding = {**variable.encoding, "_FillValue": None}
     return dataset
 
@@ -231,6 +240,12 @@ def with_period(dataset: xr.Dataset, source: xr.Dataset) -> xr.Dataset:
     time = xr.Variable((), begin + (end - begin) / 2, own.attrs, encoding)
     period = xr.Variable("bnds", np.array([begin, end]))
     return dataset.assign_coords(time=time).assign(time_bnds=period)
+
+
+def _is_text(variable: xr.Variable) -> bool:
+    if variable.dtype.kind == "O":  # texts, or dates of cftime
+        return variable.size > 0 and isinstance(variable.values.flat[0], str)
+    return variable.dtype.kind in "UST"
 
 
 def write_bytes(path: Path, content: bytes) -> str:
@@ -270,13 +285,18 @@ def open_saved(
 
 
 def global_attributes(title: str, provenance: Mapping[str, str]) -> dict[str, str]:
-    """Attributes of every file: convention, title, and where the numbers come from."""
+    """Attributes of every file: convention, title, and where the numbers come from.
+
+    `history` has no date, so that the same run makes the same file again.
+    """
     import respeval
 
+    source = f"respeval {respeval.__version__}"
     return {
         "Conventions": "CF-1.11",
         "title": title,
-        "source": f"respeval {respeval.__version__}",
+        "source": source,
+        "history": f"written by {source}",
         **provenance,
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 #: Standard gravity, m s-2: geopotential over it is geopotential height.
 GRAVITY = 9.80665
@@ -255,3 +256,8 @@ def standard_name(name: str, units: str) -> str | None:
     if spelled(units) == "m2 s-2":
         return "geopotential"
     return meaning.standard_name or meaning.cmip.standard_name
+
+
+def temperature_metadata(units: str, kind: Literal["on_scale", "difference"]) -> dict[str, str]:
+    """CF's attribute that tells 4 K of warming from a temperature of 4 K; nothing of other units."""
+    return {"units_metadata": f"temperature: {kind}"} if spelled(units) in ("K", "degC") else {}

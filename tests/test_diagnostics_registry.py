@@ -356,7 +356,7 @@ def test_the_drift_is_the_line_through_the_years() -> None:
     flat = summary(result)
     assert flat["baseline/drift/ocean"] == pytest.approx(fitted.slope)
     assert flat["p4K/response_drift/global"] == pytest.approx(0.5 * fitted.slope)
-    assert result["baseline_drift"].attrs["units"] == "K decade-1"
+    assert result["baseline_drift"].attrs["units"] == "K (10 year)-1"
 
 
 def test_a_part_of_a_year_does_not_bend_the_line() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import conftest
+import netCDF4
 import numpy as np
 import pytest
 import torch
@@ -19,8 +20,8 @@ from conftest import GRID, run
 from respeval.config import load_case
 from respeval.emulator import EmulatorSpec, NoiseSource, Roles, Variable
 from respeval.errors import BlowUpError, InputError, StoppedError
-from respeval.layout import join_segments
-from respeval.output import open_saved
+from respeval.layout import concatenate_segments, join_segments
+from respeval.output import open_saved, write_netcdf
 from respeval.plan import Plan, plan_run
 from respeval.runner import Execution
 from respeval.stop import StopSignals
@@ -142,7 +143,7 @@ def test_group_means_follow_the_exact_trajectory(tmp_path: Path) -> None:
     out = run(plan(folder, Toy()), tmp_path / "out")
     with open_saved(out / "group_means.nc") as means:
         assert list(means["group"].values) == ["baseline", "p4K", "m1K"]
-        assert means["count"].values.tolist() == [[93.0, 84.0, 48.0]] * 3
+        assert means["count"].values.tolist() == [[93.0] * 3, [84.0] * 3, [48.0] * 3]
         assert str(means["time_bnds"].values[1, 0]) == "2001-02-01 00:00:00"
         weight = means["count"] / means["count"].sum("time")
         for label, delta in (("baseline", 0.0), ("p4K", 4.0), ("m1K", -1.0)):
@@ -364,6 +365,40 @@ def test_the_means_hold_the_segments_one_after_the_other(tmp_path: Path) -> None
             assert (joined["time_bnds"].values == bounds.values).all()
 
 
+def test_segments_in_another_order_of_dimensions_are_joined(tmp_path: Path) -> None:
+    """As a run has them that began when time was not the first dimension."""
+    folder = study(tmp_path / "study")
+    out = run(plan(folder, Toy(noise_K=0.5), segment="4 steps", steps=12), tmp_path / "out")
+    files = sorted((out / "segments").iterdir())
+    concatenate_segments(files, tmp_path / "joined.nc")
+    older = xr.load_dataset(files[1], decode_times=False).transpose("group", ...)
+    older.to_netcdf(tmp_path / "older.nc")
+    concatenate_segments([files[0], tmp_path / "older.nc", files[2]], tmp_path / "mixed.nc")
+    with open_saved(tmp_path / "joined.nc") as joined, open_saved(tmp_path / "mixed.nc") as mixed:
+        assert joined["air"].dims == ("time", "group", "lat", "lon")
+        xr.testing.assert_identical(mixed, joined)
+
+
+def test_texts_are_stored_as_characters(tmp_path: Path) -> None:
+    labels = ["baseline", "p4K", "réchauffé"]
+    dataset = xr.Dataset(
+        {"start_date": ("sample", ["2001-01-01 00:00:00"]), "x": ("group", [1.0, 2.0, 3.0])},
+        {"group": labels, "none": ("none", np.array([], dtype=str))},
+    )
+    write_netcdf(dataset, tmp_path / "labelled.nc")
+    with netCDF4.Dataset(tmp_path / "labelled.nc") as opened:
+        for name in ("start_date", "group", "none"):
+            assert opened.variables[name].dtype == "S1"
+    with open_saved(tmp_path / "labelled.nc") as found:
+        assert found["group"].values.tolist() == labels
+        assert found["x"].sel(group="réchauffé") == 3.0
+        assert found["start_date"].values.tolist() == ["2001-01-01 00:00:00"]
+        assert found["none"].size == 0
+        write_netcdf(found.sel(group=["p4K"]), tmp_path / "shorter.nc")
+    with open_saved(tmp_path / "shorter.nc") as shorter:
+        assert shorter["group"].values.tolist() == ["p4K"]
+
+
 def test_a_segment_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     folder = study(tmp_path / "study")
     out = run(plan(folder, Toy(), segment="4 steps", steps=8), tmp_path / "out")
@@ -509,11 +544,11 @@ def test_a_sample_that_blows_up_leaves_the_means_of_all_groups(tmp_path: Path) -
         open_saved(healthy / "group_means.nc") as expected,
         open_saved(out / "zonal.nc") as zonal,
     ):
-        assert got["count"].values.tolist() == [[93, 56, 32]] * 3
+        assert got["count"].values.tolist() == [[93] * 3, [56] * 3, [32] * 3]
         for name in ("air", "skin", "double"):
-            later = (got[name].values[:, 1:], expected[name].values[:, 1:])
-            assert (later[0] == later[1]).all()
-            assert not (got[name].values[:, 0] == expected[name].values[:, 0]).all()
+            assert got[name].dims == ("time", "group", "lat", "lon")
+            assert (got[name].values[1:] == expected[name].values[1:]).all()
+            assert not (got[name].values[0] == expected[name].values[0]).all()
         assert zonal["count"].values[:, 2].tolist() == [[31, 0, 0]] * 3
         assert zonal["air"].sel(surface="all").values[:, 2, 1:].size
         assert np.isnan(zonal["air"].sel(surface="all").values[:, 2, 1:]).all()

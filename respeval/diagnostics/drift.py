@@ -16,9 +16,12 @@ WHOLE_YEAR = 0.95
 
 _DAYS_PER_DECADE = 3652.425
 
+#: Kelvins per decade; UDUNITS has no decade.
+UNITS = "K (10 year)-1"
+
 
 def baseline_drift(yearly: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Trend of the baseline's near-surface temperature, K decade-1, (region).
+    """Trend of the baseline's near-surface temperature, K (10 year)-1, (region).
 
     Slope of the least-squares line through the means of whole years of all samples, over the globe,
     land and ocean. What the forcing itself does is in it.
@@ -30,7 +33,7 @@ def baseline_drift(yearly: xr.Dataset, settings: DiagnosticSettings) -> xr.DataA
 
 
 def response_drift(yearly: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Trend of the near-surface response, K decade-1, (perturbation, region).
+    """Trend of the near-surface response, K (10 year)-1, (perturbation, region).
 
     As `baseline_drift`, of the paired difference, in which the forcing's own trend cancels. A
     response that has settled has none.
@@ -101,7 +104,8 @@ def with_trend(name: str, values: xr.DataArray, decades: xr.DataArray) -> dict[s
     found = trend(values, decades)
     slope = found.pop("")
     dims = [dim for dim in values.dims if dim not in ("sample", "year")]
-    slope.attrs = {**values.attrs, "units": "K decade-1", "cell_methods": "area: mean"}
+    long_name = str(values.attrs["long_name"])
+    slope.attrs = {"units": UNITS, "long_name": long_name, "cell_methods": "area: mean"}
     return with_statistics(name, slope.transpose(*dims), found)
 
 

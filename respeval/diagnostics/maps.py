@@ -34,6 +34,7 @@ from respeval.diagnostics.totals import (
     yearly_totals,
 )
 from respeval.diagnostics.uncertainty import STATISTICS, Units, described
+from respeval.standard_names import temperature_metadata
 
 #: What a map of responses needs beside the responses, so that regions can be averaged.
 CELL_VARIABLES = ("ocean_mask", "land_mask", "area_weight", "mean_ocean_fraction")
@@ -85,8 +86,10 @@ def response_maps(group_means: xr.Dataset) -> xr.Dataset:
         for i, name in enumerate(part):
             own = {suffix: _of_stack(value, i) for suffix, value in statistics.items()}
             attributes = group_means[name].attrs
+            units = attributes.get("units", "1")
             of_response = {
-                "units": attributes.get("units", "1"),
+                "units": units,
+                **temperature_metadata(units, "difference"),
                 "long_name": f"response of {attributes.get('long_name', name)}",
                 "cell_methods": "time: mean",
             }
@@ -147,7 +150,9 @@ def _with_statistics(
     for suffix, attributes in MAP_STATISTICS.items():
         statistic = significant if suffix == "significant" else statistics[suffix]
         long_name = str(attributes["long_name"]).format(response.attrs["long_name"])
-        own = {"units": response.attrs["units"], **attributes, "long_name": long_name}
+        units = str(attributes.get("units", response.attrs["units"]))
+        kind = temperature_metadata(units, "difference")
+        own = {"units": units, **kind, **attributes, "long_name": long_name}
         found[f"{name}_{suffix}"] = described(statistic, own)
     noise = found[f"{name}_noise"]
     mean_square = float((noise**2 * area_weight).sum(skipna=False))

@@ -22,6 +22,9 @@ from respeval.diagnostics.zonal import with_area
 #: Every diagnostic of a response under its own name.
 EVERY: Mapping[str, str] = {name: name for name in DIAGNOSTICS}
 
+#: What a diagnostic says of itself. Whatever else its values carry is of what they were made from.
+_ATTRIBUTES = ("units", "long_name", "cell_methods", "comment")
+
 
 def scalars(
     response: xr.Dataset, settings: DiagnosticSettings, names: Iterable[str] = EVERY
@@ -33,6 +36,9 @@ def scalars(
             values[name] = DIAGNOSTICS[name](response, settings)
         except LeftOut:
             continue
+        # A ratio of means is no mean.
+        own = [key for key in _ATTRIBUTES if key != "cell_methods" or name not in RATIOS]
+        values[name].attrs = {k: values[name].attrs[k] for k in own if k in values[name].attrs}
     return xr.Dataset(values)
 
 

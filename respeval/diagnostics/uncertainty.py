@@ -19,6 +19,7 @@ from respeval.diagnostics.sampling import (
     year_correlation,
 )
 from respeval.diagnostics.totals import BASELINE
+from respeval.standard_names import temperature_metadata
 
 _INTERVAL = f"{100 * CONFIDENCE:g} % interval"
 
@@ -130,11 +131,13 @@ def with_statistics(
 ) -> dict[str, xr.Variable]:
     """The value under its name and its statistics under NAME_SUFFIX, as CF describes such a set."""
     names = " ".join(f"{name}_{suffix}" for suffix in statistics)
-    found = {name: described(value, {**value.attrs, "ancillary_variables": names})}
+    kind = temperature_metadata(str(value.attrs.get("units", "1")), "difference")
+    found = {name: described(value, {**value.attrs, **kind, "ancillary_variables": names})}
     for suffix, statistic in statistics.items():
         attributes = {
             "long_name": f"{STATISTICS[suffix]} {value.attrs.get('long_name', name)}",
             "units": "1" if suffix == "num_effective" else value.attrs.get("units", "1"),
+            **({} if suffix == "num_effective" else kind),
         }
         whole = statistic.set_dims(value.sizes)
         found[f"{name}_{suffix}"] = described(whole, attributes)

@@ -9,6 +9,8 @@ import xarray as xr
 
 from respeval.emulator import CounterNoise
 from respeval.grid import FloatArray, Grid
+from respeval.layout import output_attributes
+from respeval.output import global_attributes
 from respeval.planet.climate import FORCING, PROGNOSTIC, SURFACE, VARIABLES
 from respeval.planet.emulator import CALENDAR, PlanetEmulator
 from respeval.planet.geography import Geography
@@ -118,8 +120,7 @@ def _dataset(
     """Fields [time, lat, lon] with coordinates and CF attributes, stored compressed as float32."""
     variables = {}
     for name, values in fields.items():
-        described = VARIABLES[name]
-        attributes = {"units": described.units, "long_name": described.long_name}
+        attributes = output_attributes(VARIABLES[name])
         dims = ("time", "lat", "lon")
         variables[name] = (dims, values.astype(np.float32), attributes, dict(COMPRESSED))
     first = times[0].strftime("%Y-%m-%d")
@@ -127,7 +128,7 @@ def _dataset(
     coordinates = horizontal_coordinates(grid) | {
         "time": ("time", times, {"standard_name": "time", "axis": "T"}, encoding)
     }
-    return xr.Dataset(variables, coordinates, {"Conventions": "CF-1.11", "title": title})
+    return xr.Dataset(variables, coordinates, global_attributes(title, {}))
 
 
 def horizontal_coordinates(grid: Grid) -> dict[str, tuple[str, FloatArray, dict[str, str]]]:

@@ -9,6 +9,7 @@ import torch
 import xarray as xr
 
 from respeval.grid import FloatArray, Grid
+from respeval.output import global_attributes
 from respeval.planet.climate import SURFACE, Climate
 from respeval.planet.datasets import horizontal_coordinates
 from respeval.planet.emulator import planet_spec
@@ -61,7 +62,7 @@ def true_response(forcing: xr.Dataset, perturbations: Mapping[str, SstChange]) -
     return xr.Dataset(
         variables,
         horizontal_coordinates(grid) | {"perturbation": ("perturbation", labels)},
-        {"Conventions": "CF-1.11", "title": "true response of the bundled planet"},
+        global_attributes("true response of the bundled planet", {}),
     )
 
 
