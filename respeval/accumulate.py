@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 import torch
 
+#: Numbers that are added at once on a CPU: their float64 copies then stay in its cache.
+_ADDED_AT_ONCE = 2**16
+
 #: The parts of the globe whose latitude circles are averaged, in the order of every such axis.
 SURFACES = ("all", "land", "ocean")
 
@@ -60,7 +63,10 @@ class MemberSums:
 
     def add(self, outputs: torch.Tensor) -> None:
         """Add one step's outputs, [member, output, lat, lon]."""
-        self.total += outputs
+        size = _ADDED_AT_ONCE if self.total.device.type == "cpu" else max(1, self.total.numel())
+        added = outputs.reshape(-1).split(size)
+        for total, part in zip(self.total.view(-1).split(size), added, strict=True):
+            total += part
         self.num_steps += 1
 
     def reset(self) -> None:

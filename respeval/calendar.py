@@ -93,6 +93,24 @@ def add_months(date: cftime.datetime, months: int) -> cftime.datetime:
     raise AssertionError(f"no day {date.day} near the end of month {month + 1}")
 
 
+def in_year(seconds: Seconds, year: int, calendar: str) -> Seconds:
+    """The same dates and times of day in another year; its 28 February for a 29th that it lacks."""
+    first, last = (to_date(s, calendar).year for s in (seconds.min(), seconds.max()))
+    months = _month_starts(first, last, calendar)
+    row = np.searchsorted(months, seconds, side="right") - 1
+    month, there = row % 12, _month_starts(year, year, calendar)
+    moved: Seconds = there[month] + (seconds - months[row])
+    return np.where(moved < there[month + 1], moved, moved - DAY_S)
+
+
+def _month_starts(first_year: int, last_year: int, calendar: str) -> Seconds:
+    """The first second of every month of these years, and of the next year."""
+    years = range(first_year, last_year + 1)
+    begins = [(year, month) for year in years for month in range(1, 13)] + [(last_year + 1, 1)]
+    dates = (cftime.datetime(year, month, 1, calendar=calendar) for year, month in begins)
+    return np.array([to_seconds(date) for date in dates])
+
+
 @dataclass(frozen=True)
 class Duration:
     """A length of simulated time: `10 years`, `3 months`, `90 days` or `400 steps`."""

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from respeval.calendar import MAX_SECONDS, Duration, Seconds, to_date, to_seconds
+from respeval.calendar import MAX_SECONDS, Duration, Seconds, in_year, to_date, to_seconds
 from respeval.emulator import DerivedForcing
 from respeval.errors import InputError
 from respeval.grid import FloatArray, Grid
@@ -178,15 +178,11 @@ class Forcing:
         year_end = to_seconds(start.replace(year=start.year + 1))
         if self._times[-1] < year_end - timestep_s:
             raise InputError(f"{self._location} covers less than the year that repeat: year needs")
-        unique, inverse = np.unique(needed, return_inverse=True)
-        mapped = np.empty_like(unique)
-        for i, seconds in enumerate(unique):
-            date = to_date(seconds, self.calendar)
-            for year in (start.year, start.year + 1):
-                mapped[i] = to_seconds(_with_year(date, year))
-                if self._times[0] <= mapped[i] < year_end:
-                    break
-        return mapped[inverse].reshape(needed.shape)
+        mapped = in_year(needed, start.year, self.calendar)
+        before = mapped < self._times[0]
+        if before.any():
+            mapped[before] = in_year(needed[before], start.year + 1, self.calendar)
+        return mapped
 
     def read(
         self, first_step: int, num_steps: int, samples: Sequence[int], dtype: torch.dtype
@@ -306,13 +302,6 @@ def _in_calendar(date: cftime.datetime, calendar: str) -> cftime.datetime:
         raise InputError(
             f"the initial condition's date {date} does not exist in the forcing's calendar ({calendar})"
         ) from None
-
-
-def _with_year(date: cftime.datetime, year: int) -> cftime.datetime:
-    try:
-        return date.replace(year=year)
-    except ValueError:
-        return date.replace(year=year, day=28)
 
 
 def _far_date(seconds: int, calendar: str) -> str:

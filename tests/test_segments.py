@@ -6,7 +6,15 @@ import cftime
 import numpy as np
 import pytest
 
-from respeval.calendar import Duration, add_months, decode_seconds, parse_date, to_date, to_seconds
+from respeval.calendar import (
+    Duration,
+    add_months,
+    decode_seconds,
+    in_year,
+    parse_date,
+    to_date,
+    to_seconds,
+)
 from respeval.errors import InputError
 from respeval.segments import parse_segment, plan_segments
 
@@ -105,3 +113,19 @@ def test_adding_months_stays_in_the_month() -> None:
     assert add_months(date, 1) == cftime.datetime(2001, 2, 28, calendar="noleap")
     assert add_months(date, 11) == cftime.datetime(2001, 12, 31, calendar="noleap")
     assert add_months(date, -1) == cftime.datetime(2000, 12, 31, calendar="noleap")
+
+
+@pytest.mark.parametrize("calendar", ["noleap", "standard", "all_leap", "360_day", "julian"])
+@pytest.mark.parametrize("year", [1999, 2000])
+def test_dates_of_many_years_are_found_in_one(calendar: str, year: int) -> None:
+    """Every half day of nine years, against cftime's own dates, one by one."""
+    begin = to_seconds(cftime.datetime(1995, 3, 1, 6, calendar=calendar))
+    seconds = begin + 43_200 * np.arange(2 * 365 * 9, dtype=np.int64).reshape(2, -1)
+    expected = []
+    for date in (to_date(s, calendar) for s in seconds.ravel()):
+        try:
+            there = date.replace(year=year)
+        except ValueError:
+            there = date.replace(year=year, day=28)
+        expected.append(to_seconds(there))
+    assert in_year(seconds, year, calendar).ravel().tolist() == expected

@@ -23,7 +23,9 @@ class NormalizedEmulator(nn.Module):
         manifest orders them. Climatologies that the manifest does not have are zero until they are loaded.
     """
 
+    _input_mean: torch.Tensor
     _input_scale: torch.Tensor
+    _output_mean: torch.Tensor
     _output_scale: torch.Tensor
     _residual_scale: torch.Tensor
 
@@ -50,13 +52,14 @@ class NormalizedEmulator(nn.Module):
         norms = manifest.normalization
         num_prognostic = len(spec.prognostic)
         residual = [norms[n].residual_scale or 1.0 for n in self._outputs[:num_prognostic]]
-        self.register_buffer(
-            "_input_scale", _column([norms[n].scale for n in self._inputs]), persistent=False
-        )
-        self.register_buffer(
-            "_output_scale", _column([norms[n].scale for n in self._outputs]), persistent=False
-        )
-        self.register_buffer("_residual_scale", _column(residual), persistent=False)
+        for name, values in (
+            ("_input_mean", [norms[n].mean for n in self._inputs]),
+            ("_input_scale", [norms[n].scale for n in self._inputs]),
+            ("_output_mean", [norms[n].mean for n in self._outputs]),
+            ("_output_scale", [norms[n].scale for n in self._outputs]),
+            ("_residual_scale", residual),
+        ):
+            self.register_buffer(name, _column(values), persistent=False)
         if not any(field is None for field in given.values()):
             self.describe_climatology()
 
@@ -67,20 +70,21 @@ class NormalizedEmulator(nn.Module):
             norms[name] = (mean.detach().cpu().double().numpy(), norms[name][1])
         self.spec = replace(self.spec, normalization=norms)
 
-    def _means(self, names: list[str]) -> torch.Tensor:
-        """Mean of each variable, [variable, lat, lon], its climatology where it has one."""
-        reference = self._input_scale
+    def _means(self, names: list[str], means: torch.Tensor) -> torch.Tensor:
+        """`means` [variable, 1, 1] with climatologies in their places; broadcasts to the grid."""
+        if not self.climatology:
+            return means
+        shape = self.spec.grid.shape
         fields = [
-            self.climatology[name]
-            if name in self.climatology
-            else reference.new_full(self.spec.grid.shape, self.manifest.normalization[name].mean)
-            for name in names
+            self.climatology[name] if name in self.climatology else mean.expand(shape)
+            for name, mean in zip(names, means, strict=True)
         ]
         return torch.stack(fields)
 
     def normalize_outputs(self, outputs: torch.Tensor) -> torch.Tensor:
         """Outputs [..., output, lat, lon] in units of their normalization, for scores."""
-        return (outputs - self._means(self._outputs)) / self._output_scale
+        means = self._means(self._outputs, self._output_mean)
+        return (outputs - means) / self._output_scale
 
     def prescribe(
         self, surface_temperature: torch.Tensor, next_forcing: torch.Tensor
@@ -109,8 +113,9 @@ class NormalizedEmulator(nn.Module):
         """See `Emulator.step`."""
         spec, manifest = self.spec, self.manifest
         num_prognostic = len(spec.prognostic)
-        physical = torch.cat([state, forcing[:, : len(spec.forcing)]], dim=1)
-        inputs = (physical - self._means(self._inputs)) / self._input_scale
+        # Of a tensor that is this step's own it is done in place: these copies cost most beside the network.
+        inputs = torch.cat([state, forcing[:, : len(spec.forcing)]], dim=1)
+        inputs = inputs.sub_(self._means(self._inputs, self._input_mean)).div_(self._input_scale)
         if manifest.split_surface_temperature:
             assert spec.ocean_fraction is not None and spec.surface_temperature is not None
             ocean = forcing[:, self._forcing_index[spec.ocean_fraction], None] > OCEAN_CUTOFF
@@ -123,15 +128,15 @@ class NormalizedEmulator(nn.Module):
             drawn = noise.normal(manifest.num_noise_channels, *spec.grid.shape)
             inputs = torch.cat([inputs, drawn.to(inputs)], dim=1)
         predicted = self._run_network(inputs)
-        outputs = predicted * self._output_scale + self._means(self._outputs)
+        outputs = predicted * self._output_scale
+        outputs.add_(self._means(self._outputs, self._output_mean))
         if manifest.prediction == "residual":
             change = predicted[:, :num_prognostic] * self._residual_scale
-            outputs = torch.cat([state + change, outputs[:, num_prognostic:]], dim=1)
+            outputs[:, :num_prognostic] = state + change
         if spec.prescribes_sst:
             assert spec.surface_temperature is not None
             at = self._outputs.index(spec.surface_temperature)
-            surface = self.prescribe(outputs[:, at], next_forcing)[:, None]
-            outputs = torch.cat([outputs[:, :at], surface, outputs[:, at + 1 :]], dim=1)
+            outputs[:, at] = self.prescribe(outputs[:, at], next_forcing)
         return outputs
 
     def _run_network(self, inputs: torch.Tensor) -> torch.Tensor:
