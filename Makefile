@@ -5,6 +5,9 @@ DEMO_DIR ?= demo
 DEMO_ARGS ?=
 FUZZ ?= 2000
 PYTEST_ARGS ?= -n 2 --dist worksteal
+# Benchmarks by name, all of them if none is given; BENCH_ARGS=--long for the long variants.
+BENCH ?=
+BENCH_ARGS ?=
 # Test files that run whole under torch-harmonics 0.8.0; so do all tests marked `th080`.
 TH080_TESTS ?= tests/test_native_checkpoint.py
 
@@ -28,7 +31,7 @@ ACE_PACKAGE := $(ACE)/package-$(call checksum,requirements-ace.lock pyproject.to
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv test lint types pytest soak fuzz malformed demo test-080 ace-venv ace lock format clean
+.PHONY: help venv test lint types pytest soak fuzz malformed demo test-080 ace-venv ace bench lock format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1:/p' Makefile | awk -F: '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -82,6 +85,10 @@ ace-venv: $(ACE_PACKAGE) ## set up .venv-ace, with fme and torch-harmonics 0.8.0
 ace: $(ACE_PACKAGE) ## train small ACE checkpoints (once), and run the tests that read them
 	$(ACE)/bin/python tests/ace/make_fixtures.py
 	OMP_NUM_THREADS=1 $(ACE)/bin/python -m pytest $(PYTEST_ARGS) tests/ace
+
+# What is compared runs on one thread per process. Without `make ace-venv` fme is left out.
+bench: $(PACKAGE) ## measure, and write docs/benchmarks.md; BENCH="overhead memory" BENCH_ARGS=--long
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks $(BENCH) $(BENCH_ARGS)
 
 lock: ## resolve pyproject.toml anew and write both lock files
 	$(find-python); "$$python" .ci/lock.py requirements.lock requirements-ace.lock

@@ -1,0 +1,116 @@
+"""Measure, print tables, keep them as JSON, and write docs/benchmarks.md from all that is kept.
+
+python -m benchmarks                         all but the long variants
+python -m benchmarks overhead aggregation    these two
+python -m benchmarks --quick                 whether they work, at sizes that measure nothing
+python -m benchmarks --write-page            the page alone, from the kept JSON
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import time
+from pathlib import Path
+
+from benchmarks.frame import (
+    RESULTS,
+    ROOT,
+    Benchmark,
+    Options,
+    Outcome,
+    as_json,
+    circumstances,
+    from_json,
+    told_circumstances,
+)
+
+#: In the order of the page; each is a module with a BENCHMARK.
+NAMES = ("overhead", "todays_way", "aggregation", "scaling", "startup", "memory", "probe")
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+
+_INTRODUCTION = """\
+# Benchmarks
+
+`make bench` measures respeval side by side with what people use today, prints these tables, keeps them as
+JSON in `benchmarks/results`, and writes this page. `make bench BENCH="overhead memory"` measures some of them
+anew, `BENCH_ARGS=--long` adds the variants that take long. What is compared is measured alternately in one
+run, on one thread per process, and shown as median (lowest to highest).
+"""
+
+
+def load(name: str) -> Benchmark:
+    found: Benchmark = importlib.import_module(f"benchmarks.{name}").BENCHMARK
+    return found
+
+
+def shown(outcome: Outcome) -> str:
+    """Tables and goals as text."""
+    lines = [table.text() for table in outcome.tables]
+    return "\n\n".join(lines) + "\n" + "".join(f"\n{goal}" for goal in outcome.goals)
+
+
+def page() -> str:
+    """docs/benchmarks.md from the kept results."""
+    parts = [_INTRODUCTION]
+    for name in NAMES:
+        kept = RESULTS / f"{name}.json"
+        if not kept.exists():
+            continue
+        benchmark = load(name)
+        outcome, seconds, where = from_json(kept.read_text())
+        notes = "".join(f"\n{note}\n" for note in outcome.notes)
+        parts.append(
+            f"## {benchmark.title}\n\n{benchmark.method}\n{notes}\n```text\n{shown(outcome)}\n```\n\n"
+            f"`make bench BENCH={name}`, {seconds} s: {told_circumstances(where)}.\n"
+        )
+    return "\n".join(parts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
+    parser.add_argument("--rounds", type=int, default=Options.rounds)
+    parser.add_argument("--quick", action="store_true", help="sizes that measure nothing")
+    parser.add_argument("--long", action="store_true", help="the long variants, too")
+    parser.add_argument("--ace-python", type=Path, default=Options.ace_python)
+    parser.add_argument("--write-page", action="store_true", help="measure nothing")
+    asked = parser.parse_args()
+    unknown = sorted(set(asked.names) - set(NAMES))
+    if unknown:
+        parser.error(f"no benchmark is called {', '.join(unknown)} (there are: {', '.join(NAMES)})")
+    options = Options(asked.rounds, asked.quick, asked.long, asked.ace_python)
+    if not asked.write_page:
+        for name in asked.names or NAMES:
+            measure(name, options)
+    if not asked.quick:
+        PAGE.write_text(page())
+        print(f"wrote {PAGE.relative_to(ROOT)}")
+
+
+def measure(name: str, options: Options) -> None:
+    """Measure, print, and keep the result, unless it is a quick one."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    import torch
+
+    torch.set_num_threads(1)
+    benchmark = load(name)
+    print(f"\n{benchmark.title} ({name})", flush=True)
+    if benchmark.needs_ace and not options.ace_python.exists():
+        print(f"left out: there is no {options.ace_python}; `make ace-venv` sets it up")
+        return
+    where, begun = circumstances(), time.perf_counter()
+    outcome = benchmark.run(options)
+    seconds = time.perf_counter() - begun
+    print(f"{shown(outcome)}\n{seconds:.0f} s: {told_circumstances(where)}", flush=True)
+    if not options.quick:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"{name}.json").write_text(as_json(outcome, seconds, where))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""One run of all climates against one fme inference per climate."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.frame import ROOT, Benchmark, Goal, Options, Outcome, Table, alternate, spread
+from benchmarks.processes import Usage, environment, timed
+from benchmarks.studies import Size
+
+sys.path.insert(0, str(ROOT / "tests" / "ace"))
+from ace_files import AceFiles, fme_inference_command
+from make_fixtures import FME_ENVIRONMENT
+
+WARM_POOL = {"lat_center": 0.0, "lon_center": 150.0, "lat_width": 40.0, "lon_width": 100.0}
+
+#: Climates beside the baseline: label -> as fme writes it, and as respeval does.
+CLIMATES: dict[str, tuple[dict[str, Any], str]] = {
+    "p4K": ({"type": "constant", "config": {"amplitude": 4.0}}, "uniform:4"),
+    "p2K": ({"type": "constant", "config": {"amplitude": 2.0}}, "uniform:2"),
+    "warmpool": (
+        {"type": "greens_function", "config": {"amplitude": 2.0, **WARM_POOL}},
+        "patch:2," + ",".join(f"{name}={value:g}" for name, value in WARM_POOL.items()),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Climates and initial conditions of a comparison, and how often it is measured.
+
+    goal: the most that a run may take of what the separate inferences take, None where none is set.
+    """
+
+    num_climates: int
+    size: Size
+    rounds: int
+    goal: float | None
+
+    @property
+    def labels(self) -> Sequence[str]:
+        return list(CLIMATES)[: self.num_climates - 1]
+
+    def __str__(self) -> str:
+        count = self.size.num_samples
+        starts = "one start" if count == 1 else f"{count} starts"
+        return f"{self.num_climates} climates, {starts}, {self.size.num_steps} steps"
+
+
+def comparisons(options: Options) -> list[Comparison]:
+    shape, embed_dim, num_layers = ((16, 32), 8, 1) if options.quick else ((45, 90), 64, 4)
+
+    def size(num_steps: int, num_samples: int = 1) -> Size:
+        return Size(shape, embed_dim, num_layers, num_steps, "month", num_samples)
+
+    if options.quick:
+        return [Comparison(4, size(8, 2), 1, None)]
+    chosen = [
+        Comparison(2, size(200), options.rounds, 0.60),
+        Comparison(4, size(200), max(1, options.rounds - 1), None),
+        Comparison(2, size(200, 4), 1, None),
+    ]
+    if options.long:
+        chosen += [
+            Comparison(4, size(200, 4), 1, None),
+            Comparison(2, size(2000), 1, 0.90),
+            Comparison(4, size(2000), 1, None),
+        ]
+    return chosen
+
+
+def apart(study: Path, folder: Path, asked: Comparison, python: Path) -> Usage:
+    """One inference after the other, each writing its monthly means."""
+    total = Usage(0.0, 0.0)
+    for label in ("baseline", *asked.labels):
+        perturbations = [] if label == "baseline" else [CLIMATES[label][0]]
+        command = fme_inference_command(
+            *(AceFiles(study), study / "ckpt.tar", folder / label, asked.size.num_steps),
+            samples=range(asked.size.num_samples),
+            sst_perturbations=perturbations,
+            data_writer={"save_prediction_files": False, "save_monthly_files": True},
+        )
+        used = timed([str(python), *command[1:]], environment(FME_ENVIRONMENT))
+        total = Usage(total.seconds + used.seconds, total.processor_s + used.processor_s)
+    return total
+
+
+def together(study: Path, folder: Path, asked: Comparison, python: Path) -> Usage:
+    """One run of all climates, with its diagnostics and figures."""
+    options = [
+        f"--forcing={study / 'forcing'}",
+        f"--initial-condition={AceFiles(study).initial_conditions}",
+        f"--steps={asked.size.num_steps}",
+        f"--output={folder}",
+        *(f"--perturb={label}={CLIMATES[label][1]}" for label in asked.labels),
+    ]
+    command = [str(python), "-m", "respeval", "run", str(study / "ckpt.tar"), *options]
+    return timed(command, environment(FME_ENVIRONMENT))
+
+
+def measure(asked: Comparison, python: Path) -> list[tuple[Usage, Usage]]:
+    with tempfile.TemporaryDirectory() as name:
+        study, numbers = Path(name) / "study", iter(range(2 * asked.rounds))
+        written = [str(study), json.dumps(asdict(asked.size))]
+        timed([str(python), "-m", "benchmarks.ace_study", *written], environment(FME_ENVIRONMENT))
+
+        def folder() -> Path:
+            return Path(name) / f"out{next(numbers)}"
+
+        return alternate(
+            asked.rounds,
+            lambda: together(study, folder(), asked, python),
+            lambda: apart(study, folder(), asked, python),
+        )
+
+
+def run(options: Options) -> Outcome:
+    rows, goals, numbers = [], [], {}
+    for asked in comparisons(options):
+        pairs = measure(asked, options.ace_python)
+        ratios = [ours.seconds / theirs.seconds for ours, theirs in pairs]
+        processor = [ours.processor_s / theirs.processor_s for ours, theirs in pairs]
+        columns = (
+            spread([theirs.seconds for _, theirs in pairs], ".1f"),
+            spread([ours.seconds for ours, _ in pairs], ".1f"),
+            spread(ratios),
+            spread(processor),
+        )
+        rows.append((str(asked), *columns))
+        numbers[str(asked)] = [[asdict(usage) for usage in pair] for pair in pairs]
+        if asked.goal is not None:
+            goals.append(Goal(f"{asked}: ratio", statistics.median(ratios), asked.goal))
+    size = comparisons(options)[0].size
+    header = ("what", "fme, s", "respeval, s", "ratio", "processor time")
+    title = f"{size.shape[0]} x {size.shape[1]}, embed {size.embed_dim}, {size.num_layers} layers"
+    return Outcome([Table(title, header, rows)], goals, (), numbers)
+
+
+BENCHMARK = Benchmark(
+    "Today's way: one inference per climate",
+    "Whole processes, from start to last file: `python -m fme.ace.inference` once for each climate, one "
+    "after the other, against one `respeval run` of all of them, on the same untrained ACE checkpoint "
+    "with ACE2's variables. Both write monthly means; respeval adds diagnostics and figures. "
+    "`BENCH_ARGS=--long` adds runs of 2000 steps. Needs `make ace-venv`.",
+    run,
+    needs_ace=True,
+)

@@ -1,0 +1,56 @@
+"""`respeval ARGUMENTS` in a process that reports its peak of memory, and of a run also its first step.
+
+python -m benchmarks.watched_run REPORT respeval-arguments…
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.processes import peak_bytes, since_begin
+
+
+def main() -> None:
+    report, *arguments = sys.argv[1:]
+    found: dict[str, Any] = {"first_step_s": None, "stepping_s": None}
+    if arguments[0] == "run":
+        _note_steps(found)
+    from respeval.cli import main as respeval
+
+    sys.argv = ["respeval", *arguments]
+    try:
+        respeval()
+    finally:
+        found["peak_bytes"] = peak_bytes()
+        if os.environ.get("RANK", "0") == "0":
+            Path(report).write_text(json.dumps(found))
+
+
+def _note_steps(found: dict[str, Any]) -> None:
+    """Note when the first step was in the sums (`RangeGuard.check` follows it), and all steps' time."""
+    from respeval import commands
+    from respeval.rollout import RangeGuard
+
+    check, execute = RangeGuard.check, commands.execute
+
+    def checked(*arguments: Any) -> None:
+        check(*arguments)
+        if found["first_step_s"] is None:
+            found["first_step_s"] = since_begin()
+
+    def executed(*arguments: Any) -> None:
+        begun = time.perf_counter()
+        execute(*arguments)
+        found["stepping_s"] = time.perf_counter() - begun
+
+    RangeGuard.check = checked  # type: ignore[method-assign]
+    commands.execute = executed  # type: ignore[attr-defined]
+
+
+if __name__ == "__main__":
+    main()
