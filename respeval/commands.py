@@ -48,7 +48,7 @@ from respeval.results import RunningRatio, analyse, settings_of, told_quarantine
 from respeval.run_folder import RunOutput
 from respeval.runner import Execution, default_threads, execute, open_output, read_snapshot
 from respeval.stop import StopSignals
-from respeval.until import Goal, goal_of
+from respeval.until import Goal, goal_of, has_ended
 
 #: Width of tables where the output is no terminal.
 _PLAIN_WIDTH = 100
@@ -93,7 +93,7 @@ def run_plan(
     try:
         progress = comm.from_root(comm.together(lambda: output.open(extend)))
         goal = goal_of(plan, output)
-        if progress.finished or (progress.complete and _is_reached(goal, comm)):
+        if has_ended(progress, goal, comm):
             console.print(f"{folder} holds this run already, finished: nothing to do")
             return False
         begin = comm.together(lambda: read_snapshot(plan, folder, progress, comm))
@@ -113,11 +113,6 @@ def run_plan(
         return True
     finally:
         output.close()
-
-
-def _is_reached(goal: Goal | None, comm: Comm) -> bool:
-    """Whether a run that has ended has nothing to wait for any more; the root finds out."""
-    return goal is not None and comm.from_root(comm.together(goal.is_reached))
 
 
 def _tell_outcome(console: Console, goal: Goal, folder: Path) -> None:

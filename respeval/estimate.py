@@ -26,6 +26,7 @@ from respeval.plan import Plan, go_on
 from respeval.restart import Snapshot
 from respeval.rollout import Rollout, Step
 from respeval.runner import Execution, make_rollout, open_output
+from respeval.until import goal_of, has_ended
 
 Result = TypeVar("Result")
 
@@ -98,11 +99,12 @@ def look_ahead(
     """
     output = comm.together(lambda: open_output(plan, checkpoint, folder, comm))
     progress = comm.from_root(comm.together(lambda: output.peek(extend)))
+    ended = has_ended(progress, goal_of(plan, output), comm)
     known = Estimate(
         checkpoint,
         folder,
         None,
-        progress.finished,
+        ended,
         num_parameters(plan.emulator),
         sum(p.stat().st_size for p in (checkpoint, *getattr(plan.emulator, "companions", ()))),
         len(plan.case.groups),
@@ -110,7 +112,7 @@ def look_ahead(
         progress.step,
         plan.num_steps,
     )
-    if progress.finished:
+    if ended:
         return known
     left = comm.together(lambda: go_on(plan, folder, progress))
     peak, (per_step, disk) = comm.together(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import xarray as xr
 
+from respeval.comm import Comm
 from respeval.diagnostics import (
     DiagnosticSettings,
     Target,
@@ -22,11 +23,11 @@ from respeval.diagnostics import (
 from respeval.layout import read_circles
 from respeval.plan import Plan
 from respeval.results import settings_of
-from respeval.run_folder import RunFolder, RunOutput
+from respeval.run_folder import Progress, RunFolder, RunOutput
 
 #: No run ends before it has so many years and so many (sample, year) units: a spread that is estimated
 #: from fewer is too often too small by chance, and that is when a run would end.
-FEWEST_YEARS = 3
+FEWEST_YEARS = 5
 FEWEST_UNITS = 10
 
 
@@ -49,6 +50,13 @@ def goal_of(plan: Plan, output: RunOutput) -> Goal | None:
 
 def _settings_of(plan: Plan) -> DiagnosticSettings:
     return settings_of(plan.case, plan.roles, plan.emulator.spec.levels_hPa)
+
+
+def has_ended(progress: Progress, goal: Goal | None, comm: Comm) -> bool:
+    """Whether a run has nothing left to do, its length or what it waited for being reached."""
+    if progress.finished or goal is None or not progress.complete:
+        return progress.finished
+    return comm.from_root(comm.together(goal.is_reached))
 
 
 class Goal:

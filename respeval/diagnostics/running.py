@@ -44,27 +44,39 @@ MAIN = (
 FEWEST_YEARS = 4
 MOST_POINTS = 60
 
+#: Statistics that are told of the whole run only.
+_LEFT_OUT = ("_stderr", "_noise")
+
 #: About how many bytes of totals are worked on at once.
 _BYTES = 64 * 2**20
 
 
 def running(zonal: xr.Dataset, diagnostics: xr.Dataset, settings: DiagnosticSettings) -> xr.Dataset:
-    """Those of `MAIN` that `diagnostics` has, with their statistics, from the segments up to each time.
+    """Those of `MAIN` that `diagnostics` has, from the segments up to each time.
 
     zonal: as in zonal.nc. diagnostics: those of the whole run (see `diagnose`), the last time's
         numbers.
-    Returns (perturbation, …, time): `time` is the end of what was taken, `time_bnds` its whole period,
-    and at each the numbers are those of a run that had ended then (see `stops_of`). Beside each of
-    `RATIOS_KNOWN` stands NAME_years_to_5_percent, see `years_left`.
+    Returns values, their intervals and effective numbers, (perturbation, …, time). `time` is the end of
+    what was taken, `time_bnds` its whole period; the numbers are those of a run that had ended then
+    (see `stops_of`). Beside each of `RATIOS_KNOWN` stands NAME_years_to_5_percent, see `years_left`.
     """
     mean = f"{settings.roles.near_surface_temperature}_mean"
     names = [name for name in (*MAIN, mean) if name in diagnostics]
     statistics = statistics_named_in(diagnostics)
-    kept = [str(n) for n in diagnostics.data_vars if statistics.get(str(n), str(n)) in names]
+    kept = [
+        str(name)
+        for name in diagnostics.data_vars
+        if statistics.get(str(name), str(name)) in names and not str(name).endswith(_LEFT_OUT)
+    ]
     stops = stops_of(zonal)
-    parts = [*_before_the_end(zonal, settings, stops[:-1]), diagnostics[kept].expand_dims("time")]
+    parts = [
+        *_before_the_end(zonal, settings, names, stops[:-1]),
+        diagnostics[kept].expand_dims("time"),
+    ]
     found = xr.concat([part[kept] for part in parts], "time", coords="minimal", compat="override")
     found = found.drop_attrs(deep=False).transpose(..., "time", missing_dims="ignore")
+    for name in names:
+        found[name].attrs["ancillary_variables"] = f"{name}_low {name}_high {name}_num_effective"
     found = _with_times(found, zonal, stops)
     for name in RATIOS_KNOWN:
         if name in found:
@@ -94,7 +106,7 @@ def length_years(zonal: xr.Dataset, stops: Sequence[int]) -> xr.Variable:
 
 
 def _before_the_end(
-    zonal: xr.Dataset, settings: DiagnosticSettings, stops: Sequence[int]
+    zonal: xr.Dataset, settings: DiagnosticSettings, names: Sequence[str], stops: Sequence[int]
 ) -> Iterator[xr.Dataset]:
     """The diagnostics of the shorter runs, some of them at once, (…, time)."""
     if not stops:
@@ -105,7 +117,7 @@ def _before_the_end(
     pieces, shares = _pieces(zonal, read, stops)
     bytes_each = pieces.nbytes // pieces.sizes["piece"] * shares.sizes["year"]
     num_at_once = max(1, _BYTES // max(1, bytes_each))
-    named = {name: name for name in MAIN}
+    named = {name: name for name in names if name in MAIN}
     for first in range(0, len(stops), num_at_once):
         own = shares.isel(time=slice(first, first + num_at_once))
         totals = pieces.map(lambda x, own=own: xr.dot(x, own, dim="piece"))
