@@ -109,12 +109,13 @@ class GroupSums:
     ) -> GroupSums:
         """Totals of this process's members by group and sample.
 
-        surface_masks: [surface, lat, lon], bool. left_out: samples that do not count in any group.
+        surface_masks: [surface, lat, lon], bool: `SURFACES`, and maybe more after them.
+        left_out: samples that do not count in any group.
         """
         total, shape = sums.total, sums.total.shape[1:]
         field = total.new_zeros((num_groups, *shape))
         field_count = total.new_zeros(num_groups)
-        zonal = total.new_zeros((num_groups, num_samples, len(SURFACES), *shape[:-1]))
+        zonal = total.new_zeros((num_groups, num_samples, len(surface_masks), *shape[:-1]))
         zonal_count = total.new_zeros((num_groups, num_samples))
         member = total.new_zeros((num_groups, num_samples, *shape)) if keep_members else None
         for row, (sample, group) in enumerate(members):
@@ -123,8 +124,8 @@ class GroupSums:
             field[group] += total[row]
             field_count[group] += sums.num_steps
             zonal_count[group, sample] += sums.num_steps
-            for s in range(len(SURFACES)):
-                zonal[group, sample, s] += circle_means(total[row], surface_masks[s])
+            for s, mask in enumerate(surface_masks):
+                zonal[group, sample, s] += circle_means(total[row], mask)
             if member is not None:
                 member[group, sample] += total[row]
         return cls(field, field_count, zonal, zonal_count, member)

@@ -209,6 +209,13 @@ def run(
         ),
     ] = None,
     reader: Reader = None,
+    land_box: Annotated[
+        list[str] | None,
+        _case(
+            "NAME=LAT_MIN,LAT_MAX,LON_MIN,LON_MAX or NAME=FILE:VARIABLE, a mask: a region whose land "
+            "is compared with the ocean of its latitudes; repeat for several."
+        ),
+    ] = None,
     reference: Reference = None,
     probe_data: Annotated[
         str | None, _case("Training data for the gradient probe; kept in the case only.")
@@ -278,7 +285,7 @@ def run(
             "protocol": protocol,
             "until": until or None,
             "probe_data": probe_data,
-            **parse_lists(perturb, bands, role, reader, reference),
+            **parse_lists(perturb, bands, role, reader, reference, land_box),
         }
         for name, count in (
             ("threads", threads),
@@ -316,6 +323,7 @@ def diagnose(
     tropical_lat_max: TropicalLatMax = None,
     role: Role = None,
     reference: Reference = None,
+    land_box: Annotated[list[str] | None, typer.Option(hidden=True)] = None,
     listed: Annotated[
         bool, typer.Option("--list", help="Say what every diagnostic is; needs no folder.")
     ] = False,
@@ -338,6 +346,14 @@ def diagnose(
             from respeval.errors import InputError
 
             raise InputError("no folder is given: name that of a finished run, or ask for --list")
+        if land_box:
+            from respeval.errors import InputError
+
+            raise InputError(
+                "--land-box is an option of respeval run: the means over a box are taken while a run "
+                "goes on, its files keep maps of all samples together; run again with it into another "
+                "folder"
+            )
         from respeval.commands import show_table
         from respeval.options import parse_lists
         from respeval.results import analyse, settings_of_folder, sources_of_folder

@@ -14,11 +14,13 @@ import yaml
 from pydantic import (
     BaseModel,
     Field,
+    TypeAdapter,
     ValidationError,
     field_validator,
     model_validator,
 )
 
+from respeval.accumulate import SURFACES
 from respeval.calendar import Duration
 from respeval.diagnostics import parse_targets
 from respeval.errors import InputError
@@ -65,6 +67,18 @@ class PatternPerturbation(_Frozen):
     scale: float = 1.0
 
 
+class BoxMask(_Frozen):
+    """Cells in which a field of a file is above a half."""
+
+    file: str
+    variable: str
+
+
+#: [lat_min, lat_max, lon_min, lon_max] in degrees, eastward from lon_min to lon_max, or a mask.
+LandBox = tuple[Latitude, Latitude, Longitude, Longitude] | BoxMask
+
+_LAND_BOX: TypeAdapter[LandBox] = TypeAdapter(LandBox)
+
 Perturbation = Annotated[
     UniformPerturbation | PatchPerturbation | PatternPerturbation, Field(discriminator="type")
 ]
@@ -109,6 +123,16 @@ def _check_label(label: str, kind: str) -> None:
         )
 
 
+def _land_box(name: str, box: Any) -> LandBox:
+    try:
+        return _LAND_BOX.validate_python(tuple(box) if isinstance(box, list) else box)
+    except ValidationError:
+        raise ValueError(
+            f"land_boxes.{name}: expected [lat_min, lat_max, lon_min, lon_max] or {{file: …, variable: …}}, "
+            f"degrees north and east, got {box!r:.200}"
+        ) from None
+
+
 class Case(_Frozen):
     """A case file with the command line's options applied; paths are absolute. Defaults:
 
@@ -140,6 +164,7 @@ class Case(_Frozen):
         "subtropics": (15.0, 30.0),
         "midlatitudes": (30.0, 50.0),
     }
+    land_boxes: dict[str, LandBox] | None = None
     roles: RoleNames = RoleNames()
     repeat: Literal["none", "year"] = "none"
     save_members: bool = False
@@ -171,6 +196,25 @@ class Case(_Frozen):
                     f"band {name}: expected 0 <= low < high <= 90, got [{low:g}, {high:g}]"
                 )
         return value
+
+    @field_validator("land_boxes", mode="before")
+    @classmethod
+    def _parse_land_boxes(cls, value: Any) -> Any:
+        return {name: _land_box(str(name), box) for name, box in _mapping(value).items()} or value
+
+    @field_validator("land_boxes")
+    @classmethod
+    def _check_land_boxes(cls, value: dict[str, LandBox] | None) -> dict[str, LandBox] | None:
+        for name, box in (value or {}).items():
+            _check_label(name, "land box")
+            if name in SURFACES:
+                raise ValueError(f"{name!r} can't name a land box: it is the name of a surface")
+            if isinstance(box, tuple) and (box[0] >= box[1] or box[2] == box[3]):
+                raise ValueError(
+                    f"land box {name}: expected [lat_min, lat_max, lon_min, lon_max] with lat_min < "
+                    f"lat_max and other longitudes, got {list(box)}"
+                )
+        return value or None
 
     @field_validator("segment")
     @classmethod
@@ -291,14 +335,15 @@ def _resolve_paths(content: dict[str, Any], folder: Path) -> dict[str, Any]:
             label: _absolute(location, folder) if isinstance(location, str) else location
             for label, location in references.items()
         }
-    perturbations = resolved.get("perturbations")
-    if isinstance(perturbations, dict):
-        resolved["perturbations"] = {
-            label: {**entry, "file": _absolute(entry["file"], folder)}
-            if isinstance(entry, dict) and isinstance(entry.get("file"), str)
-            else entry
-            for label, entry in perturbations.items()
-        }
+    for key in ("perturbations", "land_boxes"):
+        entries = resolved.get(key)
+        if isinstance(entries, dict):
+            resolved[key] = {
+                label: {**entry, "file": _absolute(entry["file"], folder)}
+                if isinstance(entry, dict) and isinstance(entry.get("file"), str)
+                else entry
+                for label, entry in entries.items()
+            }
     return resolved
 
 
@@ -359,6 +404,24 @@ def parse_perturbation(text: str) -> tuple[str, dict[str, Any]]:
             raise InputError(f"--perturb {text!r}: {name.strip()} is given twice")
         entry[name.strip()] = value.strip()
     return label, entry
+
+
+def parse_land_box(text: str) -> tuple[str, list[float] | dict[str, str]]:
+    """`NAME=LAT0,LAT1,LON0,LON1` in degrees, or `NAME=FILE:VARIABLE`. Raises InputError otherwise."""
+    name, _, rest = text.partition("=")
+    try:
+        edges = [float(edge) for edge in rest.split(",")]
+    except ValueError:
+        edges = []
+    if len(edges) == 4:
+        return name, edges
+    file, _, variable = rest.rpartition(":")
+    if not file or not variable:
+        raise InputError(
+            f"--land-box {text!r}: expected NAME=LAT_MIN,LAT_MAX,LON_MIN,LON_MAX in degrees, e.g. "
+            "sahel=10,20,-15,35, or NAME=FILE:VARIABLE"
+        )
+    return name, {"file": file, "variable": variable}
 
 
 def parse_band(text: str) -> tuple[str, tuple[float, float]]:

@@ -161,6 +161,17 @@ def in_band(latitude: FloatArray, low: float, high: float) -> BoolArray:
     return (folded >= low) & (folded < high)
 
 
+def in_box(grid: Grid, lat: tuple[float, float], lon: tuple[float, float]) -> BoolArray:
+    """Cells [lat, lon] whose centres lie in a box, degrees: low <= latitude < high, a pole included,
+    and eastward from the first longitude to the second, which may be across the seam."""
+    low, high = lat
+    rows = (grid.latitude >= low) & ((grid.latitude < high) | (high == 90.0))
+    first, last = lon
+    width = 360.0 if abs(last - first) >= 360.0 else (last - first) % 360.0
+    columns = (grid.longitude - first) % 360.0 < width
+    return np.asarray(rows[:, None] & columns)
+
+
 class SphericalTransform:
     """Real spherical-harmonic transform of fields [..., lat, lon] on one grid and back.
 

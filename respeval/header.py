@@ -29,6 +29,11 @@ def header_of(plan: Plan, checkpoint: Path) -> dict[str, Any]:
         "checkpoint_description": dict(plan.emulator.spec.description),
         "initial_condition_sha256": _array_sha256(plan.initial),
         "patterns_sha256": _array_sha256(plan.patterns),
+        **(
+            {"land_boxes_sha256": _array_sha256(np.stack(list(plan.layout.boxes.values())))}
+            if plan.layout.boxes
+            else {}
+        ),
         "forcing": plan.forcing.identity(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {
@@ -67,5 +72,5 @@ def _finite(number: float) -> float | None:
     return number if np.isfinite(number) else None
 
 
-def _array_sha256(array: NDArray[np.float64]) -> str:
+def _array_sha256(array: NDArray[Any]) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()

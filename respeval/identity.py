@@ -27,7 +27,7 @@ _SAMPLING_OF_CASE = (
 _SAMPLING_OF_FORCING = ("first_time", "last_time", "files")
 
 #: Keys of a case that say what the diagnostics are means of.
-_DEFINITIONS = ("area_weights", "ocean_fraction_cutoff")
+_DEFINITIONS = ("area_weights", "ocean_fraction_cutoff", "land_boxes")
 
 _MOST_SHOWN = 4
 
@@ -39,7 +39,12 @@ def differences(manifest: Mapping[str, Any], header: Mapping[str, Any], extend: 
     """
     ignored = (*LENGTHS, *_AFTERWARDS) if extend else _AFTERWARDS
     found = list(_case_differences(manifest, header, ignored))
-    for key in ("checkpoint_sha256", "initial_condition_sha256", "patterns_sha256"):
+    for key in (
+        "checkpoint_sha256",
+        "initial_condition_sha256",
+        "patterns_sha256",
+        "land_boxes_sha256",
+    ):
         old, new = manifest.get(key), header.get(key)
         if old != new:
             name = key.removesuffix("_sha256").replace("_", " ")

@@ -77,6 +77,7 @@ class Layout:
 
     ocean_mask, land_mask: [lat, lon]; area_weight: [lat, lon], sums to 1.
     ocean_fraction: [lat, lon], mean over the run's forcing. starts: start date of each sample.
+    boxes: name -> cells [lat, lon] whose land is a surface of its own.
     """
 
     grid: Grid
@@ -89,10 +90,12 @@ class Layout:
     land_mask: BoolArray
     area_weight: FloatArray
     provenance: dict[str, str] = field(default_factory=dict)
+    boxes: Mapping[str, BoolArray] = field(default_factory=dict)
 
     def surface_masks(self) -> BoolArray:
         """Cells of each surface, [surface, lat, lon]."""
-        return np.stack([np.ones(self.grid.shape, bool), self.land_mask, self.ocean_mask])
+        land = [cells & self.land_mask for cells in self.boxes.values()]
+        return np.stack([np.ones(self.grid.shape, bool), self.land_mask, self.ocean_mask, *land])
 
     def circle_areas(self) -> FloatArray:
         """Share of the globe's area in each surface's cells of each circle, [surface, lat]."""
@@ -194,7 +197,11 @@ class Layout:
             **_time_coordinates(segment, origin_s, self.calendar),
             **self._samples(),
             "group": ("group", list(self.groups), {"long_name": "experiment"}),
-            "surface": ("surface", list(SURFACES), {"long_name": "cells of a latitude circle"}),
+            "surface": (
+                "surface",
+                [*SURFACES, *self.boxes],
+                {"long_name": "cells of a latitude circle"},
+            ),
         }
         bounds = {name: coordinates.pop(name) for name in list(coordinates) if "_bnds" in name}
         attributes = global_attributes("means of a segment of a paired rollout", self.provenance)

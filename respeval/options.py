@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from respeval.config import parse_band, parse_perturbation
+from respeval.config import parse_band, parse_land_box, parse_perturbation
 from respeval.errors import InputError
 
 
@@ -18,6 +18,7 @@ def parse_lists(
     role: Sequence[str] | None = None,
     reader: Sequence[str] | None = None,
     reference: Sequence[str] | None = None,
+    land_box: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Keys of the case file from their options; those that were not given are left out.
 
@@ -37,6 +38,8 @@ def parse_lists(
         }
     if reader:
         given["reader"] = parse_reader(reader)
+    if land_box:
+        given["land_boxes"] = _unique("--land-box", map(parse_land_box, land_box))
     if reference:
         given["reference"] = _parse_reference(reference)
     return given

@@ -13,13 +13,19 @@ from numpy.typing import NDArray
 
 from respeval.calendar import Duration, canonical_calendar, to_date, to_seconds
 from respeval.checkpoints import open_checkpoint
-from respeval.config import Case, PatchPerturbation, PatternPerturbation, UniformPerturbation
+from respeval.config import (
+    BoxMask,
+    Case,
+    PatchPerturbation,
+    PatternPerturbation,
+    UniformPerturbation,
+)
 from respeval.diagnostics import NAMED_IN_ROLES
 from respeval.emulator import OCEAN_CUTOFF, Emulator, EmulatorSpec, Roles
 from respeval.end_states import holds_run, read_end_states
 from respeval.errors import InputError
 from respeval.forcing import Forcing
-from respeval.grid import in_band
+from respeval.grid import in_band, in_box
 from respeval.layout import Layout
 from respeval.perturbation import (
     patch_pattern,
@@ -257,7 +263,24 @@ def _layout(spec: EmulatorSpec, case: Case, forcing: Forcing) -> Layout:
         ocean,
         land,
         spec.grid.area_weights(case.area_weights),
+        boxes=_land_boxes(spec, case, land),
     )
+
+
+def _land_boxes(
+    spec: EmulatorSpec, case: Case, land: NDArray[np.bool_]
+) -> dict[str, NDArray[np.bool_]]:
+    """Cells of each land box. Raises InputError where one has no land."""
+    found = {}
+    for name, box in (case.land_boxes or {}).items():
+        if isinstance(box, BoxMask):
+            cells = read_pattern(box.file, box.variable, spec.grid) > 0.5
+        else:
+            cells = in_box(spec.grid, box[:2], box[2:])
+        if not (cells & land).any():
+            raise InputError(f"land_boxes.{name} holds no land cell of the grid ({spec.grid})")
+        found[name] = cells
+    return found
 
 
 def _pattern(

@@ -283,7 +283,7 @@ class RunningRatio:
         self._settings, self._groups = settings, list(groups)
         self._name = settings.roles.near_surface_temperature or ""
         self._column = list(outputs).index(self._name) if self._name in outputs else None
-        self._latitude, self._area = latitude, area
+        self._latitude, self._area = latitude, area[: len(SURFACES)]
         self._total: NDArray[np.float64] | float = 0.0
         self._steps: NDArray[np.float64] | float = 0.0
 
@@ -295,7 +295,8 @@ class RunningRatio:
         if self._column is None:
             return {}
         steps = count[:, :, None, None]
-        totals = np.where(steps > 0, zonal[:, :, :, self._column], 0.0) * steps
+        circles = zonal[:, :, : len(SURFACES), self._column]
+        totals = np.where(steps > 0, circles, 0.0) * steps
         self._total = self._total + totals.sum(1)
         self._steps = self._steps + count.sum(1)
         means = self._total / self._steps[:, None, None]  # type: ignore[index]

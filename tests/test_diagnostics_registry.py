@@ -32,6 +32,7 @@ from respeval.emulator import Roles
 AREA = GRID.area_weights()
 LATITUDE = GRID.latitude[:, None] + 0.0 * GRID.longitude
 LAND, OCEAN = continents(GRID)
+BOX = LAND & (LATITUDE > 10.0) & (LATITUDE < 60.0)
 SETTINGS = DiagnosticSettings(
     Roles("T", ("T",), "T", "T"), {"low": (0.0, 40.0), "high": (40.0, 90.0)}
 )
@@ -89,9 +90,21 @@ def world(
         members["T"][-1] += warming[..., None, None]
     groups = ("baseline", *(f"p{a:g}K" for a in amplitudes))
     _, zonal = saved_means(members, groups=groups)
+    zonal = with_box(zonal, members)
     for name in names:
         zonal[name].attrs["units"] = UNITS.get(name, "W/m**2")
     return zonal
+
+
+def with_box(zonal: xr.Dataset, members: Mapping[str, np.ndarray]) -> xr.Dataset:
+    """The same with the land of `BOX` as one more surface."""
+    box = zonal.sel(surface=["land"]).assign_coords(surface=["box"])
+    box["area"][0] = (AREA * BOX).sum(1)
+    for name, fields in members.items():
+        with np.errstate(invalid="ignore"):
+            box[name][..., 0, :] = (fields * BOX).sum(-1) / BOX.sum(-1)
+    joined = xr.concat([zonal, box], "surface", data_vars="minimal")
+    return joined.transpose("group", "sample", "time", "surface", "lat", ...)
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +124,9 @@ def expected_numbers() -> dict[str, float]:
     surface_change = 5.5 - 5.0 - 0.1 + 2.0 - 0.5
     surface_base = 24 - 185 + 398 - 340 + 85 + 17
     return {
+        "box_land_warming": 4 * mean(warmth, BOX),
+        "box_ocean_warming": 4 * mean(1.0 + 0.01 * LATITUDE, BOX),
+        "box_land_ocean_warming_ratio": mean(warmth, BOX) / mean(1.0 + 0.01 * LATITUDE, BOX),
         "polar_warming": 4 * mean(warmth, np.abs(LATITUDE) >= 60),
         "arctic_amplification": 4 * mean(warmth, LATITUDE >= 60) / GLOBAL_K,
         "antarctic_amplification": 4 * mean(warmth, LATITUDE <= -60) / GLOBAL_K,
@@ -308,7 +324,7 @@ def test_the_truth_of_maps_has_the_same_numbers(found: xr.Dataset) -> None:
         maps[f"{name}_baseline"] = (plane, base * whole)
     known = diagnose_reference(maps, SETTINGS).isel(perturbation=0)
     for name in DIAGNOSTICS:
-        if name != "linearity":
+        if name != "linearity" and not name.startswith("box_"):  # maps have no boxes
             np.testing.assert_allclose(known[name], found[name], rtol=1e-8, atol=1e-10)
     bare = maps.drop_vars([f"{name}_baseline" for name in WORLD])
     without = diagnose_reference(bare, SETTINGS)

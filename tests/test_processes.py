@@ -21,6 +21,8 @@ from respeval.cli import app
 from respeval.comm import Comm, connect
 from respeval.errors import InputError, SharedInputError
 
+BOX = ("--land-box", "box=-20,40,300,60")
+
 
 def torchrun(num_processes: int, *arguments: object) -> subprocess.CompletedProcess[str]:
     """`torchrun -m respeval ARGUMENTS` on a free port of this machine."""
@@ -42,7 +44,7 @@ def means(folder: Path) -> dict[str, np.ndarray]:
 def alone(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the run on one process."""
     out = tmp_path_factory.mktemp("alone") / "out"
-    result = CliRunner().invoke(app, ["run", str(study), "-o", str(out)])
+    result = CliRunner().invoke(app, ["run", str(study), "-o", str(out), *BOX])
     assert result.exit_code == 0, result.output
     return out
 
@@ -51,7 +53,7 @@ def test_three_samples_on_two_processes_equal_one_process(
     study: Path, alone: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    done = torchrun(2, "run", study, "-o", out)
+    done = torchrun(2, "run", study, "-o", out, *BOX)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("[95 % interval]") == 1  # the root alone speaks
     assert "on 2 processes" in done.stdout
@@ -59,13 +61,14 @@ def test_three_samples_on_two_processes_equal_one_process(
     assert got.keys() == expected.keys()
     for name, values in expected.items():
         np.testing.assert_allclose(got[name], values, rtol=1e-10, atol=0, err_msg=name)
-    again = torchrun(2, "run", study, "-o", out)
+    again = torchrun(2, "run", study, "-o", out, *BOX)
     assert again.returncode == 0, again.stderr
     assert "nothing to do" in again.stdout
     first, second = (json.loads((f / "summary.json").read_text()) for f in (alone, out))
     unknown = {key for key, value in first.items() if value is None}
     assert {key for key, value in second.items() if value is None} == unknown
     known = {key: value for key, value in first.items() if key not in unknown}
+    assert "p4K/box_land_warming/box" in known
     assert {key: second[key] for key in known} == pytest.approx(known, rel=1e-6)
 
 

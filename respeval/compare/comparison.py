@@ -161,8 +161,8 @@ def _numbers(first: Replicated, run: Run, regions: Mapping[str, Any]) -> _Number
     paired = dict(zip(map(str, found["perturbation"].values), found["paired"].values, strict=True))
     whole = {
         dim: first.diagnostics[dim].values
-        for dim in ("perturbation", "level")
-        if dim in first.diagnostics.dims
+        for dim in ("perturbation", "level", "box")
+        if dim in first.diagnostics.dims and dim in other.diagnostics.dims
     }
     values = _values(other.diagnostics.reindex(whole)) | _values(
         found.drop_vars("paired").reindex(whole)

@@ -33,7 +33,7 @@ def differences(first: Replicated, other: Replicated, pairs: Mapping[str, bool])
     common = [label for label in labels if label in theirs]
     at = [[own.index(label) for label in common] for own in (labels, theirs)]
     ours, others = (_chosen(run, i) for run, i in zip((first, other), at, strict=True))
-    others = _with_levels_of(others, ours)
+    others = _with_places_of(others, ours)
     paired = xr.DataArray(
         [pairs[label] and _same_units(ours, others, i) for i, label in enumerate(common)],
         {"perturbation": common},
@@ -54,13 +54,17 @@ def _chosen(run: Replicated, numbers: list[int]) -> Replicated:
     return Replicated(run.diagnostics.isel(at), run.without.isel(at), units)
 
 
-def _with_levels_of(run: Replicated, first: Replicated) -> Replicated:
-    if "level" not in run.diagnostics.dims or "level" not in first.diagnostics.dims:
+def _with_places_of(run: Replicated, first: Replicated) -> Replicated:
+    """The run's numbers at the levels and boxes of the first."""
+    both = [
+        dim
+        for dim in ("level", "box")
+        if dim in run.diagnostics.dims and dim in first.diagnostics.dims
+    ]
+    ours, theirs = (r.diagnostics for r in (first, run))
+    at = {dim: ours[dim].values for dim in both if not theirs[dim].equals(ours[dim])}
+    if not at:
         return run
-    level = first.diagnostics["level"]
-    if run.diagnostics["level"].equals(level):
-        return run
-    at = {"level": level.values}
     return Replicated(run.diagnostics.reindex(at), run.without.reindex(at), run.units)
 
 

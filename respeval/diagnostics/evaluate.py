@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from respeval.diagnostics.boxes import boxes_in
 from respeval.diagnostics.drift import with_trend, yearly_means
 from respeval.diagnostics.quantities import QUANTITIES, find_output
 from respeval.diagnostics.regions import (
     DiagnosticSettings,
     LeftOut,
+    NotAsked,
     outputs_in,
     with_baseline,
 )
@@ -87,6 +89,7 @@ def replicate(
     zonal_means: whether `NAME_zonal_mean` is among the diagnostics.
     """
     totals = zonal_totals(zonal)
+    usual = totals.sel(surface=list(SURFACES)) if boxes_in(zonal) else totals
     units = Units.of(totals["count"])
     outputs = [str(name) for name in totals.data_vars if name != "count"]
     read = totals[[*read_by_diagnostics(outputs, settings), "count"]]
@@ -95,7 +98,7 @@ def replicate(
     found.update(seasonal(zonal, settings))
     bytes_each = totals[outputs[0]].nbytes if outputs else 0
     for part in parts_of_stack(outputs, bytes_each):
-        means, without_of_means = means_with_statistics(totals, zonal, units, part, zonal_means)
+        means, without_of_means = means_with_statistics(usual, zonal, units, part, zonal_means)
         found.update(means)
         without.update(without_of_means)
     return Replicated(found, without, units)
@@ -180,7 +183,7 @@ def means_with_statistics(
 ) -> tuple[xr.Dataset, xr.Dataset]:
     """`output_means` of these outputs with their statistics, all outputs at once, and the means over
     surfaces without each unit."""
-    area = zonal["area"].compute()
+    area = zonal["area"].sel(surface=totals["surface"]).compute()
     stacked = stack({name: totals[name] for name in names})
     groups, left = means_and_replicates(xr.Dataset({"all": stacked, "count": totals["count"]}))
     circles = (
@@ -217,6 +220,8 @@ def left_out(outputs: Iterable[str], settings: DiagnosticSettings) -> dict[str, 
         for name, function in functions.items():
             try:
                 function(core, settings)
+            except NotAsked:
+                continue
             except LeftOut as reason:
                 reasons[name] = str(reason)
     return reasons

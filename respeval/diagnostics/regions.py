@@ -35,6 +35,10 @@ class LeftOut(ValueError):
     """A diagnostic cannot be had from this run; the message says what is missing."""
 
 
+class NotAsked(LeftOut):
+    """A diagnostic that a run has only where the case asks for it; nobody needs to hear why not."""
+
+
 @dataclass(frozen=True)
 class DiagnosticSettings:
     """What the diagnostics are asked for.

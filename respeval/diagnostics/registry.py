@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from respeval.diagnostics import (
+    boxes,
     drift,
     energy,
     hemispheres,
@@ -59,6 +60,9 @@ DIAGNOSTICS: Mapping[str, Diagnostic] = {
     "land_warming_by_hemisphere": hemispheres.land_warming_by_hemisphere,
     "ocean_warming_by_hemisphere": hemispheres.ocean_warming_by_hemisphere,
     "land_ocean_warming_ratio_by_hemisphere": hemispheres.land_ocean_warming_ratio_by_hemisphere,
+    "box_land_warming": boxes.box_land_warming,
+    "box_ocean_warming": boxes.box_ocean_warming,
+    "box_land_ocean_warming_ratio": boxes.box_land_ocean_warming_ratio,
     "linearity": linearity.linearity,
 }
 
@@ -90,5 +94,6 @@ RATIOS: Mapping[str, tuple[Diagnostic, Diagnostic]] = {
         hemispheres.land_warming_by_hemisphere,
         hemispheres.ocean_warming_by_hemisphere,
     ),
+    "box_land_ocean_warming_ratio": (boxes.box_land_warming, boxes.box_ocean_warming),
     "linearity": (linearity.response_per_sst_change, linearity.reference_response),
 }
