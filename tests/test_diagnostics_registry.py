@@ -399,3 +399,38 @@ def test_the_summary_joins_the_places_of_several_dimensions(found: xr.Dataset) -
     assert flat["baseline/toa_net_flux"] == pytest.approx(1.0)
     assert "p4K/humidity_change_stderr/land" in flat
     assert not any("baseline_" in key for key in flat)
+
+
+def test_every_output_is_told_per_kelvin_of_global_warming(found: xr.Dataset) -> None:
+    expected = {
+        "ULWRFtoa": ([4 * mean(WORLD["ULWRFtoa"][1], s) / GLOBAL_K for s in (True, LAND, OCEAN)]),
+        "T": [4 * mean(WORLD["T"][1], s) / GLOBAL_K for s in (True, LAND, OCEAN)],
+    }
+    for name, numbers in expected.items():
+        assert found[f"{name}_per_K"].dims == ("surface",)
+        np.testing.assert_allclose(found[f"{name}_per_K"], numbers, rtol=1e-9)
+    assert found["T_per_K"].attrs["units"] == "1"
+    assert found["ULWRFtoa_per_K"].attrs["units"] == "W/m**2 K-1"
+    assert {f"{name}_per_K" for name in WORLD} <= set(found.data_vars)
+
+
+def test_numbers_per_kelvin_have_fiellers_interval_and_keys_of_their_own() -> None:
+    """The globe's water path per kelvin is a ratio that the registry has as well, but for its scale
+    and the baseline's mean; polar amplification shares its denominator."""
+    years = np.random.default_rng(5).normal(0.0, 0.4, (1, 72))
+    result = diagnose(world(warming=np.repeat(years[:, ::12], 12, axis=1)), SETTINGS)
+    numbers = summary(result)
+    flux = numbers["p4K/cess_feedback_longwave"]
+    assert numbers["p4K/global_mean_per_K/ULWRFtoa"] == pytest.approx(-flux)  # type: ignore[operator]
+    for own, other in (("low", "high"), ("high", "low"), ("stderr", "stderr"), ("noise", "noise")):
+        got = numbers[f"p4K/global_mean_per_K_{own}/ULWRFtoa"]
+        known = numbers[f"p4K/cess_feedback_longwave_{other}"]
+        assert abs(got) == pytest.approx(abs(known)), own  # type: ignore[arg-type]
+        assert abs(known) > 0 or own == "noise"  # type: ignore[arg-type]
+    assert numbers["p4K/global_mean_per_K_low/T"] == pytest.approx(1.0)
+    assert numbers["p4K/land_mean_per_K/T"] > 1.0  # type: ignore[operator]
+
+
+def test_without_the_near_surface_temperature_nothing_is_told_per_kelvin() -> None:
+    result = diagnose(world(names=("ULWRFtoa",)), SETTINGS)
+    assert not any(str(name).endswith("_per_K") for name in result.data_vars)

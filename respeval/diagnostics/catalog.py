@@ -48,6 +48,14 @@ _OUTPUT_MEANS = (
         "",
     ),
     Entry(
+        "OUTPUT_per_K",
+        "Mean response of every output per kelvin of global-mean near-surface warming",
+        "the output's K-1",
+        "perturbation, surface",
+        "`OUTPUT_mean` / global-mean response of near-surface temperature",
+        "",
+    ),
+    Entry(
         "OUTPUT_zonal_mean",
         "Zonal-mean response of every output",
         "the output's",

@@ -4,44 +4,36 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from respeval.diagnostics.boxes import boxes_in
 from respeval.diagnostics.drift import with_trend, yearly_means
+from respeval.diagnostics.output_means import means_with_statistics, output_means, warming_of_globe
+from respeval.diagnostics.output_per_kelvin import PER_K
 from respeval.diagnostics.quantities import QUANTITIES, find_output
 from respeval.diagnostics.regions import (
     DiagnosticSettings,
     LeftOut,
     NotAsked,
-    outputs_in,
     with_baseline,
 )
 from respeval.diagnostics.registry import DIAGNOSTICS, TRENDS
 from respeval.diagnostics.scalars import (
-    means_and_replicates,
     scalars,
     scalars_with_statistics,
 )
 from respeval.diagnostics.seasons import seasonal
 from respeval.diagnostics.totals import (
     BASELINE,
-    STACK_DIM,
     parts_of_stack,
-    response_of_means,
-    stack,
     statistics_named_in,
 )
 from respeval.diagnostics.uncertainty import (
-    Statistic,
     Units,
-    described,
-    statistics_of,
-    with_statistics,
 )
 from respeval.diagnostics.zonal import (
     SURFACES,
@@ -72,7 +64,8 @@ def diagnose(zonal: xr.Dataset, settings: DiagnosticSettings) -> xr.Dataset:
     zonal: as in zonal.nc; outputs (group, sample, time, surface, lat), `count` (group, sample,
         time), `area` (surface, lat), `time_bnds`.
     Returns the diagnostics of `DIAGNOSTICS` and, for every output, `NAME_mean` (perturbation,
-    surface) and `NAME_zonal_mean` (perturbation, surface, lat), and beside each `NAME_stderr`,
+    surface), `NAME_per_K` (perturbation, surface) and `NAME_zonal_mean` (perturbation, surface, lat),
+    and beside each `NAME_stderr`,
     `NAME_low`, `NAME_high`, `NAME_num_effective` and `NAME_noise`. The unit is a year of a sample,
     in both climates; with fewer than two of them the statistics are NaN. `left_out` says why a
     diagnostic is missing. Outputs may have further dimensions, such as one that numbers runs.
@@ -96,9 +89,12 @@ def replicate(
     found, without = scalars_with_statistics(read, zonal, units, settings)
     found.update(_trends(read, zonal, settings))
     found.update(seasonal(zonal, settings))
+    warming = warming_of_globe(usual, zonal, settings)
     bytes_each = totals[outputs[0]].nbytes if outputs else 0
     for part in parts_of_stack(outputs, bytes_each):
-        means, without_of_means = means_with_statistics(usual, zonal, units, part, zonal_means)
+        means, without_of_means = means_with_statistics(
+            usual, zonal, units, part, zonal_means, warming
+        )
         found.update(means)
         without.update(without_of_means)
     return Replicated(found, without, units)
@@ -116,49 +112,6 @@ def diagnose_reference(maps: xr.Dataset, settings: DiagnosticSettings) -> xr.Dat
     return diagnostics
 
 
-def output_means(response: xr.Dataset) -> xr.Dataset:
-    """Mean response of every output over each surface, and its zonal mean, in its own units.
-
-    `NAME_mean` (perturbation, …, surface): Σ area·x / Σ area; NaN where the surface has no cell.
-    `NAME_zonal_mean` (perturbation, …, surface, lat): the zonal response itself.
-    """
-    area = response["area"]
-    means: dict[str, xr.Variable] = {}
-    for name in outputs_in(response):
-        value = response[name]
-        mean = surface_means(value, area).variable
-        means |= _described_means(name, value.attrs, mean, value.variable)
-    return xr.Dataset(means, response.coords)
-
-
-def surface_means(value: xr.DataArray, area: xr.DataArray) -> xr.DataArray:
-    """Σ area·x / Σ area of a zonal response (…, surface, lat): (…, surface)."""
-    whole = area.sum("lat").where(area.sum("lat") > 0)
-    mean: xr.DataArray = (value * area).where(area > 0, 0.0).sum("lat", skipna=False) / whole
-    return mean.transpose(..., "surface")
-
-
-def _described_means(
-    name: str, attributes: Mapping[Hashable, Any], mean: xr.Variable, zonal_mean: xr.Variable
-) -> dict[str, xr.Variable]:
-    """An output's two means under their names, with what CF wants to know of them."""
-    units, quantity = attributes.get("units", "1"), attributes.get("long_name", name)
-    of_mean = {
-        "units": units,
-        "long_name": f"mean response of {quantity}",
-        "cell_methods": "time: mean area: mean",
-    }
-    of_circles = {
-        "units": units,
-        "long_name": f"zonal-mean response of {quantity}",
-        "cell_methods": "time: mean longitude: mean",
-    }
-    return {
-        f"{name}_mean": described(mean, of_mean),
-        f"{name}_zonal_mean": described(zonal_mean.transpose(..., "surface", "lat"), of_circles),
-    }
-
-
 def _trends(totals: xr.Dataset, zonal: xr.Dataset, settings: DiagnosticSettings) -> xr.Dataset:
     """The diagnostics of `TRENDS` with their statistics."""
     found: dict[str, xr.Variable] = {}
@@ -172,42 +125,6 @@ def _trends(totals: xr.Dataset, zonal: xr.Dataset, settings: DiagnosticSettings)
         found |= with_trend(name, values, yearly["decades"])
         coords |= {dim: values[dim] for dim in found[name].dims}
     return xr.Dataset(found, coords)
-
-
-def means_with_statistics(
-    totals: xr.Dataset,
-    zonal: xr.Dataset,
-    units: Units,
-    names: Sequence[str],
-    zonal_means: bool,
-) -> tuple[xr.Dataset, xr.Dataset]:
-    """`output_means` of these outputs with their statistics, all outputs at once, and the means over
-    surfaces without each unit."""
-    area = zonal["area"].sel(surface=totals["surface"]).compute()
-    stacked = stack({name: totals[name] for name in names})
-    groups, left = means_and_replicates(xr.Dataset({"all": stacked, "count": totals["count"]}))
-    circles = (
-        response_of_means(groups)["all"],
-        response_of_means(left)["all"],
-        left["all"].sel(group=BASELINE, drop=True),
-    )
-    means = Statistic.of(*(surface_means(each, area) for each in circles))
-    of_circles = Statistic.of(*circles)
-    statistics = {"mean": statistics_of(means, units)}
-    if zonal_means:
-        statistics["zonal_mean"] = statistics_of(of_circles, units)
-    found: dict[str, xr.Variable] = {}
-    for i, name in enumerate(names):
-        at = {STACK_DIM: i}
-        mean, zonal_mean = (x.value.isel(at) for x in (means, of_circles))
-        for full_name, value in _described_means(name, zonal[name].attrs, mean, zonal_mean).items():
-            of_kind = statistics.get(full_name.removeprefix(f"{name}_"))
-            if of_kind is not None:
-                own = {suffix: s.isel(at) for suffix, s in of_kind.items()}
-                found |= with_statistics(full_name, value, own)
-    coords = circles[0].drop_vars(STACK_DIM).coords
-    without = {f"{name}_mean": means.paired.isel({STACK_DIM: i}) for i, name in enumerate(names)}
-    return xr.Dataset(found, coords), xr.Dataset(without, {"surface": coords["surface"]})
 
 
 def left_out(outputs: Iterable[str], settings: DiagnosticSettings) -> dict[str, str]:
@@ -243,7 +160,8 @@ def summary(diagnostics: xr.Dataset) -> dict[str, float | None]:
 
     `LABEL/NAME` of a scalar, `LABEL/NAME/BAND` by band, `LABEL/NAME/VARIABLE` by level, and so on
     with further dimensions; `baseline/NAME` of `baseline_NAME`, which no perturbation has;
-    `LABEL/global_mean/NAME`, `LABEL/land_mean/NAME` and `LABEL/ocean_mean/NAME` of the outputs.
+    `LABEL/global_mean/NAME`, `LABEL/land_mean/NAME` and `LABEL/ocean_mean/NAME` of the outputs, and
+    `LABEL/global_mean_per_K/NAME` and so on.
     Statistics: `_stderr`, `_low` and so on after the diagnostic's name, as in
     `LABEL/land_warming_stderr/BAND` and `LABEL/global_mean_low/NAME`. Zonal means and annual
     cycles are left out.
@@ -257,6 +175,8 @@ def summary(diagnostics: xr.Dataset) -> dict[str, float | None]:
             if value.dims == ("surface",):
                 quantity = belongs.get(str(name), str(name))
                 suffix, output = str(name).removeprefix(quantity), quantity.removesuffix("_mean")
+                if quantity.endswith(PER_K):
+                    suffix, output = f"{PER_K}{suffix}", quantity.removesuffix(PER_K)
                 for surface, number in zip(value["surface"].values, value.values, strict=True):
                     numbers[f"{label}/{MEAN_LABELS[surface]}{suffix}/{output}"] = _finite(number)
             else:

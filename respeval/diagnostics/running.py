@@ -8,7 +8,8 @@ from itertools import pairwise
 import numpy as np
 import xarray as xr
 
-from respeval.diagnostics.evaluate import means_with_statistics, read_by_diagnostics
+from respeval.diagnostics.evaluate import read_by_diagnostics
+from respeval.diagnostics.output_means import means_with_statistics
 from respeval.diagnostics.precision import KNOWN_TO, RATIOS_KNOWN, YEARS, years_left
 from respeval.diagnostics.regions import DiagnosticSettings
 from respeval.diagnostics.scalars import scalars_with_statistics
@@ -22,7 +23,7 @@ from respeval.diagnostics.totals import (
     yearly_totals,
 )
 from respeval.diagnostics.uncertainty import Units
-from respeval.diagnostics.zonal import zonal_totals
+from respeval.diagnostics.zonal import SURFACES, zonal_totals
 
 #: What is told against time, beside the near-surface temperature's means over the surfaces.
 MAIN = (
@@ -124,7 +125,8 @@ def _before_the_end(
         units = Units.of(totals["count"])
         found, _ = scalars_with_statistics(totals, zonal, units, settings, named)
         if near_surface in read:
-            means, _ = means_with_statistics(totals, zonal, units, [near_surface], False)
+            usual = totals.sel(surface=list(SURFACES))
+            means, _ = means_with_statistics(usual, zonal, units, [near_surface], False, None)
             found.update(means)
         yield found
 
