@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from respeval.cli_export import export_app
+from respeval.cli_report import report
 from respeval.exits import EXIT_BAD_INPUT, one_line_errors
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 
 app.add_typer(export_app, name="export")
+app.command()(report)
 
 _CASE = "Case file"
 _COMPUTE = "How to compute (results stay the same beyond rounding)"
@@ -445,7 +447,7 @@ def demo(
     true response is known, and stands beside theirs.
     """
     with one_line_errors():
-        from respeval.commands import run_demo
+        from respeval.demo_command import run_demo
         from respeval.options import check_at_least_one
 
         check_at_least_one("years", years)

@@ -14,7 +14,6 @@ from rich.console import Console
 
 from respeval.checkpoints import open_checkpoint
 from respeval.comm import Comm, connect
-from respeval.config import load_case
 from respeval.console import (
     ConsoleProbeReporter,
     ConsoleReporter,
@@ -26,22 +25,18 @@ from respeval.console import (
     perturbation_columns,
     precision_table,
     probe_table,
-    truth_table,
     warming_table,
 )
 from respeval.diagnostics import (
     DiagnosticSettings,
     catalog,
-    diagnose_reference,
     left_out,
     seasons_left_out,
 )
 from respeval.emulator import EmulatorSpec
 from respeval.errors import StoppedError
 from respeval.output import DIAGNOSTICS_FILE, REFERENCE, RUNNING, ZONAL, open_saved
-from respeval.plan import Plan, go_on, prepare
-from respeval.planet import SHIPPED_CHECKPOINTS
-from respeval.planet.study import write_study
+from respeval.plan import Plan, go_on
 from respeval.probe_plan import ProbePlan, parse_settings, prepare_probe
 from respeval.probe_runner import check_folder, run_probe, write_probe
 from respeval.results import RunningRatio, analyse, settings_of, told_quarantined
@@ -212,30 +207,6 @@ def inspect_checkpoint(checkpoint: Path, options: dict[str, Any], trust: bool) -
     emulator, console = open_checkpoint(checkpoint, options, trust), make_console()
     for part in inspection_tables(checkpoint, emulator):
         console.print(part, highlight=False)
-
-
-def run_demo(folder: Path, num_years: int, num_samples: int) -> None:
-    """`respeval demo`: both shipped emulators of the planet beside its truth."""
-    console, comm = make_console(), connect("cpu")
-    torch.set_num_threads(1)
-    truth = write_study(folder, num_years, num_samples, console.print)
-    columns: dict[str, dict[str, xr.Dataset]] = {}
-    known = xr.Dataset()
-    for name in SHIPPED_CHECKPOINTS:
-        checkpoint, out = folder / f"{name}.pt", folder / "runs" / name
-        console.print(f"\nrespeval run {checkpoint} -o {out}", style="bold")
-        plan = prepare(checkpoint, load_case(folder / "case.yaml", {}))
-        settings = settings_of(plan.case, plan.roles, plan.emulator.spec.levels_hPa)
-        known = diagnose_reference(truth, settings)
-        with StopSignals() as signals:
-            run_plan(plan, checkpoint, out, comm, Execution(), signals, ("truth", known))
-        with open_saved(out / DIAGNOSTICS_FILE) as diagnostics:
-            columns[name] = perturbation_columns(diagnostics.load())
-    for label, true_column in perturbation_columns(known).items():
-        found = {name: by_label[label] for name, by_label in columns.items()}
-        console.print()
-        console.print(truth_table(true_column, found, label))
-    console.print(f"files: {folder}, figures: {folder}/runs/*/figures", highlight=False)
 
 
 def probe_checkpoint(

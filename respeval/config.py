@@ -281,7 +281,9 @@ class Case(_Frozen):
 
     def digest(self) -> str:
         """SHA-256 of the case's canonical JSON; without keys that change no number of a rollout."""
-        text = json.dumps(self.model_dump(mode="json", exclude={"until", "reference"}), sort_keys=True)
+        text = json.dumps(
+            self.model_dump(mode="json", exclude={"until", "reference"}), sort_keys=True
+        )
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_yaml(self) -> str:

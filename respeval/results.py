@@ -20,6 +20,7 @@ from respeval.diagnostics import (
     NAMED_IN_ROLES,
     DiagnosticSettings,
     diagnose,
+    diagnose_reference,
     response_maps,
     running,
     summary,
@@ -52,6 +53,9 @@ from respeval.settings_file import STRICT
 
 #: Segments of group means that are in memory at once.
 _CHUNKS = {"time": 12}
+
+#: Maps of the true response to a run's perturbations, as response.nc has them; of a demo's runs.
+TRUTH = "truth.nc"
 
 #: Attribute of diagnostics.nc.
 _TROPICS = "tropical_lat_max"
@@ -155,9 +159,13 @@ def analyse(
 ) -> Results:
     """Write response.nc, diagnostics.nc, running.nc, summary.json and the figures from the saved means.
 
-    reference: diagnostics of a known response, drawn beside the run's under `reference_name`.
+    reference: diagnostics of a known response, drawn beside the run's under `reference_name`; the
+        truth, where the folder holds it and nothing else is given.
     sources: what the response is held against in reference.nc, which is written only then.
     """
+    if reference is None:
+        known = truth_of_folder(folder, settings)
+        reference, reference_name = known, reference_name if known is None else "truth"
     with (
         open_saved(folder / GROUP_MEANS, _CHUNKS) as group_means,
         open_saved(folder / ZONAL) as zonal,
@@ -207,7 +215,8 @@ def hold_against(
 ) -> xr.Dataset | None:
     """Write reference.nc, and return its content; without a reference an older one is removed."""
     if sources is None:
-        remove_files([folder / REFERENCE, folder / FIGURES / "reference.png"])
+        figures = (folder / FIGURES / f"reference.{kind}" for kind in ("png", "pdf"))
+        remove_files([folder / REFERENCE, *figures])
         return None
     agreement = compare_with(folder, response, sources)
     told = dict(agreement.attrs)
@@ -215,6 +224,21 @@ def hold_against(
     agreement.attrs |= told
     write_netcdf(agreement, folder / REFERENCE)
     return agreement
+
+
+def truth_of_folder(folder: Path, settings: DiagnosticSettings) -> xr.Dataset | None:
+    """Diagnostics of the true response, where the folder of a run holds it.
+
+    Raises InputError where the file is not what a demo writes.
+    """
+    path = folder / TRUTH
+    if not path.exists():
+        return None
+    with open_saved(path) as truth:
+        try:
+            return diagnose_reference(truth.load(), settings)
+        except (ValueError, KeyError) as error:
+            raise InputError(f"{path} holds no true response ({error}); remove it") from None
 
 
 def _check_means(means: xr.Dataset, path: Path, dims: tuple[str, ...]) -> None:

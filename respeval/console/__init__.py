@@ -11,10 +11,18 @@ from respeval.console.run import (
     inspection_tables,
 )
 from respeval.console.sweep import amount, estimate_table, sweep_table
-from respeval.console.warming import full_tables, perturbation_columns, truth_table, warming_table
+from respeval.console.warming import (
+    QUANTITIES,
+    full_tables,
+    holds,
+    perturbation_columns,
+    truth_table,
+    warming_table,
+)
 
 __all__ = [
     "MAIN",
+    "QUANTITIES",
     "ConsoleProbeReporter",
     "ConsoleReporter",
     "SilentProbeReporter",
@@ -26,6 +34,7 @@ __all__ = [
     "comparison_tables",
     "estimate_table",
     "full_tables",
+    "holds",
     "inspection_tables",
     "perturbation_columns",
     "precision_table",

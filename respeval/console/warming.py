@@ -8,7 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rich import box
 from rich.table import Table
+
+from respeval.rounding import decimals_of, rounded
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -38,6 +41,12 @@ class _Cell:
         if math.isinf(self.low):
             return f"{self} [unbounded]"
         return f"{self} [{_rounded(self.low)}, {_rounded(self.high)}]"
+
+    def to_the_point(self) -> str:
+        """The number [its interval] with the digits that the interval leaves, at most three decimals."""
+        decimals = min(3, decimals_of(self.value, self.low, self.high))
+        value, low, high = (rounded(x, decimals) for x in (self.value, self.low, self.high))
+        return value if math.isnan(self.low) else f"{value} [{low}, {high}]"
 
     def shown(self, wide: bool) -> str:
         """As a table with or without room for intervals shows it."""
@@ -164,26 +173,39 @@ def _full_table(columns: Mapping[str, xr.Dataset], names: Iterable[str]) -> Tabl
 
 
 def truth_table(truth: xr.Dataset, columns: Mapping[str, xr.Dataset], label: str) -> Table:
-    """One perturbation's diagnostics of several runs beside the truth, each with its error.
+    """One perturbation's diagnostics of several runs with their intervals, beside the truth.
 
-    truth: diagnostics without standard errors; columns: name of the run -> its diagnostics.
+    truth: diagnostics without intervals; columns: name of the run -> its diagnostics.
     """
-    table = Table(title=f"Response to {label}: emulators beside the truth", title_justify="left")
-    table.caption, table.caption_justify = "± standard error", "left"
+    table = Table(
+        title=f"Response to {label}: emulators beside the truth",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    table.caption = "[95 % interval] of the emulator's response; in: does it hold the truth?"
+    table.caption_justify = "left"
     table.add_column("warming")
     table.add_column("where")
     table.add_column("truth", justify="right")
     for name in columns:
-        table.add_column(name, justify="right")
-        table.add_column("error", justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("in")
     for true, *rows in zip(_rows(truth), *(_rows(c) for c in columns.values()), strict=True):
         quantity, place, exact, last = true
         shown = []
         for _, _, cell, _ in rows:
-            shown.append(cell.with_error())
-            shown.append("-" if math.isnan(cell.value) else f"{cell.value - exact.value:+.2f}")
-        table.add_row(quantity, place, str(exact), *shown, end_section=last)
+            shown += [cell.to_the_point(), holds(exact.value, cell.low, cell.high)]
+        table.add_row(quantity, place, rounded(exact.value, 3), *shown, end_section=last)
     return table
+
+
+def holds(truth: float, low: float, high: float) -> str:
+    """Whether an interval holds the truth: yes or no, a stroke where either is not known."""
+    if math.isnan(truth) or math.isnan(low) or math.isnan(high):
+        return "-"
+    return "yes" if low <= truth <= high else "no"
 
 
 def perturbation_columns(diagnostics: xr.Dataset) -> dict[str, xr.Dataset]:

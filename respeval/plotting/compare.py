@@ -138,7 +138,8 @@ def _draw(
         differs = p < _SIGNIFICANT
         panel.plot(at[differs], value[differs], "o", color=color, ms=size, zorder=3)
     panel.margins(x=0.06)
-    label = "ratio" if "ratio" in name else units(comparison[name])
+    unit = units(comparison[name])
+    label = "ratio" if unit == "1" else unit
     panel.set_ylabel(label, fontsize=SMALL_FONT_SIZE)
 
 

@@ -109,9 +109,7 @@ SCALAR_FIGURES: Mapping[str, tuple[ScalarPanel, ...]] = {
         ),
     ),
     "linearity": (
-        ScalarPanel(
-            "Linearity", {"linearity": ""}, 1.0, "Response per K of SST / the smallest change's"
-        ),
+        ScalarPanel("Linearity", {"linearity": ""}, 1.0, "Response per K / the smallest change's"),
     ),
 }
 

@@ -1,0 +1,52 @@
+"""What `respeval demo` does: both shipped emulators of the planet, beside its truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import xarray as xr
+
+from respeval.comm import connect
+from respeval.commands import make_console, run_plan
+from respeval.config import load_case
+from respeval.console import perturbation_columns, truth_table
+from respeval.diagnostics import diagnose_reference
+from respeval.output import DIAGNOSTICS_FILE, open_saved, write_netcdf
+from respeval.plan import prepare
+from respeval.planet import SHIPPED_CHECKPOINTS
+from respeval.planet.study import write_study
+from respeval.report_command import write_report
+from respeval.results import TRUTH, settings_of
+from respeval.runner import Execution
+from respeval.stop import StopSignals
+
+REPORT = "report.html"
+
+
+def run_demo(folder: Path, num_years: int, num_samples: int) -> None:
+    """`respeval demo`: runs, tables with the truth beside each number, and the report."""
+    console, comm = make_console(), connect("cpu")
+    torch.set_num_threads(1)
+    truth = write_study(folder, num_years, num_samples, console.print)
+    columns: dict[str, dict[str, xr.Dataset]] = {}
+    known = xr.Dataset()
+    for name in SHIPPED_CHECKPOINTS:
+        checkpoint, out = folder / f"{name}.pt", folder / "runs" / name
+        console.print(f"\nrespeval run {checkpoint} -o {out}", style="bold")
+        plan = prepare(checkpoint, load_case(folder / "case.yaml", {}))
+        settings = settings_of(plan.case, plan.roles, plan.emulator.spec.levels_hPa)
+        known = diagnose_reference(truth, settings)
+        with StopSignals() as signals:
+            run_plan(plan, checkpoint, out, comm, Execution(), signals, ("truth", known))
+        # For what is made of the run later: respeval diagnose and report.
+        write_netcdf(truth, out / TRUTH)
+        with open_saved(out / DIAGNOSTICS_FILE) as diagnostics:
+            columns[name] = perturbation_columns(diagnostics.load())
+    for label, true_column in perturbation_columns(known).items():
+        found = {name: by_label[label] for name, by_label in columns.items()}
+        console.print()
+        console.print(truth_table(true_column, found, label))
+    runs = [folder / "runs" / name for name in SHIPPED_CHECKPOINTS]
+    console.print(f"\nfiles: {folder}, figures: {folder}/runs/*/figures", highlight=False)
+    write_report(runs, folder / REPORT, console, title="The demo's emulators beside the truth")

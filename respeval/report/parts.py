@@ -1,0 +1,83 @@
+"""What a page is made of: sections of facts, tables and figures."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from respeval.rounding import decimals_of, rounded
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table as it is shown, and what it is sorted by; is_number: whether that is one."""
+
+    text: str
+    value: str
+    is_number: bool = False
+    about: str = ""
+
+    @classmethod
+    def of_text(cls, text: str, value: str | None = None, about: str = "") -> Cell:
+        return cls(text, text if value is None else value, about=about)
+
+    @classmethod
+    def of_number(cls, number: float, decimals: int | None = None, text: str = "") -> Cell:
+        """A number with so many decimals, or three digits of it; whole in `value`, empty where NaN."""
+        places = decimals_of(number) if decimals is None else decimals
+        value = "" if math.isnan(number) else repr(float(number))
+        return cls(text or rounded(number, places), value, is_number=True)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under headings, which sort them; note: how to read it."""
+
+    caption: str
+    headings: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture with the question that it answers, and what is seen in it."""
+
+    title: str
+    caption: str
+    png: bytes
+    size: tuple[int, int]
+
+    @property
+    def uri(self) -> str:
+        return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A run, a probe or a comparison.
+
+    facts: what it is; provenance: where its numbers come from, for the page's end; texts: files in
+    full, as (name, content).
+    """
+
+    kind: Literal["run", "probe", "comparison"]
+    title: str
+    facts: Sequence[tuple[str, str]] = ()
+    notes: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    figures: Sequence[Figure] = ()
+    provenance: Sequence[tuple[str, str]] = ()
+    texts: Sequence[tuple[str, str]] = ()
+
+
+def interval_cells(value: float, low: float, high: float) -> tuple[Cell, Cell]:
+    """A number and its interval with the digits that the interval leaves, sorted by the number and
+    by the interval's width."""
+    decimals = decimals_of(value, low, high)
+    ends = f"{rounded(low, decimals)} to {rounded(high, decimals)}"
+    interval = Cell.of_number(high - low, text="-" if math.isnan(low) else ends)
+    return Cell.of_number(value, decimals), interval
