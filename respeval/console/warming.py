@@ -182,9 +182,12 @@ def truth_table(truth: xr.Dataset, columns: Mapping[str, xr.Dataset], label: str
         title_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
-        padding=(0, 1, 0, 0),
+        padding=0,
     )
-    table.caption = "[95 % interval] of the emulator's response; in: does it hold the truth?"
+    table.caption = (
+        "[95 % interval]; in: does it hold the truth? "
+        "If not, the emulator errs by more than its weather"
+    )
     table.caption_justify = "left"
     table.add_column("warming")
     table.add_column("where")
