@@ -18,6 +18,8 @@ from respeval.run_folder import read_manifest
 #: A case file is not larger.
 _MOST_BYTES_OF_CASE = 2**20
 
+_MOST_STARTS = 4
+
 _YEAR_S = 365.25 * 86_400
 
 
@@ -68,9 +70,12 @@ def _facts(run: Run, manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             told = f"SST {_number(change, 'mean_K'):+.2f} K over ocean as the emulator sees it"
         yield f"Experiment {label}", told
     yield "Length", _length(manifest)
-    starts = dict.fromkeys(map(str, _list(manifest.get("start_dates"))))
-    yield "Samples", f"{manifest.get('num_samples')}, from {', '.join(list(starts)[:4])}"
-    yield "Grid", str(manifest.get("grid"))
+    starts = list(dict.fromkeys(map(str, _list(manifest.get("start_dates")))))
+    more = ", …" if len(starts) > _MOST_STARTS else ""
+    begin = f", from {', '.join(starts[:_MOST_STARTS])}{more}" if starts else ""
+    yield "Samples", f"{manifest.get('num_samples', 'unknown')}{begin}"
+    if "grid" in manifest:
+        yield "Grid", str(manifest["grid"])
 
 
 def _length(manifest: Mapping[str, Any]) -> str:
