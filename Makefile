@@ -15,9 +15,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 TH080 := .venv-th080
 ACE := .venv-ace
+TOOLS := .venv-tools
+SITE := site
 PIP_OPTIONS := --disable-pip-version-check --quiet
 PIP := $(BIN)/python -m pip $(PIP_OPTIONS)
 ACE_PIP := $(ACE)/bin/python -m pip $(PIP_OPTIONS)
+TOOLS_PIP := $(TOOLS)/bin/python -m pip $(PIP_OPTIONS)
 
 # A stamp's name holds a checksum of what the environment was made from, so that an environment is
 # used again exactly as long as that is unchanged, whatever the files' dates; a clone that was moved
@@ -28,10 +31,12 @@ PACKAGE := $(VENV)/package-$(call checksum,requirements.lock pyproject.toml).sta
 OVERLAY := $(TH080)/overlay-$(call checksum,requirements.lock).stamp
 ACE_ENVIRONMENT := $(ACE)/environment-$(call checksum,requirements-ace.lock).stamp
 ACE_PACKAGE := $(ACE)/package-$(call checksum,requirements-ace.lock pyproject.toml).stamp
+TOOLS_ENVIRONMENT := $(TOOLS)/environment-$(call checksum,requirements-tools.lock).stamp
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv test lint types pytest soak fuzz malformed demo test-080 ace-venv ace bench lock format clean
+.PHONY: help venv test lint types pytest soak fuzz malformed demo test-080 ace-venv ace bench \
+    programs exchange docs lock format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1:/p' Makefile | awk -F: '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -90,15 +95,34 @@ ace: $(ACE_PACKAGE) ## train small ACE checkpoints (once), and run the tests tha
 bench: $(PACKAGE) ## measure, and write docs/benchmarks.md; BENCH="overhead memory" BENCH_ARGS=--long
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks $(BENCH) $(BENCH_ARGS)
 
-lock: ## resolve pyproject.toml anew and write both lock files
-	$(find-python); "$$python" .ci/lock.py requirements.lock requirements-ace.lock
+# CDO and ncdump are no Python packages. Where a system is another one, its user installs them.
+programs:
+	@command -v cdo > /dev/null && command -v ncdump > /dev/null && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+	    echo "installing cdo and netcdf-bin"; \
+	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
+	        --no-install-recommends cdo netcdf-bin > /dev/null; \
+	else \
+	    echo "cdo and ncdump are needed; on Debian: apt-get install cdo netcdf-bin" >&2; exit 1; \
+	fi
+
+exchange: programs $(PACKAGE) $(TOOLS_ENVIRONMENT) ## read every netCDF file of a demo as strangers do; DEMO_DIR=folder
+	$(BIN)/python tests/exchange/make_files.py $(DEMO_DIR)
+	$(TOOLS)/bin/python -m pytest --confcutdir=tests/exchange -p no:cacheprovider \
+	    tests/exchange --folder $(DEMO_DIR)
+
+docs: $(TOOLS_ENVIRONMENT) ## the pages of docs/ as a site, in site/
+	$(TOOLS)/bin/mkdocs --quiet build --strict --site-dir $(SITE)
+
+lock: ## resolve pyproject.toml anew and write the lock files
+	$(find-python); "$$python" .ci/lock.py requirements.lock requirements-ace.lock requirements-tools.lock
 
 format: $(PACKAGE) ## format, and mend what ruff can mend
 	$(BIN)/python -m ruff format .
 	$(BIN)/python -m ruff check --fix .
 
 clean: ## remove the environments, the demo and all caches
-	rm -rf $(VENV) $(TH080) $(ACE) .ace-fixtures demo build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(TH080) $(ACE) $(TOOLS) $(SITE) .ace-fixtures demo build dist .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The first of these that is new enough and can make environments.
@@ -161,6 +185,14 @@ $(ACE_ENVIRONMENT):
 	@grep -v '^torch' requirements-ace.lock > $(ACE)/build-constraints.txt
 	@PIP_CONSTRAINT="$(CURDIR)/$(ACE)/build-constraints.txt" \
 	    $(ACE_PIP) install --no-cache-dir --no-deps torch-harmonics==0.8.0
+	@touch $@
+
+# No respeval: these programs are to read what it writes without its help.
+$(TOOLS_ENVIRONMENT):
+	rm -rf $(TOOLS)
+	$(find-python); echo "setting up $(TOOLS) with $$("$$python" --version)"; "$$python" -m venv $(TOOLS)
+	@echo "installing the packages of requirements-tools.lock"
+	@$(TOOLS_PIP) install --no-compile --no-deps --requirement requirements-tools.lock
 	@touch $@
 
 $(ACE_PACKAGE): $(ACE_ENVIRONMENT)

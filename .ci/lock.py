@@ -1,6 +1,8 @@
 """Write a lock file: every package of an environment at one exact version.
 
-    python .ci/lock.py requirements.lock requirements-ace.lock        (`make lock` calls it)
+    python .ci/lock.py requirements.lock requirements-ace.lock requirements-tools.lock
+
+`make lock` calls it so.
 
 pip resolves what pyproject.toml asks for beside the versions that are fixed here; nothing is
 installed.
@@ -34,6 +36,17 @@ ACE_HEADER = """\
 # respeval's own requirements are at the versions of requirements.lock, but torch-harmonics: fme pins
 # 0.8.0, which exists as source only.
 """
+
+TOOLS_HEADER = """\
+# The environment that `make exchange` and `make docs` set up, every package at one version: programs
+# of others that read what respeval writes, and no respeval. Written by `make lock`, which calls
+# .ci/lock.py; do not edit.
+"""
+
+#: What reads the files as a stranger would, and what builds docs/.
+TOOLS = ["compliance-checker>=6.1", "mkdocs>=1.6", "pytest>=8.3"]
+#: Those of respeval's own packages that the tools use too, at the same versions.
+TOOLS_SHARED = ["netcdf4", "numpy", "xarray"]
 
 # Asked for by torch's CUDA builds only, in versions that go with it.
 CHOSEN_BY_TORCH = re.compile(r"nvidia-|cuda-|triton$")
@@ -80,6 +93,10 @@ def resolve_ace(pyproject: Path, core: dict[str, str]) -> dict[str, str]:
     return resolve(asked + [f"{name}=={core[name]}" for name in sorted(shared)])
 
 
+def resolve_tools(core: dict[str, str]) -> dict[str, str]:
+    return resolve(TOOLS + [f"{name}=={core[name]}" for name in TOOLS_SHARED])
+
+
 def write(path: Path, header: str, versions: dict[str, str]) -> None:
     lines = [
         f"{name}=={version}"
@@ -90,11 +107,12 @@ def write(path: Path, header: str, versions: dict[str, str]) -> None:
 
 
 def main() -> None:
-    core_file, ace_file = map(Path, sys.argv[1:])
+    core_file, ace_file, tools_file = map(Path, sys.argv[1:])
     pyproject = Path("pyproject.toml")
     core = resolve_core(pyproject)
     write(core_file, HEADER, core)
     write(ace_file, ACE_HEADER, resolve_ace(pyproject, core))
+    write(tools_file, TOOLS_HEADER, resolve_tools(core))
 
 
 if __name__ == "__main__":

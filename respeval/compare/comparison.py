@@ -194,6 +194,7 @@ def _joined(template: xr.Dataset, runs: Sequence[Run], found: Sequence[_Numbers]
         np.array(kinds, dtype=np.int8),
         {
             "long_name": "how the differences to the first run were had",
+            "units": "1",
             "flag_values": np.array([INDEPENDENT, PAIRED, NO_DIFFERENCE], dtype=np.int8),
             "flag_meanings": "independent_samples paired_samples no_difference",
         },
