@@ -15,7 +15,7 @@ _ONE = {"units": "1"}
 _OVER_BATCHES = {"cell_methods": "batch: mean"}
 
 #: Field of `Profile` -> dimensions and attributes.
-_VARIABLES: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
+VARIABLES: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     "grad_rms": (
         ("arm", "layer", "degree"),
         {
@@ -79,7 +79,7 @@ def profile_dataset(
     """
     variables = {
         name: (dims, getattr(profile, name), {**attributes, **_ONE})
-        for name, (dims, attributes) in _VARIABLES.items()
+        for name, (dims, attributes) in VARIABLES.items()
     }
     num_degrees = profile.grad_rms.shape[-1]
     coordinates = {

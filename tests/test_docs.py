@@ -1,0 +1,139 @@
+"""The docs name no option, file or function that isn't there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import netCDF4
+import numpy as np
+import pytest
+import typer
+from test_diagnostics_registry import LAND, LATITUDE, OCEAN, SETTINGS, WORLD, mean, world
+from typer.testing import CliRunner
+
+from respeval.cli import app
+from respeval.diagnostics import diagnose, scalars
+from respeval.diagnostics.catalog import Entry, catalog
+from respeval.diagnostics.registry import DIAGNOSTICS, RATIOS
+from respeval.diagnostics.uncertainty import STATISTICS
+from respeval.loss_probe.files import VARIABLES
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+#: A line that calls respeval, on one process or on several.
+_COMMAND = re.compile(r"^ {0,8}(?:srun +)?(?:torchrun .*-m +|python -m +)?respeval +(.*)$")
+
+
+def commands_of(page: Path) -> Iterator[str]:
+    """The words after `respeval` of every command in a page's blocks, continued lines joined."""
+    text = re.sub(r" *\\\n *", " ", page.read_text(encoding="utf-8"))
+    fenced = False
+    for line in text.splitlines():
+        fenced ^= line.startswith("```")
+        found = _COMMAND.match(line)
+        if found and (fenced or line.startswith("    ")):
+            yield found[1]
+
+
+COMMANDS = [(page.name, words) for page in PAGES for words in commands_of(page)]
+
+
+@pytest.mark.parametrize(("page", "words"), COMMANDS)
+def test_every_command_of_the_docs_parses(page: str, words: str) -> None:
+    arguments = shlex.split(words, comments=True)
+    command = typer.main.get_command(app)
+    context = command.context_class(command, info_name="respeval")
+    while hasattr(command, "commands"):
+        name = arguments.pop(0)
+        assert name in command.commands, f"respeval has no command {name}"
+        command = command.commands[name]
+        context = command.context_class(command, info_name=name, parent=context)
+    _, rest, _ = command.make_parser(context).parse_args(arguments)
+    assert rest == []
+
+
+def test_the_pages_have_commands() -> None:
+    assert {"README.md", "guide.md", "index.md", "aimip.md", "ace.md"} <= {
+        page for page, _ in COMMANDS
+    }
+    assert len(COMMANDS) > 40
+
+
+def tables_of(page: Path) -> dict[str, dict[str, tuple[tuple[str, ...], str]]]:
+    """File -> variable -> dimensions and what it is, from the page's sections and their tables."""
+    found: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {}
+    for section in page.read_text(encoding="utf-8").split("\n## ")[1:]:
+        title = re.match(r"`([^`]+\.nc)`", section)
+        rows = re.findall(r"^\| `(\w+)` \| ([^|]*) \| ((?:\\\||[^|])*)\|$", section, re.MULTILINE)
+        if title:
+            found[title[1]] = {
+                name: (tuple(re.findall(r"\w+", dims)), what.strip()) for name, dims, what in rows
+            }
+    return found
+
+
+TABLES = tables_of(ROOT / "docs" / "files.md")
+
+
+@pytest.fixture(scope="module")
+def a_run(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("docs") / "out"
+    options = ["-o", str(out), "--steps", "4", "--segment", "2 steps", "--save-members"]
+    result = CliRunner().invoke(app, ["run", str(study), *options])
+    assert result.exit_code == 0, result.stderr
+    return out
+
+
+@pytest.mark.parametrize(
+    "name", ["segments/*.nc", "group_means.nc", "zonal.nc", "response.nc", "diagnostics.nc"]
+)
+def test_the_tables_are_what_is_in_a_run(a_run: Path, name: str) -> None:
+    rows, seen = dict(TABLES[name]), set()
+    of_diagnostics = {entry.name for entry in catalog()} if name == "diagnostics.nc" else set()
+    with netCDF4.Dataset(a_run / "group_means.nc") as means:
+        outputs = [n for n, v in means.variables.items() if len(v.dimensions) == 4]
+    [path, *_] = sorted(a_run.glob(name))
+    with netCDF4.Dataset(path) as opened:
+        for variable in opened.variables.values():
+            own = re.sub(rf"^({'|'.join(outputs)})(?=$|_)", "NAME", variable.name)
+            if own not in rows and name == "diagnostics.nc":
+                own = re.sub(rf"_({'|'.join(STATISTICS)})$", "", own)
+            dims = [dim for dim in variable.dimensions if not dim.startswith("string")]
+            if own not in of_diagnostics:
+                assert own in rows, f"docs/files.md has no {own} of {name}"
+                assert rows[own][0] == tuple(dims), own
+            seen.add(own)
+    missing = {row for row, (_, what) in rows.items() if not what.startswith("where ")} - seen
+    assert missing == set()
+
+
+def test_the_table_of_a_probe_is_what_it_writes() -> None:
+    expected = {name: dims for name, (dims, _) in VARIABLES.items()}
+    assert {name: dims for name, (dims, _) in TABLES["gradient_profile.nc"].items()} == expected
+
+
+def test_the_diagnostic_of_the_docs_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its function as the page has it, with the line in the registry that the page asks for."""
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    [source] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    namespace: dict = {}
+    exec(compile(source, "docs/extending.md", "exec"), namespace)
+    [(name, where)] = re.findall(r'^    "(\w+)": \w+\.(\w+),$', page, re.MULTILINE)
+    function = namespace[where]
+    monkeypatch.setitem(DIAGNOSTICS, name, function)  # type: ignore[arg-type]
+    monkeypatch.setitem(scalars.EVERY, name, name)  # type: ignore[arg-type]
+    assert name not in RATIOS
+    entry = Entry.of(name, function)
+    assert (entry.units, entry.dims) == ("K", "perturbation")
+    found = diagnose(world(), SETTINGS)
+    change = 4.0 * np.asarray(WORLD["T"][1])
+    tropics = np.abs(LATITUDE) < SETTINGS.tropical_lat_max
+    expected = mean(change, tropics & LAND) - mean(change, tropics & OCEAN)
+    assert expected != 0.0
+    assert found[name].item() == pytest.approx(expected, rel=1e-10)
+    assert found[name].attrs["units"] == entry.units
+    assert f"{name}_stderr" in found
