@@ -112,7 +112,7 @@ exchange: programs $(PACKAGE) $(TOOLS_ENVIRONMENT) ## read every netCDF file of 
 	    tests/exchange --folder $(DEMO_DIR)
 
 docs: $(TOOLS_ENVIRONMENT) ## the pages of docs/ as a site, in site/
-	$(TOOLS)/bin/mkdocs --quiet build --strict --site-dir $(SITE)
+	$(TOOLS)/bin/mkdocs build --strict --site-dir $(SITE)
 
 lock: ## resolve pyproject.toml anew and write the lock files
 	$(find-python); "$$python" .ci/lock.py requirements.lock requirements-ace.lock requirements-tools.lock
