@@ -285,6 +285,8 @@ def results_of(first: xr.Dataset) -> dict[str, tuple[xr.Dataset, str, dict[str, 
     zonal = [name for name in names if name.endswith(_ZONAL_SUFFIX)]
     group = [name for name in names if name not in zonal and name != "area"]
     means = first[group].drop_vars(["surface", "sample", "start_date"], errors="ignore")
+    # The order that CF recommends, an axis of one's own before time; CDO reads the segments.
+    means = means.transpose("group", "time", ..., missing_dims="ignore")
     circles = first[[*zonal, "area", "time_bnds", "lat_bnds"]].drop_vars("lon", errors="ignore")
     renamed = {name: name.removesuffix(_ZONAL_SUFFIX) for name in zonal}
     return {

@@ -72,7 +72,7 @@ def test_a_run_writes_the_files_of_the_contract(finished: tuple[Path, str]) -> N
         f"{name}.{kind}" for name in figures for kind in ("pdf", "png")
     ]
     with xr.open_dataset(out / "group_means.nc", decode_times=False) as means:
-        assert means["skin"].dims == ("time", "group", "lat", "lon")
+        assert means["skin"].dims == ("group", "time", "lat", "lon")
         assert means["skin"].dtype == np.float64
         assert means["group"].values.tolist() == ["baseline", "p2K", "p4K"]
         assert means.attrs["Conventions"] == "CF-1.11"

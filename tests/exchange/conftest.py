@@ -15,7 +15,6 @@ GRIDDED = (
     "initial.nc",
     "training.nc",
     "truth.nc",
-    "group_means.nc",
     "response.nc",
 )
 
