@@ -13,15 +13,17 @@ import pytest
 import xarray as xr
 import yaml
 from conftest import DAY_S, assert_equal_runs, checkpoint, numbers
+from test_diagnostics import SETTINGS
 from test_processes import torchrun
 from test_running import run_of
 from typer.testing import CliRunner
 
 from respeval.cli import app
 from respeval.config import load_case
-from respeval.diagnostics import relative_half_width
+from respeval.diagnostics import parse_targets, relative_half_width
 from respeval.output import open_saved
-from respeval.until import FEWEST_UNITS, FEWEST_YEARS, is_long_enough
+from respeval.run_folder import NoOutput
+from respeval.until import FEWEST_UNITS, FEWEST_YEARS, Goal, is_long_enough
 
 #: What three samples of the study reach in the sixth year of their means, and not in the fifth.
 TARGET = "p8K/ocean_warming/tropics:0.07"
@@ -185,6 +187,21 @@ def test_a_spread_is_trusted_from_some_years_and_units_on(
     assert is_long_enough(zonal) is enough
     blown_up = zonal.assign(count=zonal["count"] * (np.arange(num_samples) < 1)[:, None])
     assert is_long_enough(blown_up) is (num_years >= FEWEST_UNITS)  # one sample is left
+
+
+@pytest.mark.parametrize(
+    ("num_months", "fraction", "reached"),
+    [(60, 0.9, True), (59, 0.9, False), (62, 0.9, False), (48, 0.9, False), (60, 1e-6, False)],
+)
+def test_a_run_ends_with_a_year_that_is_late_enough_and_known_enough(
+    num_months: int, fraction: float, reached: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets = parse_targets([f"land_ocean_warming_ratio:{fraction}"])
+    goal = Goal(targets, SETTINGS, ["t_low", "t_top"], NoOutput())
+    assert not goal.is_reached()  # a process without a folder
+    zonal = run_of(num_months)
+    monkeypatch.setattr(goal, "_read", lambda: zonal)
+    assert goal.is_reached() is reached
 
 
 def test_two_processes_end_together(noisy: Path, ended: tuple[Path, str], tmp_path: Path) -> None:

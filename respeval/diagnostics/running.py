@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import xarray as xr
 
+from respeval.diagnostics.circles import MergedCircles
 from respeval.diagnostics.evaluate import read_by_diagnostics
 from respeval.diagnostics.output_means import means_with_statistics
 from respeval.diagnostics.precision import KNOWN_TO, RATIOS_KNOWN, YEARS, years_left
@@ -115,7 +116,10 @@ def _before_the_end(
     outputs = names_with_dims(zonal, ("group", "sample", "time", "surface", "lat"))
     near_surface = settings.roles.near_surface_temperature
     read = read_by_diagnostics(outputs, settings)
-    pieces, shares = _pieces(zonal, read, stops)
+    zones = MergedCircles.of(zonal["area"].compute(), settings)
+    pieces, shares = _pieces(zonal, read, stops, zones)
+    described = xr.Dataset({name: ((), 0.0, zonal[name].attrs) for name in read})
+    described["area"] = zones.area
     bytes_each = pieces.nbytes // pieces.sizes["piece"] * shares.sizes["year"]
     num_at_once = max(1, _BYTES // max(1, bytes_each))
     named = {name: name for name in names if name in MAIN}
@@ -123,16 +127,16 @@ def _before_the_end(
         own = shares.isel(time=slice(first, first + num_at_once))
         totals = pieces.map(lambda x, own=own: xr.dot(x, own, dim="piece"))
         units = Units.of(totals["count"])
-        found, _ = scalars_with_statistics(totals, zonal, units, settings, named)
+        found, _ = scalars_with_statistics(totals, described, units, settings, named)
         if near_surface in read:
             usual = totals.sel(surface=list(SURFACES))
-            means, _ = means_with_statistics(usual, zonal, units, [near_surface], False, None)
+            means, _ = means_with_statistics(usual, described, units, [near_surface], False, None)
             found.update(means)
         yield found
 
 
 def _pieces(
-    zonal: xr.Dataset, names: Sequence[str], stops: Sequence[int]
+    zonal: xr.Dataset, names: Sequence[str], stops: Sequence[int], zones: MergedCircles
 ) -> tuple[xr.Dataset, xr.DataArray]:
     """Totals of pieces of the run, (…, piece), and which of them make each year of each shorter run,
     1 or 0, (time, year, piece)."""
@@ -145,7 +149,8 @@ def _pieces(
     for part in slices:
         segments = zonal[list(names)].isel(time=part).load()
         of_part = stack({name: segments[name] for name in names})
-        parts.append(yearly_totals(of_part, count.isel(time=part), [slice(None)]))
+        of_piece = yearly_totals(of_part, count.isel(time=part), [slice(None)])
+        parts.append(zones.merge(of_piece))
     stacked = xr.concat(parts, "piece").isel(year=0)
     totals = {name: stacked.isel({STACK_DIM: i}, drop=True) for i, name in enumerate(names)}
     counts = yearly_counts(count, slices).rename(year="piece")

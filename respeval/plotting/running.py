@@ -98,7 +98,7 @@ def _draw(panel: Axes, own: xr.Dataset, time: FloatArray, labels: list[str]) -> 
     limits = _limits(own)
     if limits is not None:
         panel.set_ylim(*limits)
-    panel.set_xlim(0.0, float(time[-1]))
+    panel.set_xlim(0.0, 1.01 * float(time[-1]))
 
 
 def _limits(own: xr.Dataset) -> tuple[float, float] | None:
