@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import netCDF4
-import numpy as np
 import xarray as xr
 
 from respeval.errors import InputError
@@ -229,17 +228,6 @@ def _encoded(dataset: xr.Dataset) -> xr.Dataset:
         ):
             variable.encoding = {**variable.encoding, "_FillValue": None}
     return dataset
-
-
-def with_period(dataset: xr.Dataset, source: xr.Dataset) -> xr.Dataset:
-    """A dataset of time means with the scalar `time`, the middle of all of `source`, and its bounds."""
-    bounds = source["time_bnds"].transpose("time", "bnds")
-    begin, end = bounds.values[0, 0], bounds.values[-1, 1]
-    own = source["time"]
-    encoding = {key: own.encoding[key] for key in ("units", "calendar") if key in own.encoding}
-    time = xr.Variable((), begin + (end - begin) / 2, own.attrs, encoding)
-    period = xr.Variable("bnds", np.array([begin, end]))
-    return dataset.assign_coords(time=time).assign(time_bnds=period)
 
 
 def _is_text(variable: xr.Variable) -> bool:

@@ -24,6 +24,7 @@ from respeval.diagnostics import (
     response_maps,
     running,
     summary,
+    with_period,
     years_summary,
 )
 from respeval.emulator import Roles
@@ -42,7 +43,6 @@ from respeval.output import (
     make_inner_folder,
     open_saved,
     remove_files,
-    with_period,
     write_json,
     write_netcdf,
 )

@@ -23,12 +23,12 @@ from respeval.diagnostics import (
     parse_targets,
     relative_half_width,
     running,
+    with_period,
     years_left,
     years_summary,
 )
 from respeval.diagnostics.running import MOST_POINTS, stops_of
 from respeval.errors import InputError
-from respeval.output import with_period
 
 RATIO = "land_ocean_warming_ratio"
 

@@ -15,6 +15,7 @@ from respeval.diagnostics.evaluate import (
     summary,
 )
 from respeval.diagnostics.maps import response_maps
+from respeval.diagnostics.periods import length_years, with_period
 from respeval.diagnostics.precision import (
     KNOWN_TO,
     RATIOS_KNOWN,
@@ -26,7 +27,7 @@ from respeval.diagnostics.precision import (
 from respeval.diagnostics.quantities import NAMED_IN_ROLES
 from respeval.diagnostics.regions import DEFAULT_BANDS, DiagnosticSettings, LeftOut
 from respeval.diagnostics.registry import DIAGNOSTICS
-from respeval.diagnostics.running import length_years, main_diagnostics, num_units, running
+from respeval.diagnostics.running import main_diagnostics, num_units, running
 from respeval.diagnostics.seasons import seasons_left_out
 from respeval.diagnostics.targets import Target, check_targets, parse_targets
 from respeval.diagnostics.totals import BASELINE, ends_year
@@ -74,6 +75,7 @@ __all__ = [
     "running",
     "seasons_left_out",
     "summary",
+    "with_period",
     "years_left",
     "years_summary",
     "zonal_response",

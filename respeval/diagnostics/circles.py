@@ -44,4 +44,5 @@ class MergedCircles:
         """Means over circles (…, surface, lat) to means over zones, same dimensions."""
         known = values.drop_vars("lat").where((self.shares > 0).any("zone"), 0.0)
         merged = xr.dot(known, self.shares, dim="lat").rename(zone="lat")
-        return merged.assign_coords(lat=self.area["lat"]).where(self.area > 0)
+        zones: xr.DataArray = merged.assign_coords(lat=self.area["lat"]).where(self.area > 0)
+        return zones

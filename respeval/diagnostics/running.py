@@ -11,6 +11,7 @@ import xarray as xr
 from respeval.diagnostics.circles import MergedCircles
 from respeval.diagnostics.evaluate import read_by_diagnostics
 from respeval.diagnostics.output_means import means_with_statistics
+from respeval.diagnostics.periods import length_years, with_periods
 from respeval.diagnostics.precision import KNOWN_TO, RATIOS_KNOWN, YEARS, years_left
 from respeval.diagnostics.regions import DiagnosticSettings
 from respeval.diagnostics.scalars import scalars_with_statistics
@@ -77,9 +78,11 @@ def running(zonal: xr.Dataset, diagnostics: xr.Dataset, settings: DiagnosticSett
     ]
     found = xr.concat([part[kept] for part in parts], "time", coords="minimal", compat="override")
     found = found.drop_attrs(deep=False).transpose(..., "time", missing_dims="ignore")
+    for name in kept:
+        found[name].attrs = dict(diagnostics[name].attrs)
     for name in names:
         found[name].attrs["ancillary_variables"] = f"{name}_low {name}_high {name}_num_effective"
-    found = _with_times(found, zonal, stops)
+    found = with_periods(found, zonal, stops)
     for name in RATIOS_KNOWN:
         if name in found:
             left = years_left(found, name, KNOWN_TO, length_years(zonal, stops))
@@ -98,13 +101,6 @@ def stops_of(zonal: xr.Dataset) -> list[int]:
     stops = range(1, zonal.sizes["time"] + 1) if by_segment else [block.stop for block in blocks]
     chosen = np.linspace(0, len(stops) - 1, min(len(stops), MOST_POINTS))
     return [stops[i] for i in np.unique(np.rint(chosen).astype(int)).tolist()]
-
-
-def length_years(zonal: xr.Dataset, stops: Sequence[int]) -> xr.Variable:
-    """Length of the first so many segments in years of 365.25 days, (time)."""
-    bounds = zonal["time_bnds"].transpose("time", "bnds").values
-    lengths = [_days(bounds[stop - 1, 1] - bounds[0, 0]) / 365.25 for stop in stops]
-    return xr.Variable("time", lengths)
 
 
 def _before_the_end(
@@ -160,21 +156,6 @@ def _pieces(
         for j, block in enumerate(blocks):
             shares[i, j, edges.index(block.start) : edges.index(block.stop)] = 1.0
     return pieces, xr.DataArray(shares, dims=("time", "year", "piece"))
-
-
-def _with_times(found: xr.Dataset, zonal: xr.Dataset, stops: Sequence[int]) -> xr.Dataset:
-    """With the end of what each number is from as `time`, and its period as `time_bnds`."""
-    bounds = zonal["time_bnds"].transpose("time", "bnds").values
-    ends = bounds[np.array(stops) - 1, 1]
-    periods = np.stack([np.repeat(bounds[:1, 0], len(stops)), ends], axis=1)
-    own = zonal["time"]
-    encoding = {key: own.encoding[key] for key in ("units", "calendar") if key in own.encoding}
-    time = xr.Variable("time", ends, {**own.attrs, "long_name": "end of the period"}, encoding)
-    return found.assign_coords(time=time).assign(time_bnds=(("time", "bnds"), periods))
-
-
-def _days(duration: object) -> float:
-    return float(np.timedelta64(duration) / np.timedelta64(1, "D"))  # type: ignore[call-overload]
 
 
 def main_diagnostics(
