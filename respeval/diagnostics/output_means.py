@@ -7,7 +7,7 @@ from typing import Any
 
 import xarray as xr
 
-from respeval.diagnostics.output_per_kelvin import PER_K, described_per_K, mean_per_K
+from respeval.diagnostics.output_per_kelvin import PER_K, described_per_K, mean_per_K, per_kelvin
 from respeval.diagnostics.regions import DiagnosticSettings, outputs_in
 from respeval.diagnostics.scalars import means_and_replicates
 from respeval.diagnostics.totals import BASELINE, STACK_DIM, response_of_means, stack
@@ -20,11 +20,12 @@ from respeval.diagnostics.uncertainty import (
 )
 
 
-def output_means(response: xr.Dataset) -> xr.Dataset:
+def output_means(response: xr.Dataset, settings: DiagnosticSettings) -> xr.Dataset:
     """Mean response of every output over each surface, and its zonal mean, in its own units.
 
     `NAME_mean` (perturbation, …, surface): Σ area·x / Σ area; NaN where the surface has no cell.
     `NAME_zonal_mean` (perturbation, …, surface, lat): the zonal response itself.
+    `NAME_per_K` (perturbation, …, surface): that mean per kelvin of global-mean warming.
     """
     area = response["area"]
     means: dict[str, xr.Variable] = {}
@@ -32,6 +33,12 @@ def output_means(response: xr.Dataset) -> xr.Dataset:
         value = response[name]
         mean = surface_means(value, area).variable
         means |= _described_means(name, value.attrs, mean, value.variable)
+    near_surface = settings.roles.near_surface_temperature
+    if near_surface in response:
+        warming = surface_means(response[near_surface], area).sel(surface="all").variable
+        for name in outputs_in(response):
+            ratio = per_kelvin(means[f"{name}_mean"], warming)
+            means[f"{name}{PER_K}"] = described_per_K(ratio, name, response[name].attrs)
     return xr.Dataset(means, response.coords)
 
 

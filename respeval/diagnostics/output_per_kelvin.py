@@ -23,7 +23,7 @@ def mean_per_K(
         perturbation where the unit is left out of the baseline alone, since a ratio is not linear.
     """
     parts = [
-        above / below.where(abs(below) >= SMALLEST_DENOMINATOR)
+        per_kelvin(above, below)
         for above, below in (
             (means.value, warming.value),
             (means.paired, warming.paired),
@@ -32,6 +32,12 @@ def mean_per_K(
     ]
     found = Statistic(parts[0].transpose(*means.value.dims), parts[1], parts[2])
     return found, statistics_of_ratio(found, (means, warming), units)
+
+
+def per_kelvin(mean: xr.Variable, warming: xr.Variable) -> xr.Variable:
+    """A mean over the global-mean warming; NaN where that is below 1e-12 K in magnitude."""
+    value: xr.Variable = mean / warming.where(abs(warming) >= SMALLEST_DENOMINATOR)
+    return value
 
 
 def described_per_K(
