@@ -339,7 +339,8 @@ def test_scalars_are_drawn_with_their_intervals_and_the_reference(saved) -> None
             np.testing.assert_allclose(bar.get_segments()[0][:, 0], [low, high])
     assert next(found, None) is None
     lines = np.concatenate([collection.get_segments() for collection in polar.collections])
-    drawn = sorted(lines[lines[:, 0, 0] == lines[:, 1, 0], 0, 0])
+    is_stroke = (lines[:, 0, 0] == lines[:, 1, 0]) & (lines[:, 0, 1] < lines[:, 1, 1])
+    drawn = sorted(lines[is_stroke, 0, 0])
     known = [reference[f"{n}_amplification"].values for n in ("arctic", "antarctic", "polar")]
     np.testing.assert_allclose(drawn, np.sort(np.concatenate(known)))
     names = [text.get_text() for text in figure.legends[0].get_texts()]

@@ -68,6 +68,10 @@ QUESTIONS: Mapping[str, tuple[str, str]] = {
         "Is twice the SST change twice the response?",
         f"Response per kelvin of SST change over that of the smallest change. {_INTERVALS}",
     ),
+    "reference": (
+        "How well does it agree with the reference?",
+        "Pattern correlation and centred error of every output's response.",
+    ),
     "balance": (
         "Is the run in balance?",
         f"Drift of the baseline and of the response, and residuals of the budgets. {_INTERVALS}",
