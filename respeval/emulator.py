@@ -62,6 +62,17 @@ class Roles:
 
 
 @dataclass(frozen=True)
+class HybridLevels:
+    """Edges of the model's layers, top to surface: the pressure there is ap + b·ps.
+
+    ap_Pa, b: [layer + 1]; ps is the pressure at the surface.
+    """
+
+    ap_Pa: tuple[float, ...]
+    b: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class EmulatorSpec:
     """Everything about an emulator that can be known without running it.
 
@@ -80,6 +91,7 @@ class EmulatorSpec:
     loss_normalization: the same for the outputs that the training's loss scores, where it has units
         of its own or leaves outputs out; empty: every output, in those of `normalization`.
     num_noise_channels: 0 for a deterministic emulator.
+    hybrid_levels: how the layers of `roles.column_temperature` lie, where the checkpoint says it.
     description: what else the checkpoint says of itself, for people to read, by heading.
     """
 
@@ -99,6 +111,7 @@ class EmulatorSpec:
     num_noise_channels: int = 0
     precision: Literal["float32", "float64"] = "float32"
     levels_hPa: tuple[float, ...] = ()
+    hybrid_levels: HybridLevels | None = None
     interpolates_sst: bool = False
     derived_forcing: tuple[DerivedForcing, ...] = ()
     description: Mapping[str, str] = field(default_factory=dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +20,7 @@ from respeval.plan import Plan
 
 def header_of(plan: Plan, checkpoint: Path) -> dict[str, Any]:
     """What the manifest says of a run from its start."""
+    hybrid = plan.emulator.spec.hybrid_levels
     packages = ("torch", "torch-harmonics", "xarray", "netCDF4", "numpy")
     return {
         "format": "respeval-run/2",
@@ -56,6 +58,7 @@ def header_of(plan: Plan, checkpoint: Path) -> dict[str, Any]:
             "upper_level": plan.roles.upper_level,
         },
         "levels_hPa": list(plan.emulator.spec.levels_hPa),
+        "hybrid_levels": hybrid and asdict(hybrid),
         "sst_change": {
             change.label: {
                 "mean_K": _finite(change.mean_K),

@@ -24,10 +24,11 @@ from respeval.diagnostics import (
     response_maps,
     running,
     summary,
+    with_hybrid_levels,
     with_period,
     years_summary,
 )
-from respeval.emulator import Roles
+from respeval.emulator import HybridLevels, Roles
 from respeval.errors import InputError
 from respeval.output import (
     CASE,
@@ -179,7 +180,8 @@ def analyse(
         diagnostics = diagnose(zonal, settings)
         describe_file(diagnostics, zonal, "diagnostics of the response")
         diagnostics.attrs[_TROPICS] = settings.tropical_lat_max
-        write_netcdf(diagnostics, folder / DIAGNOSTICS_FILE)
+        levels = _hybrid_levels(folder)
+        write_netcdf(with_hybrid_levels(diagnostics, levels), folder / DIAGNOSTICS_FILE)
         along = running(zonal, diagnostics, settings)
         describe_file(along, zonal, "diagnostics of the response against the length of the run")
         write_netcdf(along, folder / RUNNING)
@@ -239,6 +241,17 @@ def truth_of_folder(folder: Path, settings: DiagnosticSettings) -> xr.Dataset | 
             return diagnose_reference(truth.load(), settings)
         except (ValueError, KeyError) as error:
             raise InputError(f"{path} holds no true response ({error}); remove it") from None
+
+
+def _hybrid_levels(folder: Path) -> HybridLevels | None:
+    """The layers' edges as the manifest has them; None where it has none, or what are none."""
+    try:
+        found = TypeAdapter(HybridLevels | None).validate_python(
+            read_manifest(folder).get("hybrid_levels")
+        )
+    except ValidationError:
+        return None
+    return found if found is not None and len(found.ap_Pa) == len(found.b) else None
 
 
 def _check_means(means: xr.Dataset, path: Path, dims: tuple[str, ...]) -> None:

@@ -22,7 +22,7 @@ from fme.core.derived_variables import get_derived_variable_metadata
 
 from respeval.checkpoints.ace import AceOptions, fme_on
 from respeval.checkpoints.ace_emulator import StepNames
-from respeval.emulator import DerivedForcing, EmulatorSpec, Roles, Variable
+from respeval.emulator import DerivedForcing, EmulatorSpec, HybridLevels, Roles, Variable
 from respeval.errors import InputError
 from respeval.grid import FloatArray, Grid
 from respeval.records import open_record
@@ -93,6 +93,7 @@ def describe(
         loss_normalization=_loss_normalization(stepper),
         num_noise_channels=_num_noise_channels(stepper),
         levels_hPa=levels,
+        hybrid_levels=_hybrid_levels(stepper),
         interpolates_sst=ocean is not None and ocean.interpolate,
         derived_forcing=_derived_forcing(stepper, forcing),
     )
@@ -191,6 +192,17 @@ def _nominal_levels_hPa(stepper: Stepper) -> tuple[float, ...]:
         return ()
     pressure = interfaces.double().cpu().numpy()
     return tuple(float(p) / 100.0 for p in 0.5 * (pressure[1:] + pressure[:-1]))
+
+
+def _hybrid_levels(stepper: Stepper) -> HybridLevels | None:
+    """The hybrid levels' edges; None without them."""
+    try:
+        vertical = stepper.training_dataset_info.vertical_coordinate
+        terms = [vertical.ak, vertical.bk]
+    except (MissingDatasetInfo, AttributeError):
+        return None
+    ap, b = (tuple(map(float, term.double().cpu().numpy())) for term in terms)
+    return HybridLevels(ap, b)
 
 
 def guess_roles(outputs: Collection[str], levels_hPa: Sequence[float]) -> Roles:

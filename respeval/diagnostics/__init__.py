@@ -14,6 +14,7 @@ from respeval.diagnostics.evaluate import (
     replicate,
     summary,
 )
+from respeval.diagnostics.levels import with_hybrid_levels
 from respeval.diagnostics.maps import response_maps
 from respeval.diagnostics.periods import length_years, with_period
 from respeval.diagnostics.precision import (
@@ -75,6 +76,7 @@ __all__ = [
     "running",
     "seasons_left_out",
     "summary",
+    "with_hybrid_levels",
     "with_period",
     "years_left",
     "years_summary",

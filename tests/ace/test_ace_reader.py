@@ -146,6 +146,16 @@ def test_inspect_tells_everything_of_a_checkpoint(
         assert expected in text, expected
 
 
+def test_the_hybrid_levels_give_the_nominal_pressures(ace: AceFiles) -> None:
+    spec = open_checkpoint(ace.checkpoint("deterministic"), {}).spec
+    levels = spec.hybrid_levels
+    assert levels is not None
+    edges = np.array(levels.ap_Pa) + np.array(levels.b) * 1e5
+    np.testing.assert_allclose((edges[1:] + edges[:-1]) / 200.0, spec.levels_hPa, rtol=1e-6)
+    assert levels.b[-1] == 1.0
+    assert len(spec.levels_hPa) == len(spec.roles.column_temperature)
+
+
 def test_the_best_checkpoint_has_its_average_in_place(ace: AceFiles) -> None:
     best = open_checkpoint(ace.checkpoint("deterministic", "best_ckpt"), {})
     assert "no moving average beside them" in best.spec.description["weights"]

@@ -7,6 +7,7 @@ They go to demo/exchange, which is made anew.
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,13 @@ import xarray as xr
 
 #: January and February: two whole months of members.
 STEPS, SAMPLES = 59, 2
+
+
+#: Edges of the demo's eight layers as an ACE checkpoint would give them.
+HYBRID_LEVELS = {
+    "ap_Pa": [0.0, 5e3, 1.4e4, 2e4, 1.8e4, 1.2e4, 6e3, 2e3, 0.0],
+    "b": [0.0, 0.0, 0.0, 0.1, 0.26, 0.48, 0.7, 0.89, 1.0],
+}
 
 
 def respeval(*words: object) -> None:
@@ -38,6 +46,10 @@ def main(demo: Path) -> None:
     respeval("run", checkpoint, *months, *start, "-o", out / "run")
     (out / "few.nc").unlink()
     names = ("--model", "Planet-1", "--institute", "Demo")
+    manifest = out / "run" / "manifest.json"
+    content = json.loads(manifest.read_text()) | {"hybrid_levels": HYBRID_LEVELS}
+    manifest.write_text(json.dumps(content))
+    respeval("diagnose", out / "run")
     respeval("export", "aimip", out / "run", *names, "-o", out / "submission")
 
 

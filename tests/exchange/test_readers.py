@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -85,3 +86,16 @@ def test_labels_and_times_are_those_of_the_run(run: Path, opened_by_xarray: dict
         assert segment["texts"]["group"] == GROUPS
         [time] = segment["times"]
         assert time.startswith(f"{2001 + number // 12}-{number % 12 + 1:02d}-1")
+
+
+def test_pressure_follows_from_the_formula_terms(folder: Path) -> None:
+    """In the run whose manifest make_files.py gave hybrid layers."""
+    with netCDF4.Dataset(folder / "exchange" / "run" / "diagnostics.nc") as opened:
+        levels = opened.variables["lev"]
+        assert levels.standard_name == "atmosphere_hybrid_sigma_pressure_coordinate"
+        assert "lev" in opened.variables["column_warming"].coordinates.split()
+        terms = dict(re.findall(r"(\w+): (\w+)", levels.formula_terms))
+        ap, b, ps = (opened.variables[terms[name]][:].filled() for name in ("ap", "b", "ps"))
+        bounds = opened.variables[levels.bounds][:].filled()
+    np.testing.assert_allclose(bounds.mean(axis=1), ap / ps + b, rtol=1e-12)
+    assert (np.diff(ap + b * ps) > 0).all()
