@@ -34,6 +34,9 @@ RESTART = "restart"
 
 _PARTIAL = ".partial"
 
+#: Bytes of chunks that netCDF keeps in memory of every variable of a file of ours.
+_KEPT_BYTES = 2**20
+
 
 def is_partial(name: str) -> bool:
     """Whether a file's name is one under which `publish` writes: what a killed run leaves."""
@@ -108,11 +111,25 @@ def remove_files(paths: Iterable[Path]) -> None:
             path.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def _keeping_few_chunks() -> Iterator[None]:
+    """Files opened within keep little in memory: netCDF's own 64 MiB are those of each variable.
+
+    A run's chunks are read and written once, so that nothing is gained by keeping them.
+    """
+    usual = netCDF4.get_chunk_cache()
+    netCDF4.set_chunk_cache(_KEPT_BYTES, *usual[1:])
+    try:
+        yield
+    finally:
+        netCDF4.set_chunk_cache(*usual)
+
+
 def write_netcdf(dataset: xr.Dataset, path: Path) -> str:
     """Write a dataset as netCDF-4, atomically; see `publish`. Coordinates and bounds get no fill."""
 
     def write(temporary: Path) -> None:
-        with NETCDF_LOCK:
+        with NETCDF_LOCK, _keeping_few_chunks():
             _to_netcdf(dataset, temporary)
             netCDF4.Dataset(temporary).close()  # which fails where the end of the file is missing
 
@@ -141,7 +158,7 @@ def append_netcdf(
     """
 
     def write(temporary: Path) -> None:
-        with NETCDF_LOCK:
+        with NETCDF_LOCK, _keeping_few_chunks():
             _to_netcdf(dataset, temporary)
             with netCDF4.Dataset(temporary, "a") as joined:
                 joined.set_auto_maskandscale(False)
@@ -259,12 +276,13 @@ def open_saved(
         raise InputError(f"{path}: no such file; is {path.parent} the folder of a finished run?")
     try:
         check_netcdf(path, written_whole=True)
-        return xr.open_dataset(
-            path,
-            engine="netcdf4",
-            chunks=dict(chunks) if chunks is not None else None,
-            decode_times=xr.coders.CFDatetimeCoder(use_cftime=True) if decode_times else False,
-        )
+        with _keeping_few_chunks():
+            return xr.open_dataset(
+                path,
+                engine="netcdf4",
+                chunks=dict(chunks) if chunks is not None else None,
+                decode_times=xr.coders.CFDatetimeCoder(use_cftime=True) if decode_times else False,
+            )
     except InputError:
         raise
     except Exception as error:  # xarray and netCDF raise whatever they like for a broken file

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -39,6 +40,9 @@ from respeval.yearly import SEGMENT_NAME, merge_segments, segment_numbers, to_me
 
 #: What a run that is finished has beside its segments; made of them, and made again if missing.
 _RESULTS = (GROUP_MEANS, ZONAL)
+
+#: Files that are held against their checksums at once; hashing keeps a core busy.
+_NUM_READERS = 4
 
 _DATE = re.compile(r"None|[\d:T+Z-]{10,40}")
 
@@ -401,16 +405,9 @@ def verify_folder(folder: Path) -> None:
 
 
 def _verify(folder: Path, checksums: Mapping[str, Any]) -> None:
-    damaged = []
-    for name, expected in checksums.items():
-        try:
-            if (folder / name).exists():
-                check_regular(folder / name, "file of a run")
-            with (folder / name).open("rb") as opened:
-                if hashlib.file_digest(opened, "sha256").hexdigest() != expected:
-                    damaged.append(f"{folder / name} is damaged (its checksum differs)")
-        except OSError as error:
-            damaged.append(f"{folder / name} can't be read ({error.strerror})")
+    with ThreadPoolExecutor(_NUM_READERS) as pool:
+        told = pool.map(lambda name: _damage(folder / name, checksums[name]), checksums)
+        damaged = [problem for problem in told if problem is not None]
     if damaged:
         advice = (
             "remove it and give the run's command again, which makes it anew from the segments"
@@ -418,6 +415,19 @@ def _verify(folder: Path, checksums: Mapping[str, Any]) -> None:
             else "it can't be made anew from other files; start over with --restart-fresh"
         )
         raise InputError(f"{in_one_line(damaged)}; {advice}")
+
+
+def _damage(path: Path, checksum: Any) -> str | None:
+    """What is wrong with a file that should have this SHA-256; None where nothing is."""
+    try:
+        if path.exists():
+            check_regular(path, "file of a run")
+        with path.open("rb") as opened:
+            if hashlib.file_digest(opened, "sha256").hexdigest() != checksum:
+                return f"{path} is damaged (its checksum differs)"
+    except OSError as error:
+        return f"{path} can't be read ({error.strerror})"
+    return None
 
 
 def _read_segments(folder: Path, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -70,7 +70,9 @@ def response_maps(group_means: xr.Dataset) -> xr.Dataset:
     require(group_means, ("count", *CELL_VARIABLES), "group_means.nc")
     require_baseline(group_means["group"])
     blocks = year_blocks(group_means)
-    count = yearly_counts(group_means["count"].compute(), blocks)
+    # Lazy, it would draw all totals into dask, which copies and hashes every field.
+    steps = group_means["count"].compute()
+    count = yearly_counts(steps, blocks)
     cells = group_means[list(CELL_VARIABLES)].compute()
     land = (cells["land_mask"] == 1).transpose("lat", "lon").variable
     maps: dict[str, xr.Variable] = {}
@@ -78,7 +80,7 @@ def response_maps(group_means: xr.Dataset) -> xr.Dataset:
     sizes = group_means.sizes
     bytes_each = 8 * sizes["group"] * len(blocks) * sizes["lat"] * sizes["lon"]
     for part in parts_of_stack(names, bytes_each):
-        by_year = {n: yearly_totals(group_means[n], group_means["count"], blocks) for n in part}
+        by_year = {n: yearly_totals(group_means[n], steps, blocks) for n in part}
         totals = xr.Dataset({"all": stack(by_year), "count": count})
         means = means_of_totals(totals.sum("year", skipna=False))
         responses = response_of_means(means)["all"].variable
