@@ -27,7 +27,10 @@ from benchmarks.frame import (
 )
 
 #: In the order of the page; each is a module with a BENCHMARK.
-NAMES = ("overhead", "todays_way", "aggregation", "scaling", "startup", "memory", "probe")
+USUAL = ("overhead", "todays_way", "aggregation", "scaling", "startup", "memory", "probe")
+
+#: Measured where they are asked for: they hold for every machine, and take many minutes.
+NAMES = (*USUAL, "long_run", "coverage", "stopping")
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 
@@ -85,7 +88,7 @@ def main() -> None:
         parser.error(f"no benchmark is called {', '.join(unknown)} (there are: {', '.join(NAMES)})")
     options = Options(asked.rounds, asked.quick, asked.long, asked.ace_python)
     if not asked.write_page:
-        for name in asked.names or NAMES:
+        for name in asked.names or USUAL:
             measure(name, options)
     if not asked.quick:
         PAGE.write_text(page())

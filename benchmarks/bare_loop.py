@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from benchmarks.processes import peak_bytes, since_begin
 from respeval.checkpoints import open_checkpoint
-from respeval.emulator import CounterNoise
+from respeval.emulator import CounterNoise, EmulatorSpec
 
 
 def main() -> None:
@@ -23,8 +24,8 @@ def main() -> None:
     spec = emulator.spec
     first_step_s = None
     with torch.inference_mode():
-        state = _at_their_means(spec.normalization, [v.name for v in spec.prognostic], spec, count)
-        forcing = _at_their_means(spec.normalization, spec.required_forcing, spec, count)
+        state = _at_their_means(spec, [variable.name for variable in spec.prognostic], count)
+        forcing = _at_their_means(spec, spec.required_forcing, count)
         noise = CounterNoise(0, [(0, 0)] * count, 0, None)
         for _ in range(int(num_steps)):
             outputs = emulator.step(state, forcing, forcing, noise)
@@ -34,9 +35,9 @@ def main() -> None:
     Path(report).write_text(json.dumps(found))
 
 
-def _at_their_means(normalization, names, spec, num_members) -> torch.Tensor:  # type: ignore[no-untyped-def]
+def _at_their_means(spec: EmulatorSpec, names: Sequence[str], num_members: int) -> torch.Tensor:
     """Fields [member, variable, lat, lon] at the means of the normalization."""
-    means = torch.tensor([normalization[name][0] for name in names], dtype=torch.float32)
+    means = torch.tensor([spec.normalization[name][0] for name in names], dtype=torch.float32)
     return means[None, :, None, None].expand(num_members, -1, *spec.grid.shape).contiguous()
 
 

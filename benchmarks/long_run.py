@@ -1,14 +1,7 @@
-"""Memory and number of files of a run of very many segments: both must stay flat.
-
-A small random checkpoint, segments of one step, the whole of `respeval run` in this process:
-
-    .venv/bin/python benchmarks/long_run.py --segments 10000
-"""
+"""Memory and number of files of a run of very many segments: both must stay flat."""
 
 from __future__ import annotations
 
-import argparse
-import resource
 import sys
 import tempfile
 import time
@@ -16,9 +9,7 @@ from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-import conftest
-
+from benchmarks.frame import ROOT, Benchmark, Goal, Options, Outcome, Table
 from respeval.accumulate import GroupSums
 from respeval.comm import Comm
 from respeval.config import load_case
@@ -28,35 +19,34 @@ from respeval.results import analyse, settings_of
 from respeval.runner import Execution, execute, open_output
 from respeval.segments import Segment
 
-PAGE = resource.getpagesize()
+sys.path.append(str(ROOT / "tests"))
+import conftest
 
 
 def resident_MiB() -> float:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE / 2**20
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
 
 
 class Watch(SilentReporter):
-    """Prints memory and files now and then."""
+    """Notes memory and files now and then: rows of (when, MiB, files, seconds)."""
 
     def __init__(self, folder: Path, interval: int) -> None:
         self._folder, self._interval = folder, interval
         self._begun = time.monotonic()
+        self.rows: list[tuple[str, float, int, float]] = []
 
     def published(self, segment: Segment, means: GroupSums) -> None:
         if segment.number % self._interval == 0:
-            self.show(str(segment.number))
+            self.note(f"{segment.number:,}")
 
-    def show(self, when: str) -> None:
+    def note(self, when: str) -> None:
         count = sum(1 for path in self._folder.rglob("*") if path.is_file())
-        elapsed = time.monotonic() - self._begun
-        print(f"{when:>10} {resident_MiB():8.1f} {count:6d} {elapsed:9.1f}", flush=True)
+        self.rows.append((when, resident_MiB(), count, time.monotonic() - self._begun))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--segments", type=int, default=10_000)
-    num_segments = parser.parse_args().segments
-    torch.set_num_threads(1)
+def watched_run(num_segments: int) -> list[tuple[str, float, int, float]]:
+    """A small random checkpoint, segments of one step, the whole of `respeval run` in this process."""
     with tempfile.TemporaryDirectory() as temporary:
         base = Path(temporary)
         checkpoint = conftest.write_study(base, days=num_segments, segment="1 steps", repeat="year")
@@ -64,18 +54,33 @@ def main() -> None:
         conftest.forcing(num_times=366).to_netcdf(base / "forcing.nc")
         plan = prepare(checkpoint, load_case(base / "case.yaml", {}))
         watch = Watch(base / "out", max(1, num_segments // 10))
-        print(f"{'segments':>10} {'MiB':>8} {'files':>6} {'seconds':>9}")
         output = open_output(plan, checkpoint, base / "out", Comm())
         output.open()
-        execute(plan, output, Comm(), Execution(), watch)
+        with torch.inference_mode():
+            execute(plan, output, Comm(), Execution(), watch)
         output.join()
-        watch.show("joined")
+        watch.note("joined")
         levels = plan.emulator.spec.levels_hPa
         analyse(base / "out", settings_of(plan.case, plan.roles, levels))
-        watch.show("analysed")
+        watch.note("analysed")
         output.finish()
         output.close()
+        return watch.rows
 
 
-if __name__ == "__main__":
-    main()
+def run(options: Options) -> Outcome:
+    num_segments = 20 if options.quick else 10_000 if options.long else 2_000
+    found = watched_run(num_segments)
+    rows = [(when, f"{m:.0f}", str(files), f"{s:.0f}") for when, m, files, s in found]
+    grown = found[9][1] / found[1][1]
+    goals = [Goal("memory after all segments over that after a fifth of them", grown, 1.05)]
+    table = Table(f"{num_segments:,} segments", ("segments", "MiB", "files", "s"), rows)
+    return Outcome([table], goals, (), {"rows": found})
+
+
+BENCHMARK = Benchmark(
+    "A run of very many segments",
+    "A small random checkpoint, segments of one step; memory and the number of files while the run goes on, "
+    "as a terminal would see them. 2,000 segments, 10,000 with `BENCH_ARGS=--long`.",
+    run,
+)

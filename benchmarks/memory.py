@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.frame import Benchmark, Goal, Options, Outcome, Table, alternate, spread
 from benchmarks.processes import watched
-from benchmarks.studies import Size, native_study
+from benchmarks.studies import Size, native_study, run_command
 
 #: A window of forcing, of which a run holds two: the one in use, and the next.
 WINDOW_MIB = 64.0
@@ -26,15 +26,8 @@ def sizes(options: Options) -> dict[str, Size]:
 
 def run_MiB(checkpoint: Path, size: Size, folder: Path) -> float:
     """Peak of `respeval run` with its diagnostics and figures."""
-    study = checkpoint.parent
-    arguments = [
-        *("run", str(checkpoint), f"--output={folder}"),
-        f"--forcing={study / 'forcing'}",
-        f"--initial-condition={study / 'initial_conditions' / 'ic_2000.nc'}",
-        f"--steps={size.num_steps}",
-        f"--segment={size.segment}",
-    ]
-    return float(watched("watched_run", *arguments)[1]["peak_bytes"]) / 2**20
+    _, found = watched("watched_run", *run_command(checkpoint, size, folder))
+    return float(found["peak_bytes"]) / 2**20
 
 
 def bare_MiB(checkpoint: Path, num_steps: int) -> float:

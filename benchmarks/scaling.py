@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.frame import Benchmark, Goal, Options, Outcome, Table, alternate, spread
 from benchmarks.processes import watched
-from benchmarks.studies import DIAGNOSTIC, PROGNOSTIC, Size, native_study
+from benchmarks.studies import DIAGNOSTIC, PROGNOSTIC, Size, native_study, run_command
 from respeval.accumulate import GroupSums, MemberSums, deal_members
 
 NUM_OUTPUTS = len(PROGNOSTIC) + len(DIAGNOSTIC)
@@ -21,17 +21,9 @@ LAUNCHER = ("-m", "torch.distributed.run", "--standalone")
 
 def stepping_s(checkpoint: Path, size: Size, num_processes: int, folder: Path) -> float:
     """Seconds of the root process between the plan and the last segment: steps, sums and files."""
-    study = checkpoint.parent
-    arguments = [
-        *("run", str(checkpoint), f"--output={folder}", "--threads=1"),
-        f"--forcing={study / 'forcing'}",
-        f"--initial-condition={study / 'initial_conditions' / 'ic_2000.nc'}",
-        *(f"--start-date={date}" for date in size.start_dates()),
-        f"--steps={size.num_steps}",
-        f"--segment={size.segment}",
-    ]
     launcher = (*LAUNCHER, f"--nproc-per-node={num_processes}") if num_processes > 1 else ()
-    _, found = watched("watched_run", *arguments, python=(sys.executable, *launcher))
+    command = run_command(checkpoint, size, folder)
+    _, found = watched("watched_run", *command, python=(sys.executable, *launcher))
     return float(found["stepping_s"])
 
 

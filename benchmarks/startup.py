@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.big_run import write_finished_run
 from benchmarks.frame import Benchmark, Goal, Options, Outcome, Table, alternate, spread
 from benchmarks.processes import environment, timed, watched
-from benchmarks.studies import Size, native_study
+from benchmarks.studies import Size, native_study, run_command
 from respeval.run_folder import verify_folder
 
 
@@ -24,21 +24,16 @@ def first_steps(options: Options) -> list[tuple[float, float]]:
         checkpoint, numbers = native_study(Path(name), size), iter(range(options.rounds))
         return alternate(
             options.rounds,
-            lambda: _first_step_of_run(checkpoint, Path(name) / f"out{next(numbers)}"),
+            lambda: _first_step_of_run(checkpoint, size, Path(name) / f"out{next(numbers)}"),
             lambda: float(watched("bare_loop", str(checkpoint), "2", "1")[1]["first_step_s"]),
         )
 
 
 def _first_step_of_run(
-    checkpoint: Path, folder: Path, python: str | Path = sys.executable
+    checkpoint: Path, size: Size, folder: Path, python: str = sys.executable
 ) -> float:
-    study = checkpoint.parent
-    arguments = [
-        *("run", str(checkpoint), f"--output={folder}", "--steps=2", "--segment=2 steps"),
-        f"--forcing={study / 'forcing'}",
-        f"--initial-condition={study / 'initial_conditions' / 'ic_2000.nc'}",
-    ]
-    return float(watched("watched_run", *arguments, python=(str(python),))[1]["first_step_s"])
+    command = run_command(checkpoint, size, folder)
+    return float(watched("watched_run", *command, python=(python,))[1]["first_step_s"])
 
 
 def first_steps_of_ace(options: Options) -> list[float]:
@@ -52,7 +47,7 @@ def first_steps_of_ace(options: Options) -> list[float]:
         written = [str(study), json.dumps(asdict(size))]
         timed([python, "-m", "benchmarks.ace_study", *written], environment())
         return [
-            _first_step_of_run(study / "ckpt.tar", Path(name) / f"out{number}", python)
+            _first_step_of_run(study / "ckpt.tar", size, Path(name) / f"out{number}", python)
             for number in range(options.rounds)
         ]
 

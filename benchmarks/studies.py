@@ -197,6 +197,19 @@ def native_study(folder: Path, size: Size) -> Path:
     return write_native(folder / "sfno.pt", size)
 
 
+def run_command(checkpoint: Path, size: Size, folder: Path) -> list[str]:
+    """Arguments of `respeval` for a run of `native_study`, or of one that ace_study.py wrote."""
+    study = checkpoint.parent
+    return [
+        *("run", str(checkpoint), f"--output={folder}", "--threads=1"),
+        f"--forcing={study / 'forcing'}",
+        f"--initial-condition={study / 'initial_conditions' / 'ic_2000.nc'}",
+        *(f"--start-date={date}" for date in size.start_dates()),
+        f"--steps={size.num_steps}",
+        f"--segment={size.segment}",
+    ]
+
+
 def native_plan(folder: Path, size: Size, **changes: Any) -> Plan:
     """The plan of a run of `native_study`."""
     return prepare(folder / "sfno.pt", load_case(None, options_of(folder, size, **changes)))

@@ -15,7 +15,7 @@ from benchmarks.frame import ROOT, Benchmark, Goal, Options, Outcome, Table, alt
 from benchmarks.processes import Usage, environment, timed
 from benchmarks.studies import Size
 
-sys.path.insert(0, str(ROOT / "tests" / "ace"))
+sys.path.append(str(ROOT / "tests" / "ace"))
 from ace_files import AceFiles, fme_inference_command
 from make_fixtures import FME_ENVIRONMENT
 
