@@ -220,7 +220,7 @@ def hold_against(
         figures = (folder / FIGURES / f"reference.{kind}" for kind in ("png", "pdf"))
         remove_files([folder / REFERENCE, *figures])
         return None
-    agreement = compare_with(folder, response, sources)
+    agreement = with_period(compare_with(folder, response, sources), means)
     told = dict(agreement.attrs)
     describe_file(agreement, means, "agreement of the response with a reference")
     agreement.attrs |= told

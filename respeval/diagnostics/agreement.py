@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from respeval.standard_names import temperature_metadata
+
 #: Statistic -> what it is of a response and its reference; `units`: the response's, else 1.
 AGREEMENT: Mapping[str, str] = {
     "bias": "mean difference from the reference of",
@@ -111,7 +113,9 @@ def described_agreement(
         units = "1" if statistic in WITHOUT_UNITS else attributes.get("units", "1")
         own = {"long_name": f"{what} {quantity}", "units": units}
         flags = _FLAGS if statistic == "within_noise" else {}
-        described[f"{name}_{statistic}"] = found[statistic].assign_attrs({**own, **flags})
+        kind = temperature_metadata(units, "difference")
+        values = found[statistic].drop_attrs(deep=False)
+        described[f"{name}_{statistic}"] = values.assign_attrs({**own, **flags, **kind})
     return described
 
 
