@@ -25,10 +25,11 @@ for name in sys.stdin.read().split("\\n"):
     with xr.open_dataset(name) as opened:
         texts = {n: v.values.tolist() for n, v in opened.coords.items() if v.dtype.kind in "OUT"}
         texts = {n: v for n, v in texts.items() if v and isinstance(v, list) and type(v[0]) is str}
-        times = [t.isoformat() for t in opened["time"].values] if "time" in opened else []
+        times = opened["time"].values.ravel() if "time" in opened else []
         kinds = {n: v.dtype.kind for n, v in opened.variables.items()}
         found[name] = {
-            "sizes": dict(opened.sizes), "texts": texts, "times": times, "kinds": kinds,
+            "sizes": dict(opened.sizes), "texts": texts, "kinds": kinds,
+            "times": [t.isoformat() for t in times],
             "units": {n: v.attrs.get("units") for n, v in opened.variables.items()},
         }
 print(json.dumps(found))
