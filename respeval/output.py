@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import netCDF4
+import numpy as np
 import xarray as xr
 
 from respeval.errors import InputError
@@ -140,8 +141,7 @@ def netcdf_size(dataset: xr.Dataset) -> int:
     """About the bytes of the file that `write_netcdf` would write; it is made in memory alone."""
     with NETCDF_LOCK:
         opened = netCDF4.Dataset("size", "w", memory=0)
-        store: Any = xr.backends.NetCDF4DataStore(opened)
-        _encoded(dataset).dump_to_store(store, unlimited_dims=_unlimited(dataset))
+        _fill(opened, dataset)
         image = opened.close()
     # The image is filled up to a round number; the superblock of HDF5 says where the file ends.
     at = 28 if image[8] >= 2 else 40
@@ -226,8 +226,34 @@ def _check_alike(own: Any, other: Any, path: Path) -> None:
 
 
 def _to_netcdf(dataset: xr.Dataset, path: Path) -> None:
-    encoded, unlimited = _encoded(dataset), _unlimited(dataset)
-    encoded.to_netcdf(path, engine="netcdf4", unlimited_dims=unlimited)
+    with netCDF4.Dataset(path, "w") as opened:
+        _fill(opened, dataset)
+
+
+class _ValuesLast:
+    """Holds what xarray would write until every variable is defined, as xarray's own writers do.
+
+    netCDF ends its definitions before it writes values: once, instead of for each variable anew, which
+    takes most of the time of a file of many small variables.
+    """
+
+    def __init__(self) -> None:
+        self._held: list[tuple[Any, Any]] = []
+
+    def add(self, source: Any, target: Any, region: Any = None) -> None:
+        self._held.append((source, target))
+
+    def write(self) -> None:
+        for source, target in self._held:
+            target[...] = np.asarray(source)
+
+
+def _fill(opened: netCDF4.Dataset, dataset: xr.Dataset) -> None:
+    """Write a dataset into an empty file."""
+    store: Any = xr.backends.NetCDF4DataStore(opened)
+    writer: Any = _ValuesLast()
+    _encoded(dataset).dump_to_store(store, writer=writer, unlimited_dims=_unlimited(dataset))
+    writer.write()
 
 
 def _unlimited(dataset: xr.Dataset) -> list[str]:
