@@ -183,6 +183,29 @@ def test_every_cell_has_what_it_is_sorted_by(page: Page) -> None:
                 assert not is_number or value == "" or float(value) is not None
 
 
+def test_the_agreement_with_a_reference_stands_in_the_page(sweep: Path, tmp_path: Path) -> None:
+    shutil.copytree(sweep / "a", tmp_path / "a")
+    invoke("diagnose", tmp_path / "a", "--reference", sweep / "c")
+    invoke("report", tmp_path / "a", "-o", tmp_path / "page.html")
+    summary = json.loads((tmp_path / "a" / "summary.json").read_text())
+    table = read(tmp_path / "page.html").table("Agreement with the reference")
+    assert table.headings[5:7] == ["RMSE", "without noise"]
+    found = {}
+    for label, name, where, bias, _, rmse, *_, correlation, _, within, units in table.rows:
+        assert within[0] in ("yes", "no", "")
+        assert units[0] != ""
+        for statistic, cell in (
+            ("bias", bias),
+            ("rmse", rmse),
+            ("pattern_correlation", correlation),
+        ):
+            key = f"{label[1]}/reference/{statistic}/{where[1]}/{name[1]}"
+            found[key] = float(cell[1]) if cell[1] else None
+    assert len(found) >= 3 * 3
+    assert any(value for value in found.values())
+    assert found == pytest.approx({key: summary[key] for key in found})
+
+
 def test_the_numbers_are_those_of_the_summary(sweep: Path, page: Page) -> None:
     summary = json.loads((sweep / "a" / "summary.json").read_text())
     found = {}
@@ -190,7 +213,9 @@ def test_the_numbers_are_those_of_the_summary(sweep: Path, page: Page) -> None:
         for label, name, where, value, *_ in page.table(caption).rows:
             places = list(filter(None, where[1].split(", ")))
             if caption != "All diagnostics":
-                key = f"{label[1]}/{places[0].replace('all', 'global')}_mean/{name[1][:-5]}"
+                per_K = "_per_K" if name[1].endswith("_per_K") else ""
+                output = name[1].removesuffix(per_K or "_mean")
+                key = f"{label[1]}/{places[0].replace('all', 'global')}_mean{per_K}/{output}"
             elif label[1] == "baseline":
                 key = "/".join(["baseline", name[1].removeprefix("baseline_"), *places])
             else:
@@ -203,7 +228,8 @@ def test_the_numbers_are_those_of_the_summary(sweep: Path, page: Page) -> None:
     assert {key for key in left if not any(f"_{s}" in key for s in SUFFIXES)} == set()
 
 
-SUFFIXES = ("stderr", "low", "high", "num_effective", "noise")
+#: Of numbers in other columns, and of what a figure shows.
+SUFFIXES = ("stderr", "low", "high", "num_effective", "noise", "to_5_percent")
 
 
 def test_the_main_table_has_the_interval_and_the_truth(sweep: Path, page: Page) -> None:
@@ -365,7 +391,9 @@ def test_other_diagnostics_than_a_runs_are_refused(sweep: Path, tmp_path: Path) 
     run = tmp_path / "run"
     shutil.copytree(sweep / "c", run)
     write_netcdf(xr.Dataset({"land_warming": ("x", [1.0])}), run / "diagnostics.nc")
-    assert "is not what a run writes" in refused("report", run, "-o", tmp_path / "page.html")
+    assert "its results are not what a run writes" in refused(
+        "report", run, "-o", tmp_path / "page.html"
+    )
 
 
 def test_a_large_page_is_told_of(
@@ -397,10 +425,10 @@ def test_diagnose_draws_the_truth_that_a_run_holds(
     )
     shutil.copytree(sweep / "a", tmp_path / "run")
     invoke("diagnose", tmp_path / "run", "--bands", "all=0:90")
-    (reference, name) = drawn[0][-2:]
+    (reference, name) = drawn[0][5:7]
     assert name == "truth"
     assert reference["land_ocean_warming_ratio"]["band"].values.tolist() == ["all"]
     invoke("diagnose", shutil.copytree(sweep / "c", tmp_path / "unknown"))
-    assert drawn[1][-2] is None
+    assert drawn[1][5] is None
     write_netcdf(xr.Dataset({"x": 1.0}), tmp_path / "run" / TRUTH)
     assert "holds no true response" in refused("diagnose", tmp_path / "run")

@@ -52,6 +52,10 @@ QUESTIONS: Mapping[str, tuple[str, str]] = {
         "In which season?",
         f"Land and ocean warming by month, and their ratio. {_INTERVALS}",
     ),
+    "running": (
+        "Has the answer settled?",
+        f"Ratios from the years up to each time. {_INTERVALS}",
+    ),
     "amplification": (
         "Do the poles and the hemispheres differ?",
         f"Polar over global warming, and land over ocean warming by hemisphere. {_INTERVALS}",

@@ -78,7 +78,7 @@ def diagnostics_table(diagnostics: xr.Dataset, truth: xr.Dataset | None) -> Tabl
 
 
 def outputs_table(diagnostics: xr.Dataset, truth: xr.Dataset | None) -> Table:
-    """The mean response of every output over the globe, land and ocean."""
+    """The mean response of every output over the globe, land and ocean, and per kelvin of warming."""
     names = [
         str(name) for name, values in diagnostics.data_vars.items() if _is_mean(str(name), values)
     ]
@@ -86,7 +86,7 @@ def outputs_table(diagnostics: xr.Dataset, truth: xr.Dataset | None) -> Table:
 
 
 def _is_mean(name: str, values: xr.DataArray) -> bool:
-    return name.endswith("_mean") and set(values.dims) == {"perturbation", "surface"}
+    return name.endswith(("_mean", "_per_K")) and set(values.dims) == {"perturbation", "surface"}
 
 
 def _long_table(

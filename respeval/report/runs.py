@@ -9,6 +9,7 @@ from respeval.compare import Run
 from respeval.documents import read_document
 from respeval.errors import InputError
 from respeval.output import CASE, DIAGNOSTICS_FILE, open_saved
+from respeval.report.agreement import agreement_table
 from respeval.report.figures import read_figures
 from respeval.report.numbers import diagnostics_table, main_table, outputs_table
 from respeval.report.parts import Section
@@ -35,11 +36,14 @@ def run_section(run: Run) -> Section:
         truth = truth_of_folder(folder, settings)
         tables = [table(diagnostics, truth) for table in (main_table, diagnostics_table)]
         tables.append(outputs_table(diagnostics, truth))
+        agreement = agreement_table(folder)
+        if agreement is not None:
+            tables.append(agreement)
     except (KeyError, ValueError, TypeError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
-            f"{path} is not what a run writes ({error}); respeval diagnose makes it anew"
+            f"{folder}: its results are not what a run writes ({error}); respeval diagnose makes them anew"
         ) from None
     figures = read_figures(folder)
     notes = [f"Left out of the means: {told}" for told in told_quarantined(folder)]
@@ -79,7 +83,12 @@ def _facts(run: Run, manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _length(manifest: Mapping[str, Any]) -> str:
-    steps, step_s = _number(manifest, "num_steps"), _number(manifest, "timestep_s")
+    """Of what was run, which is less than what was planned where a run knew enough."""
+    segments = _list(manifest.get("segments"))
+    step_s = _number(manifest, "timestep_s")
+    steps = _number(
+        _mapping(segments[-1]) if segments else manifest, "stop_step" if segments else "num_steps"
+    )
     spinup = _mapping(manifest.get("case")).get("spinup")
     years = steps * step_s / _YEAR_S
     length = f"{years:.1f} years" if years >= 1 else f"{steps * step_s / 86_400:g} days"
