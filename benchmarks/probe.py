@@ -52,7 +52,7 @@ def run(options: Options) -> Outcome:
         write_netcdf(make_record(Grid.legendre_gauss(24, 48), 60), data)
         seconds(ARMS, data, 1)
         pairs = alternate(
-            1 if options.quick else 2 * options.rounds,
+            1 if options.quick else options.rounds,
             lambda: [seconds(ARMS[:count], data, num_batches) for count in range(1, 5)],
             lambda: sum(seconds([arm], data, num_batches) for arm in ARMS),
         )

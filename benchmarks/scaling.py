@@ -41,7 +41,7 @@ def speedups(options: Options) -> dict[int, list[tuple[float, float]]]:
                 folder = Path(name) / f"out{next(numbers)}"
                 return stepping_s(checkpoint, fewer, num_processes, folder)
 
-            rounds = 1 if options.quick else options.rounds
+            rounds = 1 if options.quick else max(1, options.rounds - 1)
             found[num_samples] = alternate(rounds, lambda: stepping(1), lambda: stepping(2))
     return found
 

@@ -64,7 +64,7 @@ def comparisons(options: Options) -> list[Comparison]:
         return [Comparison(4, size(8, 2), 1, None)]
     chosen = [
         Comparison(2, size(200), options.rounds, 0.60),
-        Comparison(4, size(200), max(1, options.rounds - 1), None),
+        Comparison(4, size(200), 1, None),
         Comparison(2, size(200, 4), 1, None),
     ]
     if options.long:

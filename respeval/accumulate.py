@@ -10,10 +10,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
-
-#: Numbers that are added at once on a CPU: their float64 copies then stay in its cache.
-_ADDED_AT_ONCE = 2**16
 
 #: The parts of the globe whose latitude circles are averaged, in the order of every such axis.
 SURFACES = ("all", "land", "ocean")
@@ -63,10 +61,12 @@ class MemberSums:
 
     def add(self, outputs: torch.Tensor) -> None:
         """Add one step's outputs, [member, output, lat, lon]."""
-        size = _ADDED_AT_ONCE if self.total.device.type == "cpu" else max(1, self.total.numel())
-        added = outputs.reshape(-1).split(size)
-        for total, part in zip(self.total.view(-1).split(size), added, strict=True):
-            total += part
+        if self.total.device.type == "cpu":
+            # numpy makes a few thousand numbers at a time float64, which stay in the cache; torch all.
+            total = self.total.numpy()
+            np.add(total, outputs.numpy(), out=total)
+        else:
+            self.total += outputs
         self.num_steps += 1
 
     def reset(self) -> None:
