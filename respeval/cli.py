@@ -204,9 +204,9 @@ def run(
     until: Annotated[
         list[str] | None,
         _case(
-            "NAME[/PLACE]:FRACTION, for example land_ocean_warming_ratio/tropics:0.05: end the run at "
+            "NAME\\[/PLACE]:FRACTION, for example land_ocean_warming_ratio/tropics:0.05: end the run at "
             "the end of the year in which the 95 % interval is that narrow (half of it, relative to "
-            "the value) in every perturbation, or in LABEL/NAME[/PLACE]:FRACTION's; several: repeat, "
+            "the value) in every perturbation, or in LABEL/NAME\\[/PLACE]:FRACTION's; several: repeat, "
             "all are waited for; 'none' for the whole length."
         ),
     ] = None,

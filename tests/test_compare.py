@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from respeval.cli import app
 from respeval.compare import Wishes, compare_runs, diagnostics_of, find_runs
 from respeval.console import comparison_tables
+from respeval.diagnostics import DIAGNOSTICS
 from respeval.identity import other_definitions, other_samples
 from respeval.output import open_saved, write_json, write_netcdf
 from respeval.plotting import diagnostic_of_runs, runs_overview
@@ -312,7 +313,7 @@ def test_figures_show_every_diagnostic(written: tuple[Path, list[str], list[str]
     named = {"land_warming", "ocean_warming", "column_warming", RATIO, VERTICAL}
     tropics = {f"tropical_ocean_{where}_warming" for where in ("surface", "upper")}
     with xr.open_dataset(written[0] / "comparison.nc") as comparison:
-        every = {name for name in diagnostics_of(comparison) if not name.endswith("_mean")}
+        every = {name for name in diagnostics_of(comparison) if name in DIAGNOSTICS}
     assert named | tropics <= every
     expected = {*every, "comparison"}
     assert figures == {f"{name}.{kind}" for name in expected for kind in ("png", "pdf")}

@@ -253,9 +253,9 @@ def test_the_figure_shows_every_arm_and_layer(done: Path) -> None:
         mean = profile["grad_rms"].mean("layer").values[:, 1:]
         for line, expected in zip(thick, mean, strict=True):
             np.testing.assert_allclose(line.get_ydata(), expected)
-        assert panels[1].get_title(loc="left") == "Gradient / none"
+        assert panels[1].get_title(loc="left") == "b  Gradient / none"
         alone = gradient_profile(profile.isel(arm=[0], layer=[0])).axes
-        assert alone[1].get_title(loc="left") == "Gradient of outputs"
+        assert alone[1].get_title(loc="left") == "b  Gradient of outputs"
 
 
 def test_the_table_has_a_column_for_every_arm(done: Path) -> None:

@@ -31,7 +31,8 @@ TARGET = "p8K/ocean_warming/tropics:0.07"
 
 @pytest.fixture(autouse=True)
 def _without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They take most of a tiny run's time."""
+    """They take most of a tiny run's time; and tables are as wide as they want."""
+    monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setattr("respeval.results.write_figures", lambda *_: ())
 
 

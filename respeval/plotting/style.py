@@ -130,8 +130,8 @@ def perturbation_labels(dataset: xr.Dataset) -> list[str]:
 
 
 def units(values: xr.DataArray) -> str:
-    """The units of an array with exponents as such: W m⁻² of `W m-2`."""
-    plain = str(values.attrs.get("units", "1"))
+    """The units of an array with exponents as such: W m⁻² of `W m-2`; UDUNITS has no decade."""
+    plain = str(values.attrs.get("units", "1")).replace("(10 year)-1", "decade-1")
     return re.sub(r"(?<=[A-Za-z])-?\d+\b", lambda found: found[0].translate(_EXPONENT), plain)
 
 
