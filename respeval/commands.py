@@ -31,6 +31,7 @@ from respeval.diagnostics import (
     DiagnosticSettings,
     catalog,
     left_out,
+    num_units,
     seasons_left_out,
 )
 from respeval.emulator import EmulatorSpec
@@ -47,6 +48,9 @@ from respeval.until import Goal, goal_of, has_ended
 
 #: Width of tables where the output is no terminal.
 _PLAIN_WIDTH = 100
+
+#: Samples of a deterministic emulator may be all alike in a year whose forcing they share.
+_ONE_YEAR = "intervals are from samples of one year: what differs between years is not in them"
 
 
 def make_console(is_root: bool = True, plain_width: int = _PLAIN_WIDTH) -> Console:
@@ -167,6 +171,8 @@ def show_table(folder: Path, settings: DiagnosticSettings | None = None) -> None
     with open_saved(folder / DIAGNOSTICS_FILE) as diagnostics, open_saved(folder / ZONAL) as zonal:
         columns = perturbation_columns(diagnostics)
         console.print(warming_table(columns, f"Response, {folder}"))
+        if zonal.sizes["group"] > 1 and _is_of_one_year(zonal):
+            console.print(_ONE_YEAR, style="yellow")
         _show_precision(console, folder)
         _show_agreement(console, folder, diagnostics, settings)
         if settings is not None:
@@ -176,6 +182,11 @@ def show_table(folder: Path, settings: DiagnosticSettings | None = None) -> None
             _tell_left_out(console, reasons | seasons_left_out(zonal, settings))
     for told in told_quarantined(folder):
         console.print(f"left out of the means: {told}", style="yellow", highlight=False)
+
+
+def _is_of_one_year(zonal: xr.Dataset) -> bool:
+    years, units = num_units(zonal)
+    return years == 1 and units > 1
 
 
 def _show_precision(console: Console, folder: Path) -> None:

@@ -124,6 +124,14 @@ def test_its_files_are_those_of_a_run_of_that_length(
     assert_equal_runs(out, tmp_path / "short")
 
 
+def test_a_table_says_where_its_samples_are_of_one_year(
+    study: Path, ended: tuple[Path, str], tmp_path: Path
+) -> None:
+    told = "intervals are from samples of one year"
+    assert told in invoke("run", study, "-o", tmp_path / "days")
+    assert told not in ended[1]
+
+
 def test_what_has_ended_is_recognised_and_a_tighter_wish_goes_on(
     noisy: Path, whole: Path, ended: tuple[Path, str], tmp_path: Path
 ) -> None:
