@@ -12,9 +12,16 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 #: The parts of the globe whose latitude circles are averaged, in the order of every such axis.
 SURFACES = ("all", "land", "ocean")
+
+#: The most steps whose outputs wait to be added together on a CPU, and the most memory for them.
+WAITING_STEPS, WAITING_BYTES = 4, 2**25
+
+#: Totals that stay in a core's cache while the waiting outputs are added to them.
+PIECE = 2**15
 
 
 class Member(NamedTuple):
@@ -52,31 +59,58 @@ def deal_members(num_samples: int, num_groups: int, num_processes: int) -> list[
 class MemberSums:
     """Running float64 totals of each member of this process over the steps of a segment.
 
-    total: [member, output, lat, lon].
+    On a CPU the outputs of a few steps wait to be added together, one piece of the totals after the
+    other, so that a piece is read and written once for all of them; every number gets the same
+    additions in the same order. Outputs must not be changed after they were given.
     """
 
     def __init__(self, shape: Sequence[int], device: torch.device) -> None:
-        self.total = torch.zeros(tuple(shape), dtype=torch.float64, device=device)
+        self._total = torch.zeros(tuple(shape), dtype=torch.float64, device=device)
+        self._waiting: list[NDArray[np.floating]] = []
+        self._most_waiting = most_waiting(self._total.numel())
         self.num_steps = 0
+
+    @property
+    def total(self) -> torch.Tensor:
+        """Of all steps so far, [member, output, lat, lon]."""
+        self._add_waiting()
+        return self._total
 
     def add(self, outputs: torch.Tensor) -> None:
         """Add one step's outputs, [member, output, lat, lon]."""
-        if self.total.device.type == "cpu":
-            # numpy makes a few thousand numbers at a time float64, which stay in the cache; torch all.
-            total = self.total.numpy()
-            np.add(total, outputs.numpy(), out=total)
-        else:
-            self.total += outputs
         self.num_steps += 1
+        if self._total.device.type != "cpu":
+            self._total += outputs
+            return
+        self._waiting.append(outputs.numpy().reshape(-1))
+        if len(self._waiting) == self._most_waiting:
+            self._add_waiting()
+
+    def _add_waiting(self) -> None:
+        total = self._total.numpy().reshape(-1) if self._waiting else np.empty(0)
+        width = PIECE if len(self._waiting) > 1 else max(1, len(total))
+        for first in range(0, len(total), width):
+            piece = total[first : first + width]
+            for outputs in self._waiting:
+                # numpy makes a few thousand numbers at a time float64; torch all of them.
+                np.add(piece, outputs[first : first + width], out=piece)
+        self._waiting.clear()
 
     def reset(self) -> None:
-        self.total.zero_()
+        self._waiting.clear()
+        self._total.zero_()
         self.num_steps = 0
 
     def restore(self, total: torch.Tensor, num_steps: int) -> None:
         """Go on from the totals of `num_steps` steps, [member, output, lat, lon]."""
-        self.total.copy_(total)
+        self._waiting.clear()
+        self._total.copy_(total)
         self.num_steps = num_steps
+
+
+def most_waiting(numbers_per_step: int) -> int:
+    """Steps whose float32 outputs wait together: few, and within `WAITING_BYTES`."""
+    return max(1, min(WAITING_STEPS, WAITING_BYTES // max(1, 4 * numbers_per_step)))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from respeval.accumulate import SURFACES, GroupSums, Member, MemberSums, circle_means, deal_members
+from respeval.accumulate import (
+    SURFACES,
+    WAITING_BYTES,
+    WAITING_STEPS,
+    GroupSums,
+    Member,
+    MemberSums,
+    circle_means,
+    deal_members,
+    most_waiting,
+)
 
 CPU = torch.device("cpu")
 SHAPE = (2, 3, 4)  # output, lat, lon
@@ -55,6 +65,40 @@ def test_sums_are_those_of_float64_to_the_last_bit(dtype: torch.dtype) -> None:
         sums.add(step)
         expected = expected + step.double()
     assert torch.equal(sums.total, expected)
+
+
+@pytest.mark.parametrize("piece", [1, 7, 48, 1000])
+def test_outputs_that_wait_are_in_every_total(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("respeval.accumulate.PIECE", piece)
+    outputs, sums = steps(2, 11) / 3.0, MemberSums((2, *SHAPE), CPU)
+    expected = torch.zeros(2, *SHAPE, dtype=torch.float64)
+    read_after = {0, 1, 2, 5, 9, 10}
+    for number, step in enumerate(outputs):
+        sums.add(step)
+        expected = expected + step.double()
+        if number in read_after:
+            assert torch.equal(sums.total, expected)
+    assert sums.num_steps == 11
+
+
+def test_a_new_segment_forgets_the_outputs_that_wait() -> None:
+    outputs, sums = steps(2, 3), MemberSums((2, *SHAPE), CPU)
+    sums.add(outputs[0])
+    sums.reset()
+    assert (sums.num_steps, float(sums.total.abs().max())) == (0, 0.0)
+    sums.add(outputs[0])
+    sums.restore(outputs[1].double(), 4)
+    sums.add(outputs[2])
+    assert torch.equal(sums.total, outputs[1].double() + outputs[2].double())
+    assert sums.num_steps == 5
+
+
+def test_what_waits_is_bounded() -> None:
+    assert most_waiting(8 * 40 * 45 * 90) == WAITING_STEPS
+    assert most_waiting(2 * 40 * 180 * 360) == 1
+    assert most_waiting(0) == WAITING_STEPS
+    for numbers in (1, 10**6, 2**22, 3 * 10**6, 10**9):
+        assert most_waiting(numbers) == 1 or 4 * numbers * most_waiting(numbers) <= WAITING_BYTES
 
 
 def test_circle_means_take_only_the_surfaces_cells() -> None:
