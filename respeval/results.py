@@ -52,9 +52,6 @@ from respeval.reference import Sources, compare_with, summary_of_reference
 from respeval.run_folder import read_manifest, read_quarantined
 from respeval.settings_file import STRICT
 
-#: Segments of group means that are in memory at once.
-_CHUNKS = {"time": 12}
-
 #: Maps of the true response to a run's perturbations, as response.nc has them; of a demo's runs.
 TRUTH = "truth.nc"
 
@@ -168,7 +165,7 @@ def analyse(
         known = truth_of_folder(folder, settings)
         reference, reference_name = known, reference_name if known is None else "truth"
     with (
-        open_saved(folder / GROUP_MEANS, _CHUNKS) as group_means,
+        open_saved(folder / GROUP_MEANS) as group_means,
         open_saved(folder / ZONAL) as zonal,
     ):
         _check_means(group_means, folder / GROUP_MEANS, ("group", "time", "lat", "lon"))

@@ -46,8 +46,8 @@ def names_with_dims(dataset: xr.Dataset, dims: Sequence[str]) -> list[str]:
     """Names of the variables on these dimensions, and maybe more; statistics of others left out."""
     statistics = statistics_named_in(dataset)
     return [
-        str(name)
-        for name, variable in dataset.data_vars.items()
+        name
+        for name, variable in variables_of(dataset).items()
         if set(variable.dims) >= set(dims) and name not in statistics
     ]
 
@@ -55,10 +55,15 @@ def names_with_dims(dataset: xr.Dataset, dims: Sequence[str]) -> list[str]:
 def statistics_named_in(dataset: xr.Dataset) -> dict[str, str]:
     """Name of a statistic -> the variable that names it among its `ancillary_variables`."""
     return {
-        statistic: str(name)
-        for name, variable in dataset.data_vars.items()
+        statistic: name
+        for name, variable in variables_of(dataset).items()
         for statistic in str(variable.attrs.get("ancillary_variables", "")).split()
     }
+
+
+def variables_of(dataset: xr.Dataset) -> dict[str, xr.Variable]:
+    """The data variables without coordinates: with them, each costs a walk through the others."""
+    return {str(name): dataset.variables[name] for name in dataset.data_vars}
 
 
 def parts_of_stack(names: Sequence[str], bytes_each: int) -> Iterator[Sequence[str]]:

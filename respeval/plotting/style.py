@@ -43,18 +43,21 @@ def save(figure: Figure, path: Path) -> Path:
 
     path: of the PNG, which is returned.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf
 
-    def write(file: Path) -> None:
-        kind = file.suffix[1:]
-
-        def draw(temporary: Path) -> None:
-            figure.savefig(temporary, format=kind, dpi=DOTS_PER_INCH, metadata=_METADATA[kind])
-
-        publish(file, draw)
-
-    write(path)
-    figure.set_layout_engine("none")  # the layout of the PNG is the PDF's, and costs as much again
-    write(path.with_suffix(".pdf"))
+    # `savefig` would lay the figure out by drawing it once more for each of the files.
+    figure.dpi = DOTS_PER_INCH
+    png = FigureCanvasAgg(figure)
+    layout = figure.get_layout_engine()
+    if layout is not None:
+        layout.execute(figure)
+        figure.set_layout_engine("none")
+    publish(path, lambda file: png.print_png(file, metadata=_METADATA["png"]))
+    pdf = FigureCanvasPdf(figure)
+    publish(
+        path.with_suffix(".pdf"), lambda file: pdf.print_pdf(file, metadata=_METADATA["pdf"])
+    )
     return path
 
 
