@@ -169,7 +169,7 @@ def show_table(folder: Path, settings: DiagnosticSettings | None = None) -> None
     """
     console = make_console()
     with open_saved(folder / DIAGNOSTICS_FILE) as diagnostics, open_saved(folder / ZONAL) as zonal:
-        columns = perturbation_columns(diagnostics)
+        columns = perturbation_columns(diagnostics, everything=settings is not None)
         console.print(warming_table(columns, f"Response, {folder}"))
         if zonal.sizes["group"] > 1 and _is_of_one_year(zonal):
             console.print(_ONE_YEAR, style="yellow")

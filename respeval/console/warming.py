@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
+#: The statistics that tables show.
+_STATISTICS = ("stderr", "low", "high", "noise")
+
+
 @dataclass(frozen=True)
 class _Cell:
     """A number of a table with its statistics; NaN is what there is not."""
@@ -103,7 +107,7 @@ def _cells(column: xr.Dataset, name: str) -> dict[str, _Cell]:
     value = column[name]
     places = itertools.product(*(value[dim].values for dim in value.dims))
     numbers = {"value": value.values.ravel()}
-    for statistic in ("stderr", "low", "high", "noise"):
+    for statistic in _STATISTICS:
         if f"{name}_{statistic}" in column:
             numbers[statistic] = column[f"{name}_{statistic}"].values.ravel()
     return {
@@ -211,8 +215,17 @@ def holds(truth: float, low: float, high: float) -> str:
     return "yes" if low <= truth <= high else "no"
 
 
-def perturbation_columns(diagnostics: xr.Dataset) -> dict[str, xr.Dataset]:
-    """The columns of a run's table: perturbation -> its diagnostics."""
+def perturbation_columns(
+    diagnostics: xr.Dataset, *, everything: bool = True
+) -> dict[str, xr.Dataset]:
+    """The columns of a run's table: perturbation -> its diagnostics.
+
+    everything: else only those that `warming_table` shows, a hundredth of them.
+    """
+    if not everything:
+        shown = {name for _, name, _, _ in QUANTITIES}
+        shown |= {f"{name}_{statistic}" for name in shown for statistic in _STATISTICS}
+        diagnostics = diagnostics[[name for name in diagnostics.data_vars if name in shown]]
     return {
         str(label): diagnostics.sel(perturbation=label)
         for label in diagnostics["perturbation"].values

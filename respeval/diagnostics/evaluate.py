@@ -31,6 +31,7 @@ from respeval.diagnostics.totals import (
     BASELINE,
     parts_of_stack,
     statistics_named_in,
+    variables_of,
 )
 from respeval.diagnostics.uncertainty import (
     Units,
@@ -167,33 +168,38 @@ def summary(diagnostics: xr.Dataset) -> dict[str, float | None]:
     cycles are left out.
     """
     belongs = statistics_named_in(diagnostics)
+    variables = variables_of(diagnostics)
+    of_responses = {n: v for n, v in variables.items() if "perturbation" in v.dims}
+    labels = diagnostics["perturbation"].values
     numbers: dict[str, float | None] = {}
-    names = [str(name) for name in diagnostics.data_vars]
-    of_responses = [name for name in names if "perturbation" in diagnostics[name].dims]
-    for label in diagnostics["perturbation"].values:
-        for name, value in diagnostics[of_responses].sel(perturbation=label).data_vars.items():
+    for i, label in enumerate(labels):
+        for name, variable in of_responses.items():
+            value = variable.isel(perturbation=i)
             if value.dims == ("surface",):
-                quantity = belongs.get(str(name), str(name))
-                suffix, output = str(name).removeprefix(quantity), quantity.removesuffix("_mean")
+                quantity = belongs.get(name, name)
+                suffix, output = name.removeprefix(quantity), quantity.removesuffix("_mean")
                 if quantity.endswith(PER_K):
                     suffix, output = f"{PER_K}{suffix}", quantity.removesuffix(PER_K)
-                for surface, number in zip(value["surface"].values, value.values, strict=True):
+                surfaces = diagnostics.variables["surface"].values
+                for surface, number in zip(surfaces, value.values, strict=True):
                     numbers[f"{label}/{MEAN_LABELS[surface]}{suffix}/{output}"] = _finite(number)
             else:
-                numbers |= _numbers_by_place(f"{label}/{name}", value)
-    if len(diagnostics["perturbation"]):
-        for name in names:
+                numbers |= _numbers_by_place(f"{label}/{name}", value, diagnostics)
+    if len(labels):
+        for name, variable in variables.items():
             if name not in of_responses:
                 own = name.removeprefix(f"{BASELINE}_")
-                numbers |= _numbers_by_place(f"{BASELINE}/{own}", diagnostics[name])
+                numbers |= _numbers_by_place(f"{BASELINE}/{own}", variable, diagnostics)
     return numbers
 
 
-def _numbers_by_place(key: str, value: xr.DataArray) -> dict[str, float | None]:
+def _numbers_by_place(
+    key: str, value: xr.Variable, diagnostics: xr.Dataset
+) -> dict[str, float | None]:
     """`KEY/PLACE/…` of every value, the places being texts; nothing of a profile by latitude or month."""
     if {"lat", "month"} & set(value.dims):
         return {}
-    places = itertools.product(*(value[dim].values for dim in value.dims))
+    places = itertools.product(*(diagnostics.variables[dim].values for dim in value.dims))
     return {
         "/".join([key, *map(str, place)]): _finite(number)
         for place, number in zip(places, value.values.ravel(), strict=True)
