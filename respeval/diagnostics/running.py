@@ -16,11 +16,10 @@ from respeval.diagnostics.precision import KNOWN_TO, RATIOS_KNOWN, YEARS, years_
 from respeval.diagnostics.regions import DiagnosticSettings
 from respeval.diagnostics.scalars import scalars_with_statistics
 from respeval.diagnostics.totals import (
-    STACK_DIM,
     names_with_dims,
-    stack,
     statistics_named_in,
     year_blocks,
+    year_blocks_until,
     yearly_counts,
     yearly_totals,
 )
@@ -137,18 +136,14 @@ def _pieces(
     """Totals of pieces of the run, (…, piece), and which of them make each year of each shorter run,
     1 or 0, (time, year, piece)."""
     times = zonal[["time_bnds"]].load()
-    years = [year_blocks(times.isel(time=slice(0, stop))) for stop in stops]
+    years = year_blocks_until(times, stops)
     edges = sorted({0}.union(*({block.stop for block in blocks} for blocks in years)))
     slices = [slice(a, b) for a, b in pairwise(edges)]
     count = zonal["count"].compute()
-    parts = []
-    for part in slices:
-        segments = zonal[list(names)].isel(time=part).load()
-        of_part = stack({name: segments[name] for name in names})
-        of_piece = yearly_totals(of_part, count.isel(time=part), [slice(None)])
-        parts.append(zones.merge(of_piece))
-    stacked = xr.concat(parts, "piece").isel(year=0)
-    totals = {name: stacked.isel({STACK_DIM: i}, drop=True) for i, name in enumerate(names)}
+    totals = {
+        name: zones.merge(yearly_totals(zonal[name], count, slices)).rename(year="piece")
+        for name in names
+    }
     counts = yearly_counts(count, slices).rename(year="piece")
     pieces = xr.Dataset({**totals, "count": counts})
     shares = np.zeros((len(stops), max(map(len, years)), len(slices)))

@@ -64,15 +64,19 @@ def scalars_with_statistics(
     )
     cores = [with_area(response, zonal) for response in responses]
     values, paired, alone = (scalars(core, settings, names) for core in cores)
+    known = {
+        DIAGNOSTICS[str(name)]: Statistic.of(value, paired[name], alone[name])
+        for name, value in values.data_vars.items()
+    }
     found: dict[str, xr.Variable] = {}
     for name, value in values.data_vars.items():
-        statistic = Statistic.of(value, paired[name], alone[name])
+        statistic = known[DIAGNOSTICS[str(name)]]
         own = units if "perturbation" in value.dims else units.of_baseline()
         if name in RATIOS:
-            above, below = (
-                Statistic.of(*(part(core, settings) for core in cores))
-                for part in RATIOS[str(name)]
-            )
+            for part in RATIOS[str(name)]:
+                if part not in known:
+                    known[part] = Statistic.of(*(part(core, settings) for core in cores))
+            above, below = (known[part] for part in RATIOS[str(name)])
             statistics = statistics_of_ratio(statistic, (above, below), own)
         else:
             statistics = statistics_of(statistic, own)

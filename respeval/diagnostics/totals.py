@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -92,6 +93,11 @@ def year_blocks(means: xr.Dataset) -> list[slice]:
     means: `time` and `time_bnds` (time, bnds), decoded, cftime or datetime64.
     Raises InputError where there is no segment, no `time_bnds`, or time does not rise.
     """
+    return year_blocks_until(means, [means.sizes.get("time", 0)])[0]
+
+
+def year_blocks_until(means: xr.Dataset, stops: Sequence[int]) -> list[list[slice]]:
+    """The `year_blocks` that there would be if the run had ended after so many segments each."""
     require(means, ("time", "time_bnds"), "the file of means")
     middle = means["time"]
     if middle.size == 0:
@@ -99,8 +105,16 @@ def year_blocks(means: xr.Dataset) -> list[slice]:
     year = _year_numbers(middle, means)
     if (np.diff(year) < 0).any():
         raise InputError("the segments of the file of means are not in the order of time")
-    edges = [0, *(np.flatnonzero(np.diff(year)) + 1), middle.size]
     bounds = means["time_bnds"].transpose("time", "bnds").values
+    return [_blocks(year[:stop], bounds) for stop in stops]
+
+
+def _blocks(year: NDArray[np.int64], bounds: NDArray[Any]) -> list[slice]:
+    """Segments of one year each, the last one's with the year before it where it is too short.
+
+    year: (time). bounds: (time, bnds), maybe of further segments.
+    """
+    edges = [0, *(np.flatnonzero(np.diff(year)) + 1), year.size]
     if len(edges) > 2:
         before, last = (bounds[b - 1, 1] - bounds[a, 0] for a, b in pairwise(edges[-3:]))
         if last < SHORTEST_YEAR * before:
@@ -143,15 +157,18 @@ def yearly_totals(
     count: steps in each mean, on `time` and on leading dimensions of `variable`; where it is 0 the
         value is not looked at, so that it may be NaN.
     """
-    totals: list[xr.DataArray] = []
+    # Variables instead of arrays with coordinates: aligning those would be most of the work.
+    steps = count.variable.astype(np.float64)
+    totals: list[xr.Variable] = []
     for block in blocks:
-        weight = count.isel(time=block).astype(np.float64)
-        value = variable.isel(time=block).compute().astype(np.float64, copy=False)
+        weight = steps.isel(time=block)
+        value = variable.variable.isel(time=block).compute().astype(np.float64, copy=False)
         if not (weight > 0).all():
             value = value.where(weight > 0, 0.0)
         totals.append(xr.dot(value, weight, dim="time"))
-    result: xr.DataArray = xr.concat(totals, dim="year")
-    return result
+    coords = {**count.coords, **variable.coords}
+    timeless = {name: coord for name, coord in coords.items() if "time" not in coord.dims}
+    return xr.DataArray(xr.Variable.concat(totals, "year"), timeless)
 
 
 def yearly_counts(count: xr.DataArray, blocks: Sequence[slice]) -> xr.DataArray:
