@@ -356,16 +356,17 @@ def diagnose(
                 "goes on, its files keep maps of all samples together; run again with it into another "
                 "folder"
             )
-        from respeval.commands import show_table
-        from respeval.options import parse_lists
-        from respeval.results import analyse, settings_of_folder, sources_of_folder
-        from respeval.run_folder import verify_folder
+        from respeval.run_folder import verification_of
 
-        verify_folder(folder)
-        options = {"tropical_lat_max": tropical_lat_max, **parse_lists(bands=bands, role=role)}
-        settings = settings_of_folder(folder, options)
-        sources = sources_of_folder(folder, parse_lists(reference=reference))
-        analyse(folder, settings, sources=sources)
+        with verification_of(folder, num_cores_kept=1) as verification:
+            from respeval.commands import show_table
+            from respeval.options import parse_lists
+            from respeval.results import analyse, settings_of_folder, sources_of_folder
+
+            options = {"tropical_lat_max": tropical_lat_max, **parse_lists(bands=bands, role=role)}
+            settings = settings_of_folder(folder, options)
+            sources = sources_of_folder(folder, parse_lists(reference=reference))
+            analyse(folder, settings, sources=sources, verification=verification)
         show_table(folder, settings if everything else None)
 
 

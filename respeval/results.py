@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from respeval.accumulate import SURFACES
+from respeval.checksums import Verification
 from respeval.config import Case, load_case
 from respeval.diagnostics import (
     DIAGNOSTICS,
@@ -154,46 +155,37 @@ def analyse(
     reference: xr.Dataset | None = None,
     reference_name: str = "reference",
     sources: Sources | None = None,
+    verification: Verification | None = None,
 ) -> Results:
     """Write response.nc, diagnostics.nc, running.nc, summary.json and the figures from the saved means.
 
     reference: diagnostics of a known response, drawn beside the run's under `reference_name`; the
         truth, where the folder holds it and nothing else is given.
     sources: what the response is held against in reference.nc, which is written only then.
+    verification: of the folder's files. No file is opened before it is known to be whole, and nothing
+        is written before all are.
     """
+    verification = verification or Verification(folder)
     if reference is None:
         known = truth_of_folder(folder, settings)
         reference, reference_name = known, reference_name if known is None else "truth"
-    with (
-        open_saved(folder / GROUP_MEANS) as group_means,
-        open_saved(folder / ZONAL) as zonal,
-    ):
-        _check_means(group_means, folder / GROUP_MEANS, ("group", "time", "lat", "lon"))
+    verification.wait_for(ZONAL)
+    with open_saved(folder / ZONAL) as zonal:
         _check_means(zonal, folder / ZONAL, ("group", "sample", "time", "surface", "lat"))
-        response = response_maps(group_means)
-        describe_file(response, group_means, "response of every output")
-        response = with_period(response, group_means)
-        write_netcdf(response, folder / RESPONSE)
         diagnostics = diagnose(zonal, settings)
         describe_file(diagnostics, zonal, "diagnostics of the response")
         diagnostics.attrs[_TROPICS] = settings.tropical_lat_max
-        levels = _hybrid_levels(folder)
-        write_netcdf(with_hybrid_levels(diagnostics, levels), folder / DIAGNOSTICS_FILE)
         along = running(zonal, diagnostics, settings)
         describe_file(along, zonal, "diagnostics of the response against the length of the run")
-        write_netcdf(along, folder / RUNNING)
-        agreement = hold_against(folder, response, group_means, sources)
-        numbers = summary_of_reference(agreement) if agreement is not None else {}
-        told = told_quarantined(folder)
-        write_json(
-            folder / SUMMARY,
-            {
-                **summary(diagnostics),
-                **years_summary(along),
-                **numbers,
-                **({"quarantined": told} if told else {}),
-            },
-        )
+        verification.wait_for(GROUP_MEANS)
+        with open_saved(folder / GROUP_MEANS) as group_means:
+            _check_means(group_means, folder / GROUP_MEANS, ("group", "time", "lat", "lon"))
+            response = response_maps(group_means)
+            describe_file(response, group_means, "response of every output")
+            response = with_period(response, group_means)
+            verification.finish()
+            agreement = hold_against(folder, response, group_means, sources)
+        _write(folder, response, diagnostics, along, agreement)
         make_inner_folder(folder / FIGURES)
         figures = write_figures(
             folder / FIGURES,
@@ -207,6 +199,30 @@ def analyse(
             agreement,
         )
     return Results(diagnostics, tuple(figures))
+
+
+def _write(
+    folder: Path,
+    response: xr.Dataset,
+    diagnostics: xr.Dataset,
+    along: xr.Dataset,
+    agreement: xr.Dataset | None,
+) -> None:
+    """The results but the figures and reference.nc."""
+    write_netcdf(response, folder / RESPONSE)
+    write_netcdf(with_hybrid_levels(diagnostics, _hybrid_levels(folder)), folder / DIAGNOSTICS_FILE)
+    write_netcdf(along, folder / RUNNING)
+    numbers = summary_of_reference(agreement) if agreement is not None else {}
+    told = told_quarantined(folder)
+    write_json(
+        folder / SUMMARY,
+        {
+            **summary(diagnostics),
+            **years_summary(along),
+            **numbers,
+            **({"quarantined": told} if told else {}),
+        },
+    )
 
 
 def hold_against(

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
 from respeval.accumulate import GroupSums
-from respeval.documents import check_regular, parse_json, read_document
+from respeval.checksums import Checksums, Verification
+from respeval.documents import parse_json, read_document
 from respeval.errors import InputError
 from respeval.folder_lock import LOCK, FolderLock
 from respeval.identity import differences, in_one_line, is_only_longer
@@ -39,10 +38,7 @@ from respeval.segments import Segment
 from respeval.yearly import SEGMENT_NAME, merge_segments, segment_numbers, to_merge
 
 #: What a run that is finished has beside its segments; made of them, and made again if missing.
-_RESULTS = (GROUP_MEANS, ZONAL)
-
-#: Files that are held against their checksums at once; hashing keeps a core busy.
-_NUM_READERS = 4
+_RESULTS = (ZONAL, GROUP_MEANS)
 
 _DATE = re.compile(r"None|[\d:T+Z-]{10,40}")
 
@@ -330,7 +326,8 @@ class RunFolder:
         Raises InputError where a segment's file is damaged.
         """
         entries = self.kept()
-        _verify(self.path, {entry["file"]: entry["sha256"] for entry in entries})
+        with Verification(self.path, [_of_segments(entries)]) as verification:
+            verification.finish()
         files = [self.path / entry["file"] for entry in entries]
         self._results = join_segments(files, self.path, self.layout.provenance)
 
@@ -392,6 +389,16 @@ def verify_folder(folder: Path) -> None:
 
     Raises InputError that names the files which are damaged or missing.
     """
+    with verification_of(folder) as verification:
+        verification.finish()
+
+
+def verification_of(folder: Path, num_cores_kept: int = 0) -> Verification:
+    """Begin to hold a run's segments and results against the manifest's checksums.
+
+    num_cores_kept: for other work meanwhile.
+    Raises InputError where the manifest can't be read.
+    """
     manifest = read_manifest(folder)
     results = manifest.get("results", {})
     known = isinstance(results, dict) and results.keys() <= set(_RESULTS)
@@ -399,35 +406,16 @@ def verify_folder(folder: Path) -> None:
         raise InputError(
             f"{folder / MANIFEST}: its results can't be read; give the run's command again"
         )
-    segments = _read_segments(folder, manifest)
-    _verify(folder, {entry["file"]: entry["sha256"] for entry in segments})
-    _verify(folder, results)
+    advice = "remove it and give the run's command again, which makes it anew from the segments"
+    parts = [_of_segments(_read_segments(folder, manifest)), Checksums(results, advice)]
+    return Verification(folder, parts, _RESULTS, num_cores_kept)
 
 
-def _verify(folder: Path, checksums: Mapping[str, Any]) -> None:
-    with ThreadPoolExecutor(_NUM_READERS) as pool:
-        told = pool.map(lambda name: _damage(folder / name, checksums[name]), checksums)
-        damaged = [problem for problem in told if problem is not None]
-    if damaged:
-        advice = (
-            "remove it and give the run's command again, which makes it anew from the segments"
-            if set(checksums) <= set(_RESULTS)
-            else "it can't be made anew from other files; start over with --restart-fresh"
-        )
-        raise InputError(f"{in_one_line(damaged)}; {advice}")
-
-
-def _damage(path: Path, checksum: Any) -> str | None:
-    """What is wrong with a file that should have this SHA-256; None where nothing is."""
-    try:
-        if path.exists():
-            check_regular(path, "file of a run")
-        with path.open("rb") as opened:
-            if hashlib.file_digest(opened, "sha256").hexdigest() != checksum:
-                return f"{path} is damaged (its checksum differs)"
-    except OSError as error:
-        return f"{path} can't be read ({error.strerror})"
-    return None
+def _of_segments(entries: Sequence[Mapping[str, Any]]) -> Checksums:
+    return Checksums(
+        {entry["file"]: entry["sha256"] for entry in entries},
+        "it can't be made anew from other files; start over with --restart-fresh",
+    )
 
 
 def _read_segments(folder: Path, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:

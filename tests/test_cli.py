@@ -165,8 +165,12 @@ def test_diagnose_needs_no_model(finished: tuple[Path, str], tmp_path: Path) -> 
 def test_diagnose_says_which_file_is_damaged(finished: tuple[Path, str], tmp_path: Path) -> None:
     out = tmp_path / "copy"
     shutil.copytree(finished[0], out)
+    (out / "diagnostics.nc").unlink()
+    shutil.rmtree(out / "figures")
+    again = "remove it and give the run's command again"
     for name, advice in (
-        ("zonal.nc", "remove it and give the run's command again"),
+        ("zonal.nc", again),
+        ("group_means.nc", again),
         ("segments/00002_2001-02-01.nc", "start over with --restart-fresh"),
     ):
         before = (out / name).read_bytes()
@@ -176,10 +180,14 @@ def test_diagnose_says_which_file_is_damaged(finished: tuple[Path, str], tmp_pat
         line = refused("diagnose", out)
         assert f"{out / name} is damaged (its checksum differs); " in line
         assert advice in line
+        assert line == refused("diagnose", out, "--role", "ocean_fraction=x")
         (out / name).unlink()
         assert f"{out / name} can't be read (No such file or directory)" in refused("diagnose", out)
         (out / name).write_bytes(before)
+        assert not (out / "diagnostics.nc").exists()
+        assert not (out / "figures").exists()
     invoke("diagnose", out)
+    assert (out / "diagnostics.nc").exists()
 
 
 def test_inspect_names_what_a_run_needs(study: Path) -> None:

@@ -43,6 +43,7 @@ ROWS = [
     "yearly",
     "restart",
     "identity",
+    "checksums",
     "folder_lock",
     "run_folder",
     "end_states",

@@ -53,11 +53,16 @@ def save(figure: Figure, path: Path) -> Path:
     if layout is not None:
         layout.execute(figure)
         figure.set_layout_engine("none")
-    publish(path, lambda file: png.print_png(file, metadata=_METADATA["png"]))
-    pdf = FigureCanvasPdf(figure)
-    publish(
-        path.with_suffix(".pdf"), lambda file: pdf.print_pdf(file, metadata=_METADATA["pdf"])
-    )
+
+    def print_png(file: Path) -> None:
+        png.print_png(file, metadata=_METADATA["png"])  # type: ignore[no-untyped-call]
+
+    def print_pdf(file: Path) -> None:
+        pdf = FigureCanvasPdf(figure)
+        pdf.print_pdf(file, metadata=_METADATA["pdf"])  # type: ignore[no-untyped-call]
+
+    publish(path, print_png)
+    publish(path.with_suffix(".pdf"), print_pdf)
     return path
 
 
