@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,44 +17,24 @@ from respeval.console import (
     ConsoleReporter,
     SilentProbeReporter,
     SilentReporter,
-    agreement_tables,
-    full_tables,
     inspection_tables,
-    perturbation_columns,
-    precision_table,
     probe_table,
-    warming_table,
 )
 from respeval.diagnostics import (
-    DiagnosticSettings,
-    catalog,
     left_out,
-    num_units,
-    seasons_left_out,
 )
 from respeval.emulator import EmulatorSpec
 from respeval.errors import StoppedError
-from respeval.output import DIAGNOSTICS_FILE, REFERENCE, RUNNING, ZONAL, open_saved
+from respeval.output import DIAGNOSTICS_FILE, ZONAL, open_saved
 from respeval.plan import Plan, go_on
 from respeval.probe_plan import ProbePlan, parse_settings, prepare_probe
 from respeval.probe_runner import check_folder, run_probe, write_probe
-from respeval.results import RunningRatio, analyse, settings_of, told_quarantined
+from respeval.results import RunningRatio, analyse, settings_of
 from respeval.run_folder import RunOutput
 from respeval.runner import Execution, default_threads, execute, open_output, read_snapshot
 from respeval.stop import StopSignals
+from respeval.tables import make_console, tell_left_out
 from respeval.until import Goal, goal_of, has_ended
-
-#: Width of tables where the output is no terminal.
-_PLAIN_WIDTH = 100
-
-#: Samples of a deterministic emulator may be all alike in a year whose forcing they share.
-_ONE_YEAR = "intervals are from samples of one year: what differs between years is not in them"
-
-
-def make_console(is_root: bool = True, plain_width: int = _PLAIN_WIDTH) -> Console:
-    """Where tables and progress go; silent on all processes but the root."""
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else plain_width
-    return Console(quiet=not is_root, width=width, soft_wrap=True, markup=False)
 
 
 class Threads:
@@ -128,7 +106,7 @@ def _reporter(plan: Plan, console: Console, comm: Comm) -> ConsoleReporter | Sil
     spec = plan.emulator.spec
     settings = settings_of(plan.case, plan.roles, spec.levels_hPa)
     names = [variable.name for variable in spec.outputs]
-    _tell_left_out(console, left_out(names, settings))
+    tell_left_out(console, left_out(names, settings))
     running = RunningRatio(
         settings, names, plan.case.groups, spec.grid.latitude, plan.layout.circle_areas()
     )
@@ -153,64 +131,6 @@ def _analyse(
     except StoppedError as error:
         output.end_early("stopped", str(error))
         raise
-
-
-def _tell_left_out(console: Console, reasons: Mapping[str, str]) -> None:
-    """The diagnostics that a run has not, those with one reason together."""
-    for reason in dict.fromkeys(reasons.values()):
-        missing = ", ".join(name for name, own in reasons.items() if own == reason)
-        console.print(f"left out: {missing}, because {reason}", highlight=False)
-
-
-def show_table(folder: Path, settings: DiagnosticSettings | None = None) -> None:
-    """The table of a run from its diagnostics.nc.
-
-    settings: those of the run where every diagnostic is asked for, and why others are left out.
-    """
-    console = make_console()
-    with open_saved(folder / DIAGNOSTICS_FILE) as diagnostics, open_saved(folder / ZONAL) as zonal:
-        columns = perturbation_columns(diagnostics, everything=settings is not None)
-        console.print(warming_table(columns, f"Response, {folder}"))
-        if zonal.sizes["group"] > 1 and _is_of_one_year(zonal):
-            console.print(_ONE_YEAR, style="yellow")
-        _show_precision(console, folder)
-        _show_agreement(console, folder, diagnostics, settings)
-        if settings is not None:
-            names = [entry.name for entry in catalog()]
-            console.print(*full_tables(columns, names), sep="\n")
-            reasons = left_out(map(str, zonal.data_vars), settings)
-            _tell_left_out(console, reasons | seasons_left_out(zonal, settings))
-    for told in told_quarantined(folder):
-        console.print(f"left out of the means: {told}", style="yellow", highlight=False)
-
-
-def _is_of_one_year(zonal: xr.Dataset) -> bool:
-    years, units = num_units(zonal)
-    return years == 1 and units > 1
-
-
-def _show_precision(console: Console, folder: Path) -> None:
-    """How well the ratios are known; nothing for a run of a respeval that did not tell."""
-    if not (folder / RUNNING).is_file():
-        return
-    with open_saved(folder / RUNNING) as running:
-        table = precision_table(running)
-    if table.row_count:
-        console.print(table)
-
-
-def _show_agreement(
-    console: Console, folder: Path, diagnostics: xr.Dataset, settings: DiagnosticSettings | None
-) -> None:
-    """The tables of reference.nc, where a run was held against a reference."""
-    if not (folder / REFERENCE).is_file():
-        return
-    first = None
-    if settings is None:
-        levels = diagnostics["level"].values if "level" in diagnostics.coords else ()
-        first = [str(name) for name in levels][::-1]
-    with open_saved(folder / REFERENCE) as agreement:
-        console.print(*agreement_tables(agreement.load(), first), sep="\n")
 
 
 def inspect_checkpoint(checkpoint: Path, options: dict[str, Any], trust: bool) -> None:

@@ -10,7 +10,6 @@ import xarray as xr
 from rich.console import Console
 from rich.progress import track
 
-from respeval.commands import make_console
 from respeval.compare import (
     Run,
     Wishes,
@@ -24,6 +23,7 @@ from respeval.diagnostics import DIAGNOSTICS
 from respeval.errors import InputError
 from respeval.output import FIGURES, MANIFEST, make_folder
 from respeval.plotting import diagnostic_of_runs, runs_overview, save
+from respeval.tables import make_console
 
 
 def compare_folders(folders: Sequence[Path], output: Path | None, wishes: Wishes) -> None:

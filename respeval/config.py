@@ -20,9 +20,9 @@ from pydantic import (
     model_validator,
 )
 
-from respeval.accumulate import SURFACES
 from respeval.calendar import Duration
 from respeval.diagnostics import parse_targets
+from respeval.diagnostics.zonal import SURFACES
 from respeval.errors import InputError
 from respeval.grid import AreaWeights
 from respeval.perturbation import Scope

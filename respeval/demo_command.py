@@ -8,7 +8,7 @@ import torch
 import xarray as xr
 
 from respeval.comm import connect
-from respeval.commands import make_console, run_plan
+from respeval.commands import run_plan
 from respeval.config import load_case
 from respeval.console import perturbation_columns, truth_table
 from respeval.diagnostics import diagnose_reference
@@ -20,6 +20,7 @@ from respeval.report_command import write_report
 from respeval.results import TRUTH, settings_of
 from respeval.runner import Execution
 from respeval.stop import StopSignals
+from respeval.tables import make_console
 
 REPORT = "report.html"
 

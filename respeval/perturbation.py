@@ -6,12 +6,14 @@ fraction lies strictly above the cutoff, to copies.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 
 from respeval.grid import FloatArray, Grid
+
+if TYPE_CHECKING:
+    import torch
 
 Scope = Literal["ocean", "field", "none"]
 
@@ -56,7 +58,7 @@ def perturb_over_ocean(
     pattern: broadcastable to them, K; a NaN over land does not reach the result.
     """
     changed = surface_temperature + pattern.to(surface_temperature)
-    return torch.where(ocean_fraction > cutoff, changed, surface_temperature)
+    return changed.where(ocean_fraction > cutoff, surface_temperature)
 
 
 def perturb_initial(

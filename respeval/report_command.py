@@ -9,10 +9,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from respeval.commands import make_console
 from respeval.errors import InputError
 from respeval.output import make_folder, write_text
 from respeval.report import Contents, collect, render
+from respeval.tables import make_console
 
 #: A larger page is slow to open and to send.
 _MANY_BYTES = 20_000_000

@@ -13,7 +13,6 @@ import xarray as xr
 from numpy.typing import NDArray
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from respeval.accumulate import SURFACES
 from respeval.checksums import Verification
 from respeval.config import Case, load_case
 from respeval.diagnostics import (
@@ -29,8 +28,10 @@ from respeval.diagnostics import (
     with_period,
     years_summary,
 )
+from respeval.diagnostics.zonal import SURFACES
 from respeval.emulator import HybridLevels, Roles
 from respeval.errors import InputError
+from respeval.manifest import read_manifest, read_quarantined
 from respeval.output import (
     CASE,
     DIAGNOSTICS_FILE,
@@ -50,7 +51,6 @@ from respeval.output import (
 )
 from respeval.plotting import write_figures
 from respeval.reference import Sources, compare_with, summary_of_reference
-from respeval.run_folder import read_manifest, read_quarantined
 from respeval.settings_file import STRICT
 
 #: Maps of the true response to a run's perturbations, as response.nc has them; of a demo's runs.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from respeval.comm import Comm, connect
-from respeval.commands import Threads, make_console, run_plan, show_table
+from respeval.commands import Threads, run_plan
 from respeval.config import load_case
 from respeval.console import amount, estimate_table, sweep_table
 from respeval.errors import BlowUpError, InputError, SharedInputError, StoppedError
@@ -25,6 +25,7 @@ from respeval.run_folder import free_folder, fresh_folder
 from respeval.runner import Execution
 from respeval.stop import StopSignals
 from respeval.sweep import Entry, Status, Sweep, find_checkpoints, holds_sweep
+from respeval.tables import make_console, show_table
 from respeval.until import check_goal
 
 EXIT_SOME_FAILED = 1

@@ -11,19 +11,25 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from respeval.accumulate import GroupSums
-from respeval.checksums import Checksums, Verification
-from respeval.documents import parse_json, read_document
+from respeval.checksums import Verification
 from respeval.errors import InputError
 from respeval.folder_lock import LOCK, FolderLock
 from respeval.identity import differences, in_one_line, is_only_longer
 from respeval.layout import Layout, join_segments
+from respeval.manifest import (
+    RESULTS,
+    SEGMENT_NAME,
+    checksums_of_segments,
+    read_manifest,
+    read_quarantined,
+    read_segments,
+    segment_numbers,
+)
 from respeval.output import (
     CASE,
-    GROUP_MEANS,
     MANIFEST,
     RESTART,
     SEGMENTS,
-    ZONAL,
     is_partial,
     make_folder,
     make_inner_folder,
@@ -35,10 +41,7 @@ from respeval.output import (
 )
 from respeval.restart import RESTART_NAME, Array, Block, Part, Restart
 from respeval.segments import Segment
-from respeval.yearly import SEGMENT_NAME, merge_segments, segment_numbers, to_merge
-
-#: What a run that is finished has beside its segments; made of them, and made again if missing.
-_RESULTS = (ZONAL, GROUP_MEANS)
+from respeval.yearly import merge_segments, to_merge
 
 _DATE = re.compile(r"None|[\d:T+Z-]{10,40}")
 
@@ -193,7 +196,7 @@ class RunFolder:
             )
         manifest = read_manifest(self.path)
         self._check_same_run(manifest, extend)
-        self.segments = _read_segments(self.path, manifest)
+        self.segments = read_segments(self.path, manifest)
         self.quarantined = read_quarantined(self.path, manifest)
         num_samples = self.header.get("num_samples")
         if num_samples and any(fault["sample"] >= num_samples for fault in self.quarantined):
@@ -242,7 +245,7 @@ class RunFolder:
                 f"{self.path} holds {reached} steps already, --extend to {num_steps} would shorten it"
             )
         complete = manifest.get("status") == "finished" and all(
-            (self.path / name).is_file() for name in _RESULTS
+            (self.path / name).is_file() for name in RESULTS
         )
         finished = complete and done == num_steps
         first_file = self.segments[0]["file"] if self.segments else None
@@ -326,7 +329,7 @@ class RunFolder:
         Raises InputError where a segment's file is damaged.
         """
         entries = self.kept()
-        with Verification(self.path, [_of_segments(entries)]) as verification:
+        with Verification(self.path, [checksums_of_segments(entries)]) as verification:
             verification.finish()
         files = [self.path / entry["file"] for entry in entries]
         self._results = join_segments(files, self.path, self.layout.provenance)
@@ -366,92 +369,3 @@ def free_folder(path: Path) -> tuple[Path | None, Path]:
             return taken, candidate
         taken = candidate
     raise AssertionError("there is always a next name")
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a run's folder. Raises InputError where there is none."""
-    path = folder / MANIFEST
-    if not path.exists():
-        raise InputError(f"{folder} is no folder of a run: it has no {MANIFEST}")
-    try:
-        content = parse_json(read_document(path, "manifest"))
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} can't be read ({error}); see --restart-fresh") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path} is no manifest: expected a JSON object")
-    return content
-
-
-def verify_folder(folder: Path) -> None:
-    """Hold a run's segments and results against the manifest's checksums.
-
-    Raises InputError that names the files which are damaged or missing.
-    """
-    with verification_of(folder) as verification:
-        verification.finish()
-
-
-def verification_of(folder: Path, num_cores_kept: int = 0) -> Verification:
-    """Begin to hold a run's segments and results against the manifest's checksums.
-
-    num_cores_kept: for other work meanwhile.
-    Raises InputError where the manifest can't be read.
-    """
-    manifest = read_manifest(folder)
-    results = manifest.get("results", {})
-    known = isinstance(results, dict) and results.keys() <= set(_RESULTS)
-    if not known or (manifest.get("status") == "finished" and len(results) < len(_RESULTS)):
-        raise InputError(
-            f"{folder / MANIFEST}: its results can't be read; give the run's command again"
-        )
-    advice = "remove it and give the run's command again, which makes it anew from the segments"
-    parts = [_of_segments(_read_segments(folder, manifest)), Checksums(results, advice)]
-    return Verification(folder, parts, _RESULTS, num_cores_kept)
-
-
-def _of_segments(entries: Sequence[Mapping[str, Any]]) -> Checksums:
-    return Checksums(
-        {entry["file"]: entry["sha256"] for entry in entries},
-        "it can't be made anew from other files; start over with --restart-fresh",
-    )
-
-
-def _read_segments(folder: Path, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The manifest's entries of segments. Raises InputError where they make no sense."""
-    entries, step = manifest.get("segments"), 0
-    try:
-        for entry in entries:  # type: ignore[union-attr]
-            segment_numbers(entry["file"])
-            if entry["first_step"] != step:
-                raise ValueError
-            step = entry["stop_step"]
-            if type(step) is not int or step <= entry["first_step"]:
-                raise ValueError
-            if not isinstance(entry["spinup"], bool) or not isinstance(entry["sha256"], str):
-                raise ValueError
-        names = [entry["file"] for entry in entries]  # type: ignore[union-attr]
-        if len(set(names)) < len(names):
-            raise ValueError
-        return list(entries)  # type: ignore[arg-type]
-    except (TypeError, KeyError, ValueError):
-        raise InputError(f"{folder / MANIFEST}: its segments can't be read") from None
-
-
-def read_quarantined(folder: Path, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The samples that blew up, as a manifest names them. Raises InputError where it makes no sense."""
-    entries = manifest.get("quarantined", [])
-    try:
-        for entry in entries:
-            if set(entry) != {"sample", "group", "variable", "step", "date", "limits"}:
-                raise TypeError
-            if any(type(entry[key]) is not int or entry[key] < 0 for key in ("sample", "step")):
-                raise TypeError
-            if not all(
-                isinstance(entry[key], str) for key in ("group", "variable", "date", "limits")
-            ):
-                raise TypeError
-        return [dict(entry) for entry in entries]
-    except (TypeError, KeyError):
-        raise InputError(f"{folder / MANIFEST}: its quarantined samples can't be read") from None

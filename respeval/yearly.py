@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from respeval.layout import concatenate_segments
+from respeval.manifest import parts_of_name, segment_numbers
 from respeval.output import SEGMENTS
 
 #: Files of single segments that a folder keeps: ten years of months.
@@ -17,28 +17,7 @@ KEPT_SINGLES = 120
 #: Segments of a year that are merged before the year has ended, where it has that many.
 MOST_IN_A_FILE = 400
 
-#: Number of the segment, or of the first and the last one; then the date of the first.
-SEGMENT_NAME = re.compile(r"(\d{5,9})(?:-(\d{5,9}))?_(-?\d{4,6}-\d\d-\d\d)\.nc")
-
 Entry = Mapping[str, Any]
-
-
-def segment_numbers(file: str) -> tuple[int, int]:
-    """Numbers of the first and the last segment in a file `segments/…`.
-
-    Raises ValueError where the name is not one that a run gives.
-    """
-    found = _parts(file)
-    first = int(found[1])
-    return first, int(found[2] or first)
-
-
-def _parts(file: str) -> re.Match[str]:
-    folder, _, name = str(file).partition("/")
-    found = SEGMENT_NAME.fullmatch(name)
-    if found is None or folder != SEGMENTS:
-        raise ValueError(f"{file!r} is no name of a segment's file")
-    return found
 
 
 def to_merge(entries: Sequence[Entry]) -> slice | None:
@@ -83,7 +62,7 @@ def _is_single(entry: Entry) -> bool:
 
 
 def _date(entry: Entry) -> str:
-    return _parts(entry["file"])[3]
+    return parts_of_name(entry["file"])[3]
 
 
 def _kind(entry: Entry) -> tuple[bool, str, bool]:

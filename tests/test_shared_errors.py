@@ -17,7 +17,8 @@ from respeval.comm import Comm
 from respeval.commands import run_plan
 from respeval.console import SilentReporter
 from respeval.errors import BlowUpError, InputError, SharedInputError, StoppedError
-from respeval.run_folder import NoOutput, RunFolder, RunOutput, read_manifest
+from respeval.manifest import read_manifest
+from respeval.run_folder import NoOutput, RunFolder, RunOutput
 from respeval.runner import Execution, execute
 from respeval.stop import StopSignals
 

@@ -16,8 +16,8 @@ from test_runner import Toy, plan, study
 
 from respeval import yearly
 from respeval.errors import InputError
-from respeval.run_folder import verify_folder
-from respeval.yearly import segment_numbers, to_merge
+from respeval.manifest import segment_numbers, verify_folder
+from respeval.yearly import to_merge
 
 
 def entry(number: int, date: str, spinup: bool = False) -> dict[str, Any]:

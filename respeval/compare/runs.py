@@ -12,8 +12,8 @@ from typing import Any
 
 from respeval.errors import InputError
 from respeval.identity import in_one_line, other_definitions, other_samples
+from respeval.manifest import read_manifest
 from respeval.output import MANIFEST
-from respeval.run_folder import read_manifest
 from respeval.sweep import holds_sweep, read_entries, short_names
 
 #: How the reader of ACE checkpoints tells of the training.

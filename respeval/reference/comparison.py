@@ -19,9 +19,9 @@ from respeval.diagnostics.maps import CELL_VARIABLES
 from respeval.errors import InputError
 from respeval.grid import Grid
 from respeval.identity import other_samples
+from respeval.manifest import read_manifest
 from respeval.output import GROUP_MEANS, MANIFEST, open_saved
 from respeval.reference.known import CHUNKS, PLANE, KnownResponse, open_reference
-from respeval.run_folder import read_manifest
 from respeval.standard_names import spelled
 
 #: What is held against the reference: one for all perturbations, or perturbation -> its own.

@@ -1,0 +1,127 @@
+"""The manifest of a run's folder: what it holds, and whether that is as it was written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from respeval.checksums import Checksums, Verification
+from respeval.documents import parse_json, read_document
+from respeval.errors import InputError
+from respeval.output import GROUP_MEANS, MANIFEST, SEGMENTS, ZONAL
+
+#: What a run that is finished has beside its segments; made of them, and made again if missing.
+RESULTS = (ZONAL, GROUP_MEANS)
+
+#: Number of the segment, or of the first and the last one; then the date of the first.
+SEGMENT_NAME = re.compile(r"(\d{5,9})(?:-(\d{5,9}))?_(-?\d{4,6}-\d\d-\d\d)\.nc")
+
+
+def segment_numbers(file: str) -> tuple[int, int]:
+    """Numbers of the first and the last segment in a file `segments/…`.
+
+    Raises ValueError where the name is not one that a run gives.
+    """
+    found = parts_of_name(file)
+    first = int(found[1])
+    return first, int(found[2] or first)
+
+
+def parts_of_name(file: str) -> re.Match[str]:
+    folder, _, name = str(file).partition("/")
+    found = SEGMENT_NAME.fullmatch(name)
+    if found is None or folder != SEGMENTS:
+        raise ValueError(f"{file!r} is no name of a segment's file")
+    return found
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a run's folder. Raises InputError where there is none."""
+    path = folder / MANIFEST
+    if not path.exists():
+        raise InputError(f"{folder} is no folder of a run: it has no {MANIFEST}")
+    try:
+        content = parse_json(read_document(path, "manifest"))
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} can't be read ({error}); see --restart-fresh") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is no manifest: expected a JSON object")
+    return content
+
+
+def verify_folder(folder: Path) -> None:
+    """Hold a run's segments and results against the manifest's checksums.
+
+    Raises InputError that names the files which are damaged or missing.
+    """
+    with verification_of(folder) as verification:
+        verification.finish()
+
+
+def verification_of(folder: Path, num_cores_kept: int = 0) -> Verification:
+    """Begin to hold a run's segments and results against the manifest's checksums.
+
+    num_cores_kept: for other work meanwhile.
+    Raises InputError where the manifest can't be read.
+    """
+    manifest = read_manifest(folder)
+    results = manifest.get("results", {})
+    known = isinstance(results, dict) and results.keys() <= set(RESULTS)
+    if not known or (manifest.get("status") == "finished" and len(results) < len(RESULTS)):
+        raise InputError(
+            f"{folder / MANIFEST}: its results can't be read; give the run's command again"
+        )
+    advice = "remove it and give the run's command again, which makes it anew from the segments"
+    parts = [checksums_of_segments(read_segments(folder, manifest)), Checksums(results, advice)]
+    return Verification(folder, parts, RESULTS, num_cores_kept)
+
+
+def checksums_of_segments(entries: Sequence[Mapping[str, Any]]) -> Checksums:
+    """The checksums in these entries of a manifest."""
+    return Checksums(
+        {entry["file"]: entry["sha256"] for entry in entries},
+        "it can't be made anew from other files; start over with --restart-fresh",
+    )
+
+
+def read_segments(folder: Path, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The manifest's entries of segments. Raises InputError where they make no sense."""
+    entries, step = manifest.get("segments"), 0
+    try:
+        for entry in entries:  # type: ignore[union-attr]
+            segment_numbers(entry["file"])
+            if entry["first_step"] != step:
+                raise ValueError
+            step = entry["stop_step"]
+            if type(step) is not int or step <= entry["first_step"]:
+                raise ValueError
+            if not isinstance(entry["spinup"], bool) or not isinstance(entry["sha256"], str):
+                raise ValueError
+        names = [entry["file"] for entry in entries]  # type: ignore[union-attr]
+        if len(set(names)) < len(names):
+            raise ValueError
+        return list(entries)  # type: ignore[arg-type]
+    except (TypeError, KeyError, ValueError):
+        raise InputError(f"{folder / MANIFEST}: its segments can't be read") from None
+
+
+def read_quarantined(folder: Path, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The samples that blew up, as a manifest names them. Raises InputError where it makes no sense."""
+    entries = manifest.get("quarantined", [])
+    try:
+        for entry in entries:
+            if set(entry) != {"sample", "group", "variable", "step", "date", "limits"}:
+                raise TypeError
+            if any(type(entry[key]) is not int or entry[key] < 0 for key in ("sample", "step")):
+                raise TypeError
+            if not all(
+                isinstance(entry[key], str) for key in ("group", "variable", "date", "limits")
+            ):
+                raise TypeError
+        return [dict(entry) for entry in entries]
+    except (TypeError, KeyError):
+        raise InputError(f"{folder / MANIFEST}: its quarantined samples can't be read") from None
