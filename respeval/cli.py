@@ -366,8 +366,8 @@ def diagnose(
             options = {"tropical_lat_max": tropical_lat_max, **parse_lists(bands=bands, role=role)}
             settings = settings_of_folder(folder, options)
             sources = sources_of_folder(folder, parse_lists(reference=reference))
-            analyse(folder, settings, sources=sources, verification=verification)
-        show_table(folder, settings if everything else None)
+            found = analyse(folder, settings, sources=sources, verification=verification)
+        show_table(folder, settings if everything else None, found.diagnostics)
 
 
 @app.command()

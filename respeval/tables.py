@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import xarray as xr
@@ -40,13 +41,19 @@ def make_console(is_root: bool = True, plain_width: int = _PLAIN_WIDTH) -> Conso
     return Console(quiet=not is_root, width=width, soft_wrap=True, markup=False)
 
 
-def show_table(folder: Path, settings: DiagnosticSettings | None = None) -> None:
+def show_table(
+    folder: Path,
+    settings: DiagnosticSettings | None = None,
+    known: xr.Dataset | None = None,
+) -> None:
     """The table of a run from its diagnostics.nc.
 
     settings: those of the run where every diagnostic is asked for, and why others are left out.
+    known: what diagnostics.nc has, where it need not be read.
     """
     console = make_console()
-    with open_saved(folder / DIAGNOSTICS_FILE) as diagnostics, open_saved(folder / ZONAL) as zonal:
+    opened = open_saved(folder / DIAGNOSTICS_FILE) if known is None else nullcontext(known)
+    with opened as diagnostics, open_saved(folder / ZONAL) as zonal:
         columns = perturbation_columns(diagnostics, everything=settings is not None)
         console.print(warming_table(columns, f"Response, {folder}"))
         if zonal.sizes["group"] > 1 and _is_of_one_year(zonal):

@@ -22,7 +22,10 @@ from conftest import write_study
 from typer.testing import CliRunner
 
 from respeval.cli import app
+from respeval.console import perturbation_columns, warming_table
 from respeval.diagnostics import DIAGNOSTICS
+from respeval.output import open_saved
+from respeval.tables import show_table
 
 
 def invoke(*arguments: object, code: int = 0) -> str:
@@ -124,6 +127,25 @@ def test_the_resolved_case_gives_the_same_run(
         for folder in (out, tmp_path / "again")
     ]
     assert digests[0] == digests[1]
+
+
+def test_the_table_is_the_same_from_memory_as_from_the_file(
+    finished: tuple[Path, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, shown = finished
+    show_table(out)
+    of_file = capsys.readouterr().out
+    assert "land/ocean ratio" in of_file
+    assert of_file in shown
+    with open_saved(out / "diagnostics.nc") as diagnostics:
+        show_table(out, known=diagnostics.load())
+        assert capsys.readouterr().out == of_file
+        tables = [
+            warming_table(perturbation_columns(diagnostics, everything=every), "")
+            for every in (True, False)
+        ]
+    cells = [[list(column.cells) for column in table.columns] for table in tables]
+    assert cells[0] == cells[1]
 
 
 def test_a_finished_run_has_nothing_to_do(study: Path, finished: tuple[Path, str]) -> None:

@@ -15,7 +15,7 @@ from scipy import stats
 from test_diagnostics import GRID, ROLES, SETTINGS, continents, months, saved_means, two_levels
 
 from respeval.diagnostics import DiagnosticSettings, diagnose, response_maps, summary
-from respeval.diagnostics.totals import statistics_named_in, year_blocks
+from respeval.diagnostics.totals import statistics_named_in, year_blocks, year_blocks_until
 from respeval.emulator import Roles
 
 
@@ -230,6 +230,12 @@ def test_a_few_months_at_the_end_belong_to_the_year_before() -> None:
     assert year_blocks(months(25)) == [slice(0, 12), slice(12, 25)]
     assert year_blocks(months(16)) == [slice(0, 16)]
     assert year_blocks(months(18)) == [slice(0, 12), slice(12, 18)]
+
+
+def test_years_until_some_segment_are_those_of_a_run_that_ended_there() -> None:
+    times, stops = months(42, (2001, 7)), [1, 12, 15, 18, 24, 42]
+    expected = [year_blocks(times.isel(time=slice(0, stop))) for stop in stops]
+    assert year_blocks_until(times, stops) == expected
 
 
 @pytest.mark.parametrize("calendar", ["standard", "noleap", "360_day", "julian"])

@@ -252,10 +252,10 @@ def test_help_imports_nothing_heavy() -> None:
     assert found & HEAVY == set()
 
 
-def test_diagnostics_import_no_torch_through_others() -> None:
-    assert modules_imported_by("-c", "import respeval.diagnostics").isdisjoint(
-        {"torch", "torch_harmonics"}
-    )
+def test_what_reads_a_finished_run_imports_no_torch_through_others() -> None:
+    found = modules_imported_by("-c", "import respeval.tables")
+    assert "xarray" in found
+    assert found.isdisjoint({"torch", "torch_harmonics", "dask", "matplotlib"})
 
 
 #: Lock file -> the extras that it is made for.

@@ -459,6 +459,20 @@ def test_every_figure_is_written_and_not_blank(saved, tmp_path) -> None:
         assert 1e-3 < colourful.mean() < 0.9, name
 
 
+def test_a_figure_is_saved_as_matplotlib_would_save_it(saved, tmp_path) -> None:
+    def draw() -> Figure:
+        return plotting.response_map(saved["response"], "air")
+
+    written = plotting.save(draw(), tmp_path / "ours.png")
+    for kind, nothing in {
+        "png": {"Software": None},
+        "pdf": {"CreationDate": None, "Creator": None},
+    }.items():
+        theirs = tmp_path / f"theirs.{kind}"
+        draw().savefig(theirs, dpi=200, metadata=nothing)
+        assert written.with_suffix(f".{kind}").read_bytes() == theirs.read_bytes()
+
+
 @pytest.mark.usefixtures("coarse")
 @pytest.mark.parametrize("number", [1, 5])
 def test_any_number_of_perturbations_has_its_panels(number: int, tmp_path) -> None:
