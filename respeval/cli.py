@@ -195,6 +195,13 @@ def run(
     save_members: Annotated[
         bool | None, _case("Whether segments keep every member's mean too.")
     ] = None,
+    precision: Annotated[
+        str | None,
+        _case(
+            "Numbers in which the network computes: float32 (default), tf32 (NVIDIA GPUs) or bfloat16. "
+            "What it does to the response of the first day is measured and told."
+        ),
+    ] = None,
     protocol: Annotated[
         str | None,
         _case(
@@ -284,6 +291,7 @@ def run(
             "tropical_lat_max": tropical_lat_max,
             "repeat": repeat,
             "save_members": save_members,
+            "precision": precision,
             "protocol": protocol,
             "until": until or None,
             "probe_data": probe_data,

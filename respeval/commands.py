@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 import xarray as xr
 from rich.console import Console
 
+from respeval.arithmetic import check_precision
 from respeval.checkpoints import open_checkpoint
 from respeval.comm import Comm, connect
 from respeval.console import (
@@ -19,6 +21,7 @@ from respeval.console import (
     SilentReporter,
     inspection_tables,
     probe_table,
+    response_error_table,
 )
 from respeval.diagnostics import (
     left_out,
@@ -29,6 +32,7 @@ from respeval.output import DIAGNOSTICS_FILE, ZONAL, open_saved
 from respeval.plan import Plan, go_on
 from respeval.probe_plan import ProbePlan, parse_settings, prepare_probe
 from respeval.probe_runner import check_folder, run_probe, write_probe
+from respeval.rehearsal import measure_precision
 from respeval.results import RunningRatio, analyse, settings_of
 from respeval.run_folder import RunOutput
 from respeval.runner import Execution, default_threads, execute, open_output, read_snapshot
@@ -66,6 +70,7 @@ def run_plan(
     extend: whether a run in the folder may become longer. Returns whether anything was left.
     """
     console = make_console(comm.is_root)
+    comm.together(lambda: check_precision(plan.emulator, plan.case.precision, comm.device))
     output = comm.together(lambda: open_output(plan, checkpoint, folder, comm))
     try:
         progress = comm.from_root(comm.together(lambda: output.open(extend)))
@@ -76,6 +81,7 @@ def run_plan(
         begin = comm.together(lambda: read_snapshot(plan, folder, progress, comm))
         left = comm.together(lambda: go_on(plan, folder, progress))
         reporter = _reporter(left, console, comm)
+        output.keep(_rehearse(left, comm, execution, progress.measured, console))
         try:
             told = progress.quarantined
             execute(left, output, comm, execution, reporter, signals, begin, told, goal)
@@ -90,6 +96,19 @@ def run_plan(
         return True
     finally:
         output.close()
+
+
+def _rehearse(
+    plan: Plan, comm: Comm, execution: Execution, known: Mapping[str, Any], console: Console
+) -> dict[str, Any]:
+    """Measure what is not `known` from the run's beginning, and tell it; what the manifest keeps."""
+    measured = dict(known)
+    if "precision" not in measured:
+        found = measure_precision(plan, comm, execution)
+        if found is not None:
+            measured["precision"] = found
+            console.print(response_error_table(found))
+    return measured
 
 
 def _tell_outcome(console: Console, goal: Goal, folder: Path) -> None:

@@ -23,6 +23,7 @@ from pydantic import (
 from respeval.calendar import Duration
 from respeval.diagnostics import parse_targets
 from respeval.diagnostics.zonal import SURFACES
+from respeval.emulator import Precision
 from respeval.errors import InputError
 from respeval.grid import AreaWeights
 from respeval.perturbation import Scope
@@ -168,6 +169,7 @@ class Case(_Frozen):
     roles: RoleNames = RoleNames()
     repeat: Literal["none", "year"] = "none"
     save_members: bool = False
+    precision: Precision = "float32"
     reader: dict[str, Any] = {}
     probe_data: str | None = None
     reference: str | dict[str, str] | None = None
@@ -280,10 +282,14 @@ class Case(_Frozen):
         }
 
     def digest(self) -> str:
-        """SHA-256 of the case's canonical JSON; without keys that change no number of a rollout."""
-        text = json.dumps(
-            self.model_dump(mode="json", exclude={"until", "reference"}), sort_keys=True
-        )
+        """SHA-256 of the case's canonical JSON; without keys that change no number of a rollout.
+
+        A precision of float32 is left out too: runs of a respeval that knew no other have this digest.
+        """
+        ignored = {"until", "reference"}
+        if self.precision == Case.model_fields["precision"].default:
+            ignored.add("precision")
+        text = json.dumps(self.model_dump(mode="json", exclude=ignored), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_yaml(self) -> str:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import cftime
     import torch
 
+#: Numbers that a network may be asked to compute in; see `respeval.arithmetic`.
+Precision = Literal["float32", "tf32", "bfloat16"]
 
 #: Emulators prescribe surface temperature where ocean fraction is strictly above this.
 OCEAN_CUTOFF = 0.5
@@ -169,7 +171,8 @@ class NoiseSource(Protocol):
 class Emulator(Protocol):
     """A model that can be stepped. The caller owns gradient mode, precision of matmuls and seed.
 
-    An emulator may have more: `companions`, paths of files that belong to its checkpoint. To be
+    An emulator may have more: `companions`, paths of files that belong to its checkpoint; `network`,
+    the torch module that its steps call, or a ModuleList of those, to run in bfloat16. To be
     probed it is a torch module; where its modules lost their classes, `module_classes` has them, path
     -> (defining module, class), and `probe_hint` says how a checkpoint that can't be probed becomes
     one that can.

@@ -17,6 +17,7 @@ import xarray as xr
 from torch import nn
 
 from respeval.accumulate import GroupSums, Member, MemberSums, deal_members
+from respeval.arithmetic import check_precision
 from respeval.calendar import to_seconds
 from respeval.comm import Comm
 from respeval.emulator import Emulator
@@ -97,6 +98,7 @@ def look_ahead(
 
     Raises SharedInputError where the folder does not take this run, or its forcing can't be read.
     """
+    comm.together(lambda: check_precision(plan.emulator, plan.case.precision, comm.device))
     output = comm.together(lambda: open_output(plan, checkpoint, folder, comm))
     progress = comm.from_root(comm.together(lambda: output.peek(extend)))
     ended = has_ended(progress, goal_of(plan, output), comm)

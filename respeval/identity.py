@@ -29,6 +29,9 @@ _SAMPLING_OF_FORCING = ("first_time", "last_time", "files")
 #: Keys of a case that say what the diagnostics are means of.
 _DEFINITIONS = ("area_weights", "ocean_fraction_cutoff", "land_boxes")
 
+#: Keys of a case that older manifests don't have, with what their runs did.
+_BEFORE = {"precision": "float32"}
+
 _MOST_SHOWN = 4
 
 
@@ -114,7 +117,7 @@ def _case_differences(
         if manifest.get("case_digest") != header.get("case_digest"):
             yield "its case digest"
         return
-    before, after = dict(_flat(old)), dict(_flat(new))
+    before, after = ({**_BEFORE, **dict(_flat(case))} for case in (old, new))
     for key in sorted(before.keys() | after.keys()):
         if before.get(key) != after.get(key) and key.partition(".")[0] not in ignored:
             yield f"{key} {_shown(before.get(key))} -> {_shown(after.get(key))}"

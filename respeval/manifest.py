@@ -125,3 +125,11 @@ def read_quarantined(folder: Path, manifest: Mapping[str, Any]) -> list[dict[str
         return [dict(entry) for entry in entries]
     except (TypeError, KeyError):
         raise InputError(f"{folder / MANIFEST}: its quarantined samples can't be read") from None
+
+
+def read_measured(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What a manifest keeps of measurements before the run. Raises InputError where it makes no sense."""
+    measured = manifest.get("measured", {})
+    if not isinstance(measured, dict):
+        raise InputError(f"{folder / MANIFEST}: what it says was measured can't be read")
+    return measured

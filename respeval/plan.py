@@ -66,6 +66,12 @@ class Plan:
     def num_samples(self) -> int:
         return len(self.forcing.starts)
 
+    @property
+    def precision(self) -> str:
+        """The numbers that the network computes in."""
+        own = self.emulator.spec.precision
+        return own if own != "float32" else self.case.precision
+
 
 def merge_roles(spec: EmulatorSpec, case: Case) -> Roles:
     """The checkpoint's roles with the case's on top.

@@ -14,6 +14,7 @@ import torch
 import xarray as xr
 from torch import nn
 
+from respeval.arithmetic import computing_in
 from respeval.checkpoints import checkpoint_digest
 from respeval.comm import Comm
 from respeval.errors import InputError
@@ -65,7 +66,7 @@ def run_probe(plan: ProbePlan, comm: Comm, reporter: ProbeReporter) -> ProbeSums
             sums.add(batch, found, area_weight, probe.transform)
             reporter.probed(batch)
 
-    with _only_filters_need_gradients(probe):
+    with _only_filters_need_gradients(probe), computing_in("float32", probe.emulator, device):
         comm.together(probe_batches)
     sums.unpack(comm.sum_to_root(sums.pack()))
     return sums

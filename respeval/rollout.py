@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from respeval.accumulate import Member
+from respeval.arithmetic import computing_in
 from respeval.calendar import to_date, to_seconds
-from respeval.emulator import CounterNoise, Emulator, EmulatorSpec
+from respeval.emulator import CounterNoise, Emulator, EmulatorSpec, Precision
 from respeval.forcing import Forcing, Window
 from respeval.perturbation import Scope, perturb_initial, perturb_over_ocean
 
@@ -55,6 +56,7 @@ class Rollout:
     members_per_batch: int
     window_length: int
     device: torch.device
+    precision: Precision = "float32"
 
     def steps(
         self,
@@ -66,8 +68,13 @@ class Rollout:
 
         state, conserved: of the members after `first_step` steps; not needed for the step 0.
         """
-        if not self.members:
-            return
+        if self.members:
+            with computing_in(self.precision, self.emulator, self.device):
+                yield from self._steps(first_step, state, conserved)
+
+    def _steps(
+        self, first_step: int, state: torch.Tensor | None, conserved: torch.Tensor | None
+    ) -> Generator[Step, None, None]:
         num_prognostic = len(self.emulator.spec.prognostic)
         samples = sorted({member.sample for member in self.members})
         slots = torch.tensor([samples.index(m.sample) for m in self.members], device=self.device)

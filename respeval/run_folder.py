@@ -21,6 +21,7 @@ from respeval.manifest import (
     SEGMENT_NAME,
     checksums_of_segments,
     read_manifest,
+    read_measured,
     read_quarantined,
     read_segments,
     segment_numbers,
@@ -53,7 +54,7 @@ class Progress:
     num_segments, done_step: of the published segments. restart: what to go on from, None at the start.
     first_file: path of the first segment's file within the folder. quarantined: samples that blew
     up and count no more, each with what happened. complete: whether the results of these segments
-    are there, be they all that were planned (`finished`) or not.
+    are there, be they all that were planned (`finished`) or not. measured: see `RunOutput.keep`.
     """
 
     finished: bool = False
@@ -63,6 +64,7 @@ class Progress:
     restart: Restart | None = None
     first_file: str | None = None
     quarantined: tuple[dict[str, Any], ...] = ()
+    measured: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def step(self) -> int:
@@ -76,6 +78,9 @@ class RunOutput(Protocol):
     def peek(self, extend: bool = False) -> Progress: ...
 
     def open(self, extend: bool = False) -> Progress: ...
+
+    def keep(self, measured: Mapping[str, Any]) -> None:
+        """Let the manifest name, from `begin` on, what was measured before the run began."""
 
     def begin(self, case_text: str) -> None: ...
 
@@ -104,6 +109,9 @@ class NoOutput:
 
     def open(self, extend: bool = False) -> Progress:
         return Progress()
+
+    def keep(self, measured: Mapping[str, Any]) -> None:
+        pass
 
     def begin(self, case_text: str) -> None:
         pass
@@ -147,6 +155,7 @@ class RunFolder:
     segments: list[dict[str, Any]] = field(default_factory=list)
     restart: Restart | None = None
     quarantined: list[dict[str, Any]] = field(default_factory=list)
+    measured: dict[str, Any] = field(default_factory=dict)
     _new_segments: list[dict[str, Any]] = field(default_factory=list)
     _new_parts: list[Part] = field(default_factory=list)
     _results: dict[str, str] = field(default_factory=dict)
@@ -198,6 +207,7 @@ class RunFolder:
         self._check_same_run(manifest, extend)
         self.segments = read_segments(self.path, manifest)
         self.quarantined = read_quarantined(self.path, manifest)
+        self.measured = read_measured(self.path, manifest)
         num_samples = self.header.get("num_samples")
         if num_samples and any(fault["sample"] >= num_samples for fault in self.quarantined):
             raise InputError(f"{self.path / MANIFEST}: its quarantined samples can't be read")
@@ -251,8 +261,19 @@ class RunFolder:
         first_file = self.segments[0]["file"] if self.segments else None
         number = segment_numbers(self.segments[-1]["file"])[1] if self.segments else 0
         return Progress(
-            finished, complete, number, done, self.restart, first_file, tuple(self.quarantined)
+            finished,
+            complete,
+            number,
+            done,
+            self.restart,
+            first_file,
+            tuple(self.quarantined),
+            self.measured,
         )
+
+    def keep(self, measured: Mapping[str, Any]) -> None:
+        """See `RunOutput.keep`."""
+        self.measured = dict(measured)
 
     def begin(self, case_text: str) -> None:
         """Say in the manifest that the run is under way; make what it writes into."""
@@ -340,6 +361,8 @@ class RunFolder:
             content["reason"] = reason
         if self._lock is not None:
             self._lock.check()
+        if self.measured:
+            content["measured"] = self.measured
         content["quarantined"] = self.quarantined
         content["segments"] = self.segments
         content["restart"] = self.restart.to_json() if self.restart else None

@@ -69,6 +69,7 @@ def open_output(plan: Plan, checkpoint: Path, folder: Path, comm: Comm) -> RunOu
         "checkpoint": checkpoint.name,
         "checkpoint_sha256": header["checkpoint_sha256"],
         "case_digest": header["case_digest"],
+        "precision": plan.precision,
         "history": f"{header['created']} respeval run",
     }
     layout = replace(plan.layout, provenance=provenance)
@@ -366,4 +367,5 @@ def make_rollout(
         samples_per_batch * len(case.groups),
         execution.window_length or plan.forcing.window_length(),
         comm.device,
+        case.precision,
     )

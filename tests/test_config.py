@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from respeval.config import PatternPerturbation, load_case, parse_band, parse_perturbation
+from respeval.config import Case, PatternPerturbation, load_case, parse_band, parse_perturbation
 from respeval.errors import InputError
 
 MINIMAL: dict[str, Any] = {"forcing": "f.nc", "initial_condition": "i.nc", "years": 1}
@@ -47,6 +47,13 @@ def test_the_resolved_case_gives_the_same_case_again(tmp_path: Path) -> None:
     assert load_case(again, {}) == case
     assert load_case(again, {}).digest() == case.digest()
     assert load_case(again, {"seed": 1}).digest() != case.digest()
+
+
+def test_a_case_in_float32_has_the_digest_of_before_there_was_a_choice() -> None:
+    case = Case(forcing="/f.nc", initial_condition="/i.nc", years=1)
+    assert case.digest() == "8f5128d08d891b666fb6227dad9970eeea4430e68a2a9a5ea3607f9bac369a3d"
+    other = case.model_copy(update={"precision": "bfloat16"})
+    assert other.digest() != case.digest()
 
 
 def test_paths_are_relative_to_the_file_and_options_to_the_working_directory(

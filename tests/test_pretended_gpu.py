@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,3 +37,16 @@ def test_a_whole_run_equals_that_on_cpus(peers: Peers, tmp_path: Path) -> None:
     assert ended.codes == [0, 0], ended.errors[0]
     assert "collectives: allgather allreduce recv reduce" in ended.shown[0]
     assert_equal_runs(tmp_path / "gpu", tmp_path / "cpu")
+
+
+def test_tf32_is_for_gpus_and_the_root_tells_what_it_does(peers: Peers, tmp_path: Path) -> None:
+    """A pretended GPU has no other numbers than a CPU, so that its response has no error."""
+    checkpoint = write_study(tmp_path, days=8, segment="4 steps")
+    arguments = ["run", str(checkpoint), "-o", str(tmp_path / "out"), "--precision", "tf32"]
+    ended = peers.call("pretended_gpu:run", 2, arguments=arguments)
+    assert ended.codes == [0, 0], ended.errors[0]
+    assert "Response of the first 4 steps in tf32 (mean of 2 samples)" in ended.shown[0]
+    assert "Response of the first" not in ended.shown[1]
+    measured = json.loads((tmp_path / "out" / "manifest.json").read_text())["measured"]
+    found = [entry["largest"] for entry in measured["precision"]["response"].values()]
+    assert found == [0.0, 0.0]

@@ -168,11 +168,13 @@ def test_weights_and_flags_are_left_as_they_were(folder) -> None:
     emulator.network.blocks[0].global_conv.weight.requires_grad_(False)
     before = {key: value.clone() for key, value in emulator.state_dict().items()}
     flags = [p.requires_grad for p in emulator.parameters()]
+    torch.set_float32_matmul_precision("medium")  # as a notebook may have done
     settings = ProbeSettings(num_batches=2, batch_size=2)
     plan = plan_probe(emulator, settings, str(folder / "training.nc"), None, name)
     run_probe(plan, Comm(), SilentProbeReporter())
     assert all(torch.equal(before[key], value) for key, value in emulator.state_dict().items())
     assert [p.requires_grad for p in emulator.parameters()] == flags
+    assert torch.get_float32_matmul_precision() == "highest"
     assert all(p.grad is None for p in emulator.parameters())
 
 

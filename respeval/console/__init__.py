@@ -5,6 +5,7 @@ from respeval.console.compare import MAIN, comparison_notes, comparison_tables, 
 from respeval.console.precision import precision_table
 from respeval.console.probe import ConsoleProbeReporter, SilentProbeReporter, probe_table
 from respeval.console.reference import agreement_tables
+from respeval.console.rehearsal import response_error_table
 from respeval.console.run import (
     ConsoleReporter,
     SilentReporter,
@@ -39,6 +40,7 @@ __all__ = [
     "perturbation_columns",
     "precision_table",
     "probe_table",
+    "response_error_table",
     "sweep_table",
     "truth_table",
     "usual_diagnostics",

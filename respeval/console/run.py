@@ -66,7 +66,7 @@ class ConsoleReporter:
         self._console.print(
             f"{len(case.groups)} groups ({', '.join(case.groups)}) x {plan.num_samples} samples, "
             f"{plan.num_steps} steps of {spec.timestep_s / 3600:g} h from {plan.forcing.starts[0]}, "
-            f"grid {spec.grid}, on {self._num_processes} process"
+            f"grid {spec.grid}, in {plan.precision} on {self._num_processes} process"
             f"{'es' if self._num_processes > 1 else ''}",
             highlight=False,
         )

@@ -1,0 +1,119 @@
+"""In which floating-point numbers an emulator computes: set before it steps, for the whole process."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_map
+
+from respeval.emulator import Emulator, Precision
+from respeval.errors import InputError
+
+#: In the names of classes: complex numbers, which no transform can make from bfloat16.
+_TRANSFORMS = ("SHT", "FFT")
+
+
+def check_precision(emulator: Emulator, precision: Precision, device: torch.device) -> None:
+    """Raise InputError where an emulator can't compute in this precision on a device of this kind."""
+    if precision == "float32":
+        return
+    if emulator.spec.precision != "float32":
+        raise InputError(
+            f"precision {precision} is for emulators that compute in float32, and this one computes in "
+            f"{emulator.spec.precision}; leave precision out"
+        )
+    if precision == "tf32" and device.type != "cuda":
+        raise InputError(
+            "precision tf32 is of NVIDIA GPUs, and this run is on a CPU (there are float32 and "
+            "bfloat16); leave it out"
+        )
+    if precision == "bfloat16":
+        networks_of(emulator, "precision bfloat16")
+
+
+def networks_of(emulator: Emulator, asked: str) -> list[nn.Module]:
+    """The modules that an emulator's step calls. Raises InputError where it doesn't say them.
+
+    asked: what is to be done with them, for the message.
+    """
+    network = getattr(emulator, "network", None)
+    if not isinstance(network, nn.Module):
+        raise InputError(
+            f"{asked} needs the emulator's network, which this checkpoint's reader does not name; "
+            "leave it out"
+        )
+    return list(network) if isinstance(network, nn.ModuleList) else [network]
+
+
+@contextlib.contextmanager
+def computing_in(precision: Precision, emulator: Emulator, device: torch.device) -> Iterator[None]:
+    """Within this, the emulator, whose tensors are on `device` already, computes in `precision`.
+
+    float32 is float32 then, also in convolutions on a GPU, where torch's default is TF32. With
+    bfloat16 the network alone runs under torch's autocast; its transforms, its outputs and all around
+    it stay float32. The process's float32 settings stay as this leaves them.
+    """
+    _set_float32(tf32=precision == "tf32")
+    with contextlib.ExitStack() as undo:
+        if precision == "bfloat16":
+            for network in networks_of(emulator, "precision bfloat16"):
+                for module in network.modules():
+                    if any(name in type(module).__name__ for name in _TRANSFORMS):
+                        _replace_forward(module, partial(_in_float32, device.type), undo)
+                _replace_forward(network, partial(_in_bfloat16, device.type), undo)
+        yield
+
+
+def _set_float32(tf32: bool) -> None:
+    """What float32 means in matrix products and convolutions; torch has two generations of switches."""
+    backends: Any = torch.backends
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    backends.cudnn.allow_tf32 = tf32
+    if not hasattr(backends, "fp32_precision"):
+        return
+    chosen = "tf32" if tf32 else "ieee"
+    # A switch of its own for each operation, since the older ones leave these to `fp32_precision`.
+    for operation in (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn):
+        operation.fp32_precision = chosen
+    for operation in (backends.mkldnn.matmul, backends.mkldnn.conv, backends.mkldnn.rnn):
+        operation.fp32_precision = "ieee"
+
+
+def _replace_forward(
+    module: nn.Module, around: Callable[..., Any], undo: contextlib.ExitStack
+) -> None:
+    """Let a module compute `around(forward, …)` in the place of `forward(…)` until `undo` ends."""
+    before = vars(module).get("forward")
+    module.forward = partial(around, module.forward)
+    undo.callback(_restore_forward, module, before)
+
+
+def _restore_forward(module: nn.Module, before: Callable[..., Any] | None) -> None:
+    if before is None:
+        del module.forward
+    else:
+        module.forward = before
+
+
+def _in_bfloat16(
+    device_type: str, forward: Callable[..., Any], *arguments: Any, **options: Any
+) -> Any:
+    with torch.autocast(device_type, torch.bfloat16):
+        return tree_map(_widened, forward(*arguments, **options))
+
+
+def _in_float32(
+    device_type: str, forward: Callable[..., Any], *arguments: Any, **options: Any
+) -> Any:
+    with torch.autocast(device_type, enabled=False):
+        return forward(*tree_map(_widened, arguments), **tree_map(_widened, options))
+
+
+def _widened(leaf: Any) -> Any:
+    is_narrow = isinstance(leaf, torch.Tensor) and leaf.dtype == torch.bfloat16
+    return leaf.float() if is_narrow else leaf

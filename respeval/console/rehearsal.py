@@ -1,0 +1,50 @@
+"""What a run measures before it begins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from respeval.rehearsal import ResponseError, perturbations_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def response_error_table(measured: Mapping[str, Any]) -> Table:
+    """The response in a run's precision beside float32's; measured: see `measure_precision`."""
+    precision, samples = measured["precision"], measured["num_samples"]
+    table = Table(
+        title=f"Response of the first {measured['num_steps']} steps in {precision} (mean of {samples} "
+        f"sample{'' if samples == 1 else 's'})",
+        title_justify="left",
+    )
+    rows = list(perturbations_of(measured))
+    with_temperature = any(error.near_surface_float32_K is not None for _, error in rows)
+    table.add_column("perturbation")
+    table.add_column("largest error", justify="right")
+    table.add_column("of the output")
+    if with_temperature:
+        table.add_column(f"near surface, K: {precision}", justify="right")
+        table.add_column("float32", justify="right")
+    for label, error in rows:
+        kelvins = (error.near_surface_K, error.near_surface_float32_K) if with_temperature else ()
+        cells = [_share(error), error.output or "none responds", *map(_kelvin, kelvins)]
+        table.add_row(label, *cells)
+    table.caption = (
+        "error: RMS over the globe of the difference to float32's response, relative to RMS of that one;\n"
+        "of these steps: it does not say how far the mean response of a long run is off"
+    )
+    table.caption_justify = "left"
+    return table
+
+
+def _share(error: ResponseError) -> str:
+    if error.largest is None:
+        return "" if error.output is None else "not finite"
+    return f"{100 * error.largest:.2g} %"
+
+
+def _kelvin(number: float | None) -> str:
+    return "not finite" if number is None else f"{number:+.4f}"

@@ -1,0 +1,139 @@
+"""What a few steps tell before a run begins: how far its precision takes the response from float32's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+
+from respeval.accumulate import Member, deal_members
+from respeval.comm import Comm
+from respeval.emulator import Precision
+from respeval.errors import InputError, StoppedError
+from respeval.plan import Plan
+from respeval.runner import Execution, make_rollout
+
+#: The response is compared over a day, and over no fewer steps than these.
+DAY_S, FEWEST_STEPS = 86_400, 4
+
+
+@dataclass(frozen=True)
+class ResponseError:
+    """The response to one perturbation in a run's precision beside float32's, over the first steps.
+
+    largest: of all outputs, RMS over the globe of the difference over RMS of float32's response; None
+        where it is not finite, or nothing responds yet. output: which one that is.
+    near_surface_K, near_surface_float32_K: the global mean's response; None without such an output.
+    """
+
+    output: str | None
+    largest: float | None
+    near_surface_K: float | None
+    near_surface_float32_K: float | None
+
+
+def measure_precision(plan: Plan, comm: Comm, execution: Execution) -> dict[str, Any] | None:
+    """How the response of the first steps in the case's precision differs from that in float32.
+
+    Every process calls it; the root steps, the others wait. Returns what the manifest keeps of it:
+    `precision`, `num_steps`, `num_samples`, and `response` with a `ResponseError` for each
+    perturbation; None where the precision is float32. Raises SharedInputError where the emulator's
+    network can't compute so.
+    """
+    if plan.case.precision == "float32":
+        return None
+    found = comm.together(lambda: _compare(plan, comm, execution) if comm.is_root else None)
+    return comm.from_root(found)
+
+
+def _compare(plan: Plan, comm: Comm, execution: Execution) -> dict[str, Any]:
+    spec, precision = plan.emulator.spec, plan.case.precision
+    num_steps = min(max(FEWEST_STEPS, math.ceil(DAY_S / spec.timestep_s)), plan.num_steps)
+    members = _samples_of_root(plan, comm)
+    one = replace(execution, samples_per_batch=1)
+    exact = _response(plan, comm, one, "float32", members, num_steps)
+    try:
+        given = _response(plan, comm, one, precision, members, num_steps)
+    except (InputError, StoppedError):
+        raise
+    except Exception as error:  # whatever a network's author did not foresee
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"the network can't compute in {precision} ({reason[:300]}); leave precision out"
+        ) from None
+    return {
+        "precision": precision,
+        "num_steps": num_steps,
+        "num_samples": len(members) // len(plan.case.groups),
+        "response": {label: asdict(error) for label, error in _errors(plan, exact, given)},
+    }
+
+
+def _samples_of_root(plan: Plan, comm: Comm) -> list[Member]:
+    """The root's members, and those of other groups that belong to their pairs."""
+    num_groups = len(plan.case.groups)
+    dealt = deal_members(plan.num_samples, num_groups, comm.num_processes)[0]
+    samples = sorted({member.sample for member in dealt})
+    return [Member(sample, group) for sample in samples for group in range(num_groups)]
+
+
+def _response(
+    plan: Plan,
+    comm: Comm,
+    execution: Execution,
+    precision: Precision,
+    members: list[Member],
+    num_steps: int,
+) -> torch.Tensor:
+    """Mean response of these steps and samples, [perturbation, output, lat, lon], float64."""
+    rollout = make_rollout(plan, members, execution, comm)
+    few = replace(rollout, num_steps=num_steps, precision=precision)
+    total = torch.zeros((), dtype=torch.float64, device=comm.device)
+    with torch.inference_mode():
+        for step in few.steps():
+            total = total + step.outputs.double()
+    by_sample = total.unflatten(0, (-1, len(plan.case.groups)))
+    means = by_sample.mean(0) / num_steps
+    response: torch.Tensor = means[1:] - means[:1]
+    return response.cpu()
+
+
+def _errors(
+    plan: Plan, exact: torch.Tensor, given: torch.Tensor
+) -> Iterator[tuple[str, ResponseError]]:
+    """exact, given: responses [perturbation, output, lat, lon] in float32 and in the precision."""
+    outputs = [variable.name for variable in plan.emulator.spec.outputs]
+    weights = torch.from_numpy(plan.layout.area_weight)
+    size, error = (
+        ((weights * field.square()).sum((-2, -1)).sqrt()) for field in (exact, given - exact)
+    )
+    # No response in both is no error.
+    relative = torch.where((size == 0) & (error == 0), -1.0, error / size)
+    mean = [(weights * field).sum((-2, -1)) for field in (given, exact)]
+    name = plan.roles.near_surface_temperature
+    for row, label in enumerate(plan.case.perturbations):
+        at = int(relative[row].argmax())
+        largest = float(relative[row, at])
+        near = [None, None] if name is None else [m[row, outputs.index(name)].item() for m in mean]
+        known = largest >= 0 or math.isnan(largest)
+        yield (
+            label,
+            ResponseError(
+                outputs[at] if known else None,
+                largest if 0 <= largest < math.inf else None,
+                *(_finite(number) for number in near),
+            ),
+        )
+
+
+def _finite(number: float | None) -> float | None:
+    return number if number is not None and math.isfinite(number) else None
+
+
+def perturbations_of(measured: Mapping[str, Any]) -> Iterator[tuple[str, ResponseError]]:
+    """The rows of what `measure_precision` returned."""
+    for label, entry in measured["response"].items():
+        yield label, ResponseError(**entry)
