@@ -30,7 +30,7 @@ from benchmarks.frame import (
 USUAL = ("overhead", "todays_way", "aggregation", "scaling", "startup", "memory", "probe")
 
 #: Measured where they are asked for: they hold for every machine, and take many minutes.
-NAMES = (*USUAL, "long_run", "coverage", "stopping")
+NAMES = (*USUAL, "compile", "long_run", "coverage", "stopping")
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 

@@ -84,12 +84,12 @@ def _set_float32(tf32: bool) -> None:
         operation.fp32_precision = "ieee"
 
 
-def _replace_forward(
-    module: nn.Module, around: Callable[..., Any], undo: contextlib.ExitStack
-) -> None:
+def _replace_forward(module: nn.Module, around: partial[Any], undo: contextlib.ExitStack) -> None:
     """Let a module compute `around(forward, …)` in the place of `forward(…)` until `undo` ends."""
     before = vars(module).get("forward")
-    module.forward = partial(around, module.forward)
+    # Kept, because what was compiled is compiled for this very object.
+    kept = f"_forward{around.func.__name__}"
+    module.forward = vars(module).setdefault(kept, partial(around, module.forward))
     undo.callback(_restore_forward, module, before)
 
 

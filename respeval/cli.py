@@ -259,6 +259,14 @@ def run(
             "--fail-fast",
         ),
     ] = False,
+    compile_network: Annotated[
+        bool,
+        _compute(
+            "Let torch.compile make the network faster, where it does; what it takes and wins is "
+            "measured and told.",
+            "--compile",
+        ),
+    ] = False,
     trust_checkpoint: Trust = False,
 ) -> None:
     """Run the baseline and all perturbed climates in one rollout, and diagnose the response.
@@ -307,6 +315,7 @@ def run(
             "window_length": window,
             "samples_per_batch": samples_per_batch,
             "fail_fast": fail_fast,
+            "compile": compile_network,
         }
         from respeval.run_command import Wish, run_checkpoints
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,13 @@ from rich.console import Console
 from respeval.arithmetic import check_precision
 from respeval.checkpoints import open_checkpoint
 from respeval.comm import Comm, connect
+from respeval.compiling import forget_compiled
 from respeval.console import (
     ConsoleProbeReporter,
     ConsoleReporter,
     SilentProbeReporter,
     SilentReporter,
+    compiling_line,
     inspection_tables,
     probe_table,
     response_error_table,
@@ -32,9 +33,9 @@ from respeval.output import DIAGNOSTICS_FILE, ZONAL, open_saved
 from respeval.plan import Plan, go_on
 from respeval.probe_plan import ProbePlan, parse_settings, prepare_probe
 from respeval.probe_runner import check_folder, run_probe, write_probe
-from respeval.rehearsal import measure_precision
+from respeval.rehearsal import measure_compiling, measure_precision
 from respeval.results import RunningRatio, analyse, settings_of
-from respeval.run_folder import RunOutput
+from respeval.run_folder import Progress, RunOutput
 from respeval.runner import Execution, default_threads, execute, open_output, read_snapshot
 from respeval.stop import StopSignals
 from respeval.tables import make_console, tell_left_out
@@ -80,8 +81,8 @@ def run_plan(
             return False
         begin = comm.together(lambda: read_snapshot(plan, folder, progress, comm))
         left = comm.together(lambda: go_on(plan, folder, progress))
-        reporter = _reporter(left, console, comm)
-        output.keep(_rehearse(left, comm, execution, progress.measured, console))
+        reporter = _reporter(left, console, comm, execution)
+        output.keep(_rehearse(left, comm, execution, progress, console))
         try:
             told = progress.quarantined
             execute(left, output, comm, execution, reporter, signals, begin, told, goal)
@@ -96,18 +97,23 @@ def run_plan(
         return True
     finally:
         output.close()
+        if execution.compile:
+            forget_compiled()
 
 
 def _rehearse(
-    plan: Plan, comm: Comm, execution: Execution, known: Mapping[str, Any], console: Console
+    plan: Plan, comm: Comm, execution: Execution, progress: Progress, console: Console
 ) -> dict[str, Any]:
-    """Measure what is not `known` from the run's beginning, and tell it; what the manifest keeps."""
-    measured = dict(known)
+    """Measure what is not known from the run's beginning, and tell it; what the manifest keeps."""
+    measured = dict(progress.measured)
     if "precision" not in measured:
         found = measure_precision(plan, comm, execution)
         if found is not None:
             measured["precision"] = found
             console.print(response_error_table(found))
+    if execution.compile:
+        compiling = measure_compiling(plan, comm, execution)
+        console.print(compiling_line(compiling, plan.num_steps - progress.step), highlight=False)
     return measured
 
 
@@ -118,7 +124,9 @@ def _tell_outcome(console: Console, goal: Goal, folder: Path) -> None:
             console.print(line, highlight=False)
 
 
-def _reporter(plan: Plan, console: Console, comm: Comm) -> ConsoleReporter | SilentReporter:
+def _reporter(
+    plan: Plan, console: Console, comm: Comm, execution: Execution
+) -> ConsoleReporter | SilentReporter:
     """What tells of the run; it begins with the diagnostics that the run will not have."""
     if not comm.is_root:
         return SilentReporter()
@@ -129,7 +137,7 @@ def _reporter(plan: Plan, console: Console, comm: Comm) -> ConsoleReporter | Sil
     running = RunningRatio(
         settings, names, plan.case.groups, spec.grid.latitude, plan.layout.circle_areas()
     )
-    return ConsoleReporter(console, running, comm.num_processes)
+    return ConsoleReporter(console, running, comm.num_processes, execution.compile)
 
 
 def _analyse(

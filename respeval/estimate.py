@@ -24,6 +24,7 @@ from respeval.emulator import Emulator
 from respeval.layout import results_of
 from respeval.output import netcdf_size
 from respeval.plan import Plan, go_on
+from respeval.rehearsal import measure_compiling
 from respeval.restart import Snapshot
 from respeval.rollout import Rollout, Step
 from respeval.runner import Execution, make_rollout, open_output
@@ -117,6 +118,8 @@ def look_ahead(
     if ended:
         return known
     left = comm.together(lambda: go_on(plan, folder, progress))
+    if execution.compile:
+        measure_compiling(plan, comm, execution)
     peak, (per_step, disk) = comm.together(
         lambda: measure_peak(comm.device, lambda: _measure(plan, left, comm, execution))
     )

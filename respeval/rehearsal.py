@@ -1,10 +1,15 @@
-"""What a few steps tell before a run begins: how far its precision takes the response from float32's."""
+"""What the first steps tell before a run begins: what its precision does to the response, and whether
+compiling pays.
+"""
 
 from __future__ import annotations
 
 import math
+import time
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from statistics import median
 from typing import Any
 
 import torch
@@ -14,10 +19,18 @@ from respeval.comm import Comm
 from respeval.emulator import Precision
 from respeval.errors import InputError, StoppedError
 from respeval.plan import Plan
+from respeval.rollout import Rollout
 from respeval.runner import Execution, make_rollout
 
 #: The response is compared over a day, and over no fewer steps than these.
 DAY_S, FEWEST_STEPS = 86_400, 4
+
+#: Steps that are timed, after one that is not.
+NUM_TIMED = 3
+
+#: How far a compiled step may be from an eager one: RMS over an output's spread, and over its
+#: largest value. bfloat16 rounds to 1/256.
+MOST_CHANGED, ROUNDING = 0.02, 1e-5
 
 
 @dataclass(frozen=True)
@@ -53,16 +66,15 @@ def _compare(plan: Plan, comm: Comm, execution: Execution) -> dict[str, Any]:
     spec, precision = plan.emulator.spec, plan.case.precision
     num_steps = min(max(FEWEST_STEPS, math.ceil(DAY_S / spec.timestep_s)), plan.num_steps)
     members = _samples_of_root(plan, comm)
-    one = replace(execution, samples_per_batch=1)
+    one = replace(execution, samples_per_batch=1, compile=False)
     exact = _response(plan, comm, one, "float32", members, num_steps)
     try:
         given = _response(plan, comm, one, precision, members, num_steps)
     except (InputError, StoppedError):
         raise
     except Exception as error:  # whatever a network's author did not foresee
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"the network can't compute in {precision} ({reason[:300]}); leave precision out"
+            f"the network can't compute in {precision} ({_reason(error)}); leave precision out"
         ) from None
     return {
         "precision": precision,
@@ -70,6 +82,10 @@ def _compare(plan: Plan, comm: Comm, execution: Execution) -> dict[str, Any]:
         "num_samples": len(members) // len(plan.case.groups),
         "response": {label: asdict(error) for label, error in _errors(plan, exact, given)},
     }
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def _samples_of_root(plan: Plan, comm: Comm) -> list[Member]:
@@ -137,3 +153,85 @@ def perturbations_of(measured: Mapping[str, Any]) -> Iterator[tuple[str, Respons
     """The rows of what `measure_precision` returned."""
     for label, entry in measured["response"].items():
         yield label, ResponseError(**entry)
+
+
+@dataclass(frozen=True)
+class Compiling:
+    """What torch.compile took and won: seconds, of the slowest process."""
+
+    compile_s: float
+    step_s: float
+    eager_step_s: float
+
+    @property
+    def steps_to_pay(self) -> float:
+        """Steps after which the time of compiling is won back; infinite where a step is no faster."""
+        won = self.eager_step_s - self.step_s
+        return self.compile_s / won if won > 0 else math.inf
+
+
+def measure_compiling(plan: Plan, comm: Comm, execution: Execution) -> Compiling:
+    """Compile this process's network and time a few steps without and with it.
+
+    Every process calls it; what they compiled here serves the run. Raises SharedInputError where a
+    network can't be compiled, or computes something else then.
+    """
+    found = comm.together(lambda: _compile(plan, comm, execution))
+    return Compiling(*comm.largest(found))
+
+
+def _compile(plan: Plan, comm: Comm, execution: Execution) -> tuple[float, float, float]:
+    dealt = deal_members(plan.num_samples, len(plan.case.groups), comm.num_processes)
+    members = dealt[comm.rank]
+    if not members:
+        return 0.0, 0.0, 0.0
+    rollout = make_rollout(plan, members, execution, comm)
+    few = replace(rollout, num_steps=min(1 + NUM_TIMED, plan.num_steps))
+    eager, exact = _time_steps(replace(few, compile=False))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch remarks on what it leaves as it was
+            fast, given = _time_steps(few)
+    except (InputError, StoppedError):
+        raise
+    except Exception as error:  # torch's compiler ends in any error
+        raise InputError(
+            f"the network can't be compiled ({_reason(error)}); leave --compile out"
+        ) from None
+    _check_same(plan, exact, given)
+    step_s, eager_step_s = (median(spent[1:] or spent) for spent in (fast, eager))
+    return max(0.0, fast[0] - eager[0]), step_s, eager_step_s
+
+
+def _time_steps(rollout: Rollout) -> tuple[list[float], torch.Tensor]:
+    """Seconds of every step, and the first step's outputs."""
+    spent: list[float] = []
+    begun = time.perf_counter()
+    with torch.inference_mode():
+        for step in rollout.steps():
+            if rollout.device.type == "cuda":
+                torch.cuda.synchronize(rollout.device)
+            spent.append(time.perf_counter() - begun)
+            if step.number == 0:
+                outputs = step.outputs
+            begun = time.perf_counter()
+    return spent, outputs
+
+
+def _check_same(plan: Plan, exact: torch.Tensor, given: torch.Tensor) -> None:
+    """Hold a compiled step against an eager one, both [member, output, lat, lon].
+
+    Where torch compiles a part wrongly, such as noise that is drawn by member, it does not say so.
+    """
+    axes = (0, 2, 3)
+    error = (given - exact).double().square().mean(axes).sqrt()
+    spread = exact.double().std(axes)
+    allowed = MOST_CHANGED * spread + ROUNDING * exact.double().abs().amax(axes)
+    wrong = (error > allowed).nonzero().flatten().tolist()
+    if wrong:
+        name = plan.emulator.spec.outputs[wrong[0]].name
+        raise InputError(
+            f"the compiled network computes something else ({name} differs by "
+            f"{float(error[wrong[0]]):.3g}, its spread is {float(spread[wrong[0]]):.3g}); leave "
+            "--compile out"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from respeval.accumulate import Member
 from respeval.arithmetic import computing_in
 from respeval.calendar import to_date, to_seconds
+from respeval.compiling import compiled
 from respeval.emulator import CounterNoise, Emulator, EmulatorSpec, Precision
 from respeval.forcing import Forcing, Window
 from respeval.perturbation import Scope, perturb_initial, perturb_over_ocean
@@ -41,6 +43,7 @@ class Rollout:
     patterns: [group, lat, lon], K, SST change of each group; zero for the baseline.
     members_per_batch: members that the emulator steps at once.
     paired_noise: whether all groups of a sample draw the same noise.
+    compile: whether the network runs as torch.compile makes it.
     """
 
     emulator: Emulator
@@ -57,6 +60,7 @@ class Rollout:
     window_length: int
     device: torch.device
     precision: Precision = "float32"
+    compile: bool = False
 
     def steps(
         self,
@@ -69,7 +73,10 @@ class Rollout:
         state, conserved: of the members after `first_step` steps; not needed for the step 0.
         """
         if self.members:
-            with computing_in(self.precision, self.emulator, self.device):
+            with contextlib.ExitStack() as stack:
+                stack.enter_context(computing_in(self.precision, self.emulator, self.device))
+                if self.compile:
+                    stack.enter_context(compiled(self.emulator))
                 yield from self._steps(first_step, state, conserved)
 
     def _steps(

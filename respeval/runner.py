@@ -41,11 +41,13 @@ class Execution:
     samples_per_batch: samples stepped at once with all their groups; None for one on a CPU, where
         a small batch is fastest, and for all on a GPU.
     fail_fast: whether the first member that blows up ends the run, instead of leaving the means.
+    compile: whether the network runs as torch.compile makes it.
     """
 
     window_length: int | None = None
     samples_per_batch: int | None = None
     fail_fast: bool = False
+    compile: bool = False
 
 
 class Reporter(Protocol):
@@ -368,4 +370,5 @@ def make_rollout(
         execution.window_length or plan.forcing.window_length(),
         comm.device,
         case.precision,
+        execution.compile,
     )

@@ -30,6 +30,7 @@ ROWS = [
     "regrid",
     "emulator",
     "arithmetic",
+    "compiling",
     "perturbation",
     "accumulate",
     "segments",

@@ -5,7 +5,7 @@ from respeval.console.compare import MAIN, comparison_notes, comparison_tables, 
 from respeval.console.precision import precision_table
 from respeval.console.probe import ConsoleProbeReporter, SilentProbeReporter, probe_table
 from respeval.console.reference import agreement_tables
-from respeval.console.rehearsal import response_error_table
+from respeval.console.rehearsal import compiling_line, response_error_table
 from respeval.console.run import (
     ConsoleReporter,
     SilentReporter,
@@ -33,6 +33,7 @@ __all__ = [
     "catalog_text",
     "comparison_notes",
     "comparison_tables",
+    "compiling_line",
     "estimate_table",
     "full_tables",
     "holds",

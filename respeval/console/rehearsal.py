@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from respeval.rehearsal import ResponseError, perturbations_of
+from respeval.rehearsal import Compiling, ResponseError, perturbations_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,3 +49,20 @@ def _share(error: ResponseError) -> str:
 
 def _kelvin(number: float | None) -> str:
     return "not finite" if number is None else f"{number:+.4f}"
+
+
+def compiling_line(compiling: Compiling, num_steps: int) -> str:
+    """What compiling took and won, and whether it pays in so many steps."""
+    steps = compiling.steps_to_pay
+    if steps <= num_steps:
+        verdict = f"which pays after {math.ceil(steps):,} of {num_steps:,} steps"
+    elif math.isinf(steps):
+        verdict = "which never pays; leave --compile out"
+    else:
+        verdict = (
+            f"which pays after {math.ceil(steps):,} steps, more than are left; leave --compile out"
+        )
+    return (
+        f"compiled in {compiling.compile_s:.0f} s; a step takes {compiling.step_s:.3g} s instead of "
+        f"{compiling.eager_step_s:.3g} s, {verdict}"
+    )

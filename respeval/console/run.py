@@ -49,9 +49,11 @@ class SilentReporter:
 class ConsoleReporter:
     """Progress on the root: a live line on a terminal, else a plain line now and then."""
 
-    def __init__(self, console: Console, running: RunningRatio, num_processes: int) -> None:
+    def __init__(
+        self, console: Console, running: RunningRatio, num_processes: int, is_compiled: bool = False
+    ) -> None:
         self._console, self._running = console, running
-        self._num_processes = num_processes
+        self._num_processes, self._is_compiled = num_processes, is_compiled
         self._progress: Progress | None = None
         self._ratio = ""
         self._num_published = 0
@@ -63,10 +65,11 @@ class ConsoleReporter:
         self._plan, self._first_step = plan, first_step
         self._num_segments = plan.segments[-1].number if plan.segments else 0
         spec, case = plan.emulator.spec, plan.case
+        numbers = f"in {plan.precision}{', compiled,' if self._is_compiled else ''}"
         self._console.print(
             f"{len(case.groups)} groups ({', '.join(case.groups)}) x {plan.num_samples} samples, "
             f"{plan.num_steps} steps of {spec.timestep_s / 3600:g} h from {plan.forcing.starts[0]}, "
-            f"grid {spec.grid}, in {plan.precision} on {self._num_processes} process"
+            f"grid {spec.grid}, {numbers} on {self._num_processes} process"
             f"{'es' if self._num_processes > 1 else ''}",
             highlight=False,
         )
