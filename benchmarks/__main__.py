@@ -57,23 +57,30 @@ What paid, each held to the same bits by `tests/test_plain_loop.py`, which runs 
 - The outputs stay one stacked tensor from the network to the sums. Normalization, residuals and the
   prescribed ocean are done in place on tensors that are the step's own, with means that broadcast.
 - On a CPU numpy adds the float64 sums, a few thousand numbers at a time, so that no float64 copy of the
-  outputs leaves its cache; the guard takes smallest and largest values one after the other, which torch does
-  far faster than both at once. What is left of the sums at 1° is memory: 20 bytes for every number.
+  outputs leaves its cache, and small outputs of four steps together, so that the totals are read and written
+  once for them. The guard takes smallest and largest values one after the other, which torch does far faster
+  than both at once.
 - A segment's file is defined whole before its values are written: netCDF ended its definitions for every
   one of a hundred variables. Files of a run keep 1 MiB of chunks for each variable instead of netCDF's 64.
 - The forcing is read, decoded and copied to the device by a thread, one window ahead; the dates of a
   repeated year are found month by month, not one by one.
-- `respeval diagnose` reads the counts first, so that fields don't go through dask, and holds several files
-  against their checksums at once.
+- `respeval diagnose` holds files against their checksums beside the analysis and opens none before it is
+  known to be whole, reads fields without dask, lays each figure out once for PNG and PDF, and needs no torch.
+- torch.compile is offered (`--compile`), and so are TF32 and bfloat16 on request, with the response's error
+  told ([Precision and speed](speed.md)).
 
-What was left as it is:
+What was tried, and left:
 
+- The sums at 1°: turning a float32 number into float64 and adding it takes numpy about as long, in a core's
+  cache, as a third of what the masks take altogether; reading the outputs comes on top. More waiting steps
+  help little there, and take a tenth of a GiB each for eight members.
+- Freed memory that the process keeps (`M_MMAP_THRESHOLD`, `M_TRIM_THRESHOLD`, huge pages): no page faults in
+  the steps any more, at most 3 % of a run's time, for a twentieth more memory at its peak.
+- The steps of an ACE checkpoint: nearly all of their time is fme's network, as the tables under *Today's way*
+  have it, so that no more than that network's own batches can be won, and starting and ending.
 - Groups get their forcing by a gather instead of sharing it: the row `perturb` is all there is to win.
-- Segments are written by the thread that steps. In another they would cost nothing on a GPU, but a kill
-  would then cost the segment before the running one too; the tests of kills hold the order of the commit.
-- The network's own time (`aten::bmm`, `aten::copy_`, the convolutions, the transforms) is torch-harmonics'.
-  torch.compile, TF32 and bfloat16 change its numbers, and are not offered before their response has been
-  compared with float32's on a GPU.
+- Segments are written by the thread that steps. In another they would cost nothing on a GPU, but every commit
+  would have to wait for its files beside the next segment's steps; the tests of kills hold the order.
 - Noise is drawn on the host, because its numbers must not depend on the device.
 - No number here is of a GPU.
 """

@@ -42,6 +42,8 @@ PARTS = {
 }
 WAIT, REST = "wait for forcing", "the rest"
 
+OPERATORS = ("operator", "calls", "% of the time")
+
 
 def sizes(options: Options) -> dict[str, Size]:
     """A month of 124 steps, and short segments; a small network at 1°, where steps take seconds."""
@@ -125,13 +127,17 @@ def profile(size: Size, num_steps: int) -> Table:
         activities = [torch.profiler.ProfilerActivity.CPU]
         with torch.profiler.profile(activities=activities) as found:
             run_seconds(plan, checkpoint, folder / "out")
-    averages = sorted(found.key_averages(), key=lambda entry: -entry.self_cpu_time_total)
+    return Table(f"Operators of a run: {few}", OPERATORS, most_of(found))
+
+
+def most_of(profile: torch.profiler.profile) -> list[tuple[str, str, str]]:
+    """Rows of a table with the heading `OPERATORS`."""
+    averages = sorted(profile.key_averages(), key=lambda entry: -entry.self_cpu_time_total)
     total = sum(entry.self_cpu_time_total for entry in averages)
-    rows = [
+    return [
         (entry.key, str(entry.count), f"{100 * entry.self_cpu_time_total / total:.1f}")
         for entry in averages[:10]
     ]
-    return Table(f"Operators of a run: {few}", ("operator", "calls", "% of the time"), rows)
 
 
 def run(options: Options) -> Outcome:

@@ -7,12 +7,13 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.frame import ROOT, Benchmark, Goal, Options, Outcome, Table, alternate, spread
-from benchmarks.processes import Usage, environment, timed
+from benchmarks.overhead import OPERATORS
+from benchmarks.processes import Usage, environment, timed, watched
 from benchmarks.studies import Size
 
 sys.path.append(str(ROOT / "tests" / "ace"))
@@ -118,7 +119,34 @@ def measure(asked: Comparison, python: Path) -> list[tuple[Usage, Usage]]:
 
 
 def run(options: Options) -> Outcome:
-    return compare(comparisons(options), options.ace_python)
+    found = compare(comparisons(options), options.ace_python)
+    steps, operators, numbers = profile(options)
+    return replace(
+        found, tables=[*found.tables, steps, operators], numbers={**found.numbers, "steps": numbers}
+    )
+
+
+def profile(options: Options) -> tuple[Table, Table, dict[str, Any]]:
+    """Where the time of respeval's steps goes, by batch size and by torch's operators."""
+    asked = size(options, 7, 4)
+    with tempfile.TemporaryDirectory() as name:
+        study = Path(name) / "study"
+        arguments = [str(study), json.dumps(asdict(asked))]
+        python = str(options.ace_python)
+        timed([python, "-m", "benchmarks.ace_study", *arguments], environment(FME_ENVIRONMENT))
+        _, found = watched("ace_profile", *arguments, python=(python,))
+    rows, member_steps = [], 2 * asked.num_samples * (asked.num_steps - 1)
+    for batch, runs in found["seconds"].items():
+        whole = [sum(run.values()) for run in runs]
+        each = [1e3 * seconds / member_steps for seconds in whole]
+        shares = {
+            part: [100 * run[part] / total for run, total in zip(runs, whole, strict=True)]
+            for part in runs[0]
+        }
+        rows.append((batch, spread(each, ".1f"), *(spread(s, ".1f") for s in shares.values())))
+    header = ("samples at once", "ms per member", *(f"{part}, %" for part in shares))
+    steps = Table("Steps of respeval: 2 climates, 4 starts", header, rows)
+    return steps, Table("Operators of these steps", OPERATORS, found["operators"]), found["seconds"]
 
 
 def compare(comparisons: Sequence[Comparison], python: Path) -> Outcome:
