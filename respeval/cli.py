@@ -250,7 +250,11 @@ def run(
     ] = None,
     window: Annotated[int | None, _compute("Steps of forcing read at once.")] = None,
     samples_per_batch: Annotated[
-        int | None, _compute("Samples stepped at once; default 1 on a CPU, all on a GPU.")
+        str | None,
+        _compute(
+            "Samples stepped at once; default 1 on a CPU, all on a GPU. auto: the fastest of a few "
+            "sizes that are tried before the run."
+        ),
     ] = None,
     fail_fast: Annotated[
         bool,
@@ -279,7 +283,7 @@ def run(
     The same command under `torchrun --nproc-per-node N -m respeval run …` uses N processes.
     """
     with one_line_errors():
-        from respeval.options import check_at_least_one, parse_lists
+        from respeval.options import check_at_least_one, parse_batch_size, parse_lists
 
         options = {
             "years": years,
@@ -305,15 +309,11 @@ def run(
             "probe_data": probe_data,
             **parse_lists(perturb, bands, role, reader, reference, land_box),
         }
-        for name, count in (
-            ("threads", threads),
-            ("window", window),
-            ("samples-per-batch", samples_per_batch),
-        ):
+        for name, count in (("threads", threads), ("window", window)):
             check_at_least_one(name, count)
         compute = {
             "window_length": window,
-            "samples_per_batch": samples_per_batch,
+            "samples_per_batch": parse_batch_size(samples_per_batch),
             "fail_fast": fail_fast,
             "compile": compile_network,
         }

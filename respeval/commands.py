@@ -11,6 +11,7 @@ import xarray as xr
 from rich.console import Console
 
 from respeval.arithmetic import check_precision
+from respeval.batch_size import KEPT, with_batch_size
 from respeval.checkpoints import open_checkpoint
 from respeval.comm import Comm, connect
 from respeval.compiling import forget_compiled
@@ -19,6 +20,7 @@ from respeval.console import (
     ConsoleReporter,
     SilentProbeReporter,
     SilentReporter,
+    batch_table,
     compiling_line,
     inspection_tables,
     probe_table,
@@ -82,7 +84,8 @@ def run_plan(
         begin = comm.together(lambda: read_snapshot(plan, folder, progress, comm))
         left = comm.together(lambda: go_on(plan, folder, progress))
         reporter = _reporter(left, console, comm, execution)
-        output.keep(_rehearse(left, comm, execution, progress, console))
+        execution, measured = _rehearse(left, comm, execution, progress, console)
+        output.keep(measured)
         try:
             told = progress.quarantined
             execute(left, output, comm, execution, reporter, signals, begin, told, goal)
@@ -103,18 +106,25 @@ def run_plan(
 
 def _rehearse(
     plan: Plan, comm: Comm, execution: Execution, progress: Progress, console: Console
-) -> dict[str, Any]:
-    """Measure what is not known from the run's beginning, and tell it; what the manifest keeps."""
+) -> tuple[Execution, dict[str, Any]]:
+    """Measure what is not known from the run's beginning, and tell it.
+
+    Returns how the run is computed, and what the manifest keeps.
+    """
     measured = dict(progress.measured)
     if "precision" not in measured:
         found = measure_precision(plan, comm, execution)
         if found is not None:
             measured["precision"] = found
             console.print(response_error_table(found))
+    execution, tried = with_batch_size(plan, comm, execution, measured)
+    if tried is not None:
+        measured[KEPT] = tried
+        console.print(batch_table(tried))
     if execution.compile:
         compiling = measure_compiling(plan, comm, execution)
         console.print(compiling_line(compiling, plan.num_steps - progress.step), highlight=False)
-    return measured
+    return execution, measured
 
 
 def _tell_outcome(console: Console, goal: Goal, folder: Path) -> None:

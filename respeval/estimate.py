@@ -18,6 +18,7 @@ from torch import nn
 
 from respeval.accumulate import GroupSums, Member, MemberSums, deal_members
 from respeval.arithmetic import check_precision
+from respeval.batch_size import with_batch_size
 from respeval.calendar import to_seconds
 from respeval.comm import Comm
 from respeval.emulator import Emulator
@@ -118,6 +119,7 @@ def look_ahead(
     if ended:
         return known
     left = comm.together(lambda: go_on(plan, folder, progress))
+    execution, _ = with_batch_size(plan, comm, execution, progress.measured)
     if execution.compile:
         measure_compiling(plan, comm, execution)
     peak, (per_step, disk) = comm.together(

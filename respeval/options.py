@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -68,6 +68,17 @@ def check_at_least_one(name: str, count: int | None) -> None:
     """Raise InputError where `--name` was given a number below one."""
     if count is not None and count < 1:
         raise InputError(f"--{name} {count}: expected a whole number of at least 1")
+
+
+def parse_batch_size(text: str | None) -> int | Literal["auto"] | None:
+    """The value of `--samples-per-batch`. Raises InputError where it is none."""
+    if text is None or text == "auto":
+        return text  # type: ignore[return-value]
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(
+            f"--samples-per-batch {text}: expected a whole number of at least 1, or auto"
+        )
+    return int(text)
 
 
 def _unique(option: str, pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:

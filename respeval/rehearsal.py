@@ -187,11 +187,11 @@ def _compile(plan: Plan, comm: Comm, execution: Execution) -> tuple[float, float
         return 0.0, 0.0, 0.0
     rollout = make_rollout(plan, members, execution, comm)
     few = replace(rollout, num_steps=min(1 + NUM_TIMED, plan.num_steps))
-    eager, exact = _time_steps(replace(few, compile=False))
+    eager, exact = time_steps(replace(few, compile=False))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch remarks on what it leaves as it was
-            fast, given = _time_steps(few)
+            fast, given = time_steps(few)
     except (InputError, StoppedError):
         raise
     except Exception as error:  # torch's compiler ends in any error
@@ -203,7 +203,7 @@ def _compile(plan: Plan, comm: Comm, execution: Execution) -> tuple[float, float
     return max(0.0, fast[0] - eager[0]), step_s, eager_step_s
 
 
-def _time_steps(rollout: Rollout) -> tuple[list[float], torch.Tensor]:
+def time_steps(rollout: Rollout) -> tuple[list[float], torch.Tensor]:
     """Seconds of every step, and the first step's outputs."""
     spent: list[float] = []
     begun = time.perf_counter()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 
@@ -39,13 +39,14 @@ class Execution:
 
     window_length: steps of forcing read at once, None for about 64 MiB.
     samples_per_batch: samples stepped at once with all their groups; None for one on a CPU, where
-        a small batch is fastest, and for all on a GPU.
+        a small batch is fastest, and for all on a GPU. `with_batch_size` puts a number in the place
+        of `auto`.
     fail_fast: whether the first member that blows up ends the run, instead of leaving the means.
     compile: whether the network runs as torch.compile makes it.
     """
 
     window_length: int | None = None
-    samples_per_batch: int | None = None
+    samples_per_batch: int | Literal["auto"] | None = None
     fail_fast: bool = False
     compile: bool = False
 
@@ -352,9 +353,9 @@ def make_rollout(
 ) -> Rollout:
     """The rollout of this process's members on its device."""
     case = plan.case
-    samples_per_batch = execution.samples_per_batch or (
-        1 if comm.device.type == "cpu" else plan.num_samples
-    )
+    usual = 1 if comm.device.type == "cpu" else plan.num_samples
+    asked = execution.samples_per_batch
+    samples_per_batch = asked if isinstance(asked, int) else usual
     return Rollout(
         plan.emulator.to(comm.device),
         plan.forcing,

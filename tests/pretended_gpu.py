@@ -56,6 +56,10 @@ class PretendedGpu(TorchFunctionMode):
         torch.cuda.device_count = lambda: int(os.environ["WORLD_SIZE"])
         torch.Tensor.pin_memory = lambda tensor: tensor  # type: ignore[method-assign]
         torch.cuda.set_device = self._set_device  # type: ignore[assignment]
+        torch.cuda.empty_cache = lambda: None
+        torch.cuda.synchronize = lambda device: None  # type: ignore[assignment]
+        torch.cuda.reset_peak_memory_stats = lambda device: None  # type: ignore[assignment]
+        torch.cuda.max_memory_allocated = lambda device: 3 * 2**30  # type: ignore[assignment]
 
     def _set_device(self, device: torch.device) -> None:
         self.current = device.index

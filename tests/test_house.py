@@ -69,6 +69,7 @@ ROWS = [
     "until",
     "runner",
     "rehearsal",
+    "batch_size",
     "estimate",
     "sweep",
     "compare",

@@ -10,6 +10,8 @@ import pytest
 from conftest import assert_equal_runs, write_study
 from forking import Peers
 
+from respeval.console.sweep import amount
+
 
 @pytest.fixture(scope="module")
 def peers() -> Iterator[Peers]:
@@ -50,3 +52,17 @@ def test_tf32_is_for_gpus_and_the_root_tells_what_it_does(peers: Peers, tmp_path
     measured = json.loads((tmp_path / "out" / "manifest.json").read_text())["measured"]
     found = [entry["largest"] for entry in measured["precision"]["response"].values()]
     assert found == [0.0, 0.0]
+
+
+def test_the_root_chooses_the_batch_size_of_all_processes(peers: Peers, tmp_path: Path) -> None:
+    checkpoint = write_study(tmp_path, days=8, segment="4 steps")
+    arguments = ["run", str(checkpoint), "-o", str(tmp_path / "out"), "--samples-per-batch=auto"]
+    ended = peers.call("pretended_gpu:run", 2, arguments=arguments)
+    assert ended.codes == [0, 0], ended.errors[0]
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    tried = manifest["measured"]["samples_per_batch"]["tried"]
+    assert [entry["size"] for entry in tried] == [1, 2][: len(tried)]  # of the root's two samples
+    assert all(entry["memory"] == 3 * 2**30 for entry in tried)
+    assert amount(3 * 2**30) in ended.shown[0]
+    assert "taken" in ended.shown[0]
+    assert "taken" not in ended.shown[1]

@@ -5,7 +5,7 @@ from respeval.console.compare import MAIN, comparison_notes, comparison_tables, 
 from respeval.console.precision import precision_table
 from respeval.console.probe import ConsoleProbeReporter, SilentProbeReporter, probe_table
 from respeval.console.reference import agreement_tables
-from respeval.console.rehearsal import compiling_line, response_error_table
+from respeval.console.rehearsal import batch_table, compiling_line, response_error_table
 from respeval.console.run import (
     ConsoleReporter,
     SilentReporter,
@@ -30,6 +30,7 @@ __all__ = [
     "SilentReporter",
     "agreement_tables",
     "amount",
+    "batch_table",
     "catalog_text",
     "comparison_notes",
     "comparison_tables",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from respeval.console.sweep import amount
 from respeval.rehearsal import Compiling, ResponseError, perturbations_of
 
 if TYPE_CHECKING:
@@ -66,3 +67,20 @@ def compiling_line(compiling: Compiling, num_steps: int) -> str:
         f"compiled in {compiling.compile_s:.0f} s; a step takes {compiling.step_s:.3g} s instead of "
         f"{compiling.eager_step_s:.3g} s, {verdict}"
     )
+
+
+def batch_table(measured: Mapping[str, Any]) -> Table:
+    """Batch sizes that were tried, and the one that is taken; measured: see `with_batch_size`."""
+    tried = measured["tried"]
+    with_memory = any(entry["memory"] is not None for entry in tried)
+    table = Table(title="Samples stepped at once", title_justify="left")
+    for heading in ("samples", "s per member and step", *(["GPU memory"] if with_memory else [])):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for entry in tried:
+        fits = entry["seconds"] is not None
+        cells = [str(entry["size"]), f"{entry['seconds']:.3g}" if fits else "out of memory"]
+        if with_memory:
+            cells.append("" if entry["memory"] is None else amount(entry["memory"]))
+        table.add_row(*cells, "taken" if entry["size"] == measured["chosen"] else "")
+    return table
