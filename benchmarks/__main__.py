@@ -71,11 +71,10 @@ What paid, each held to the same bits by `tests/test_plain_loop.py`, which runs 
 
 What was tried, and left:
 
-- The sums at 1°: turning a float32 number into float64 and adding it takes numpy about as long, in a core's
-  cache, as a third of what the masks take altogether; reading the outputs comes on top. More waiting steps
-  help little there, and take a tenth of a GiB each for eight members.
-- Freed memory that the process keeps (`M_MMAP_THRESHOLD`, `M_TRIM_THRESHOLD`, huge pages): no page faults in
-  the steps any more, at most 3 % of a run's time, for a twentieth more memory at its peak.
+- The sums at 1°: steps that wait would take much memory there (79 MiB each with eight members), and memory is
+  no longer the only bound: numpy makes float64 of a number and adds it at a pace that leaves little.
+- Freed memory that the process keeps (`M_MMAP_THRESHOLD`, `M_TRIM_THRESHOLD`, huge pages): steps without page
+  faults, no run that was clearly faster, and a higher peak of memory.
 - The steps of an ACE checkpoint: nearly all of their time is fme's network, as the tables under *Today's way*
   have it, so that no more than that network's own batches can be won, and starting and ending.
 - Groups get their forcing by a gather instead of sharing it: the row `perturb` is all there is to win.

@@ -20,7 +20,7 @@ def run(options: Options) -> Outcome:
 
 BENCHMARK = Benchmark(
     "Today's way, long runs",
-    "As above, 2000 steps of 6 hours, where what is left to win is in the steps themselves. "
+    "The same with 2000 steps of 6 hours, where what is left to win is in the steps themselves. "
     "`BENCH_ARGS=--long` adds four climates.",
     run,
     needs_ace=True,

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any
@@ -147,12 +147,6 @@ def _errors(
 
 def _finite(number: float | None) -> float | None:
     return number if number is not None and math.isfinite(number) else None
-
-
-def perturbations_of(measured: Mapping[str, Any]) -> Iterator[tuple[str, ResponseError]]:
-    """The rows of what `measure_precision` returned."""
-    for label, entry in measured["response"].items():
-        yield label, ResponseError(**entry)
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from respeval.console.sweep import amount
-from respeval.rehearsal import Compiling, ResponseError, perturbations_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from respeval.rehearsal import Compiling
+
+#: Of a `ResponseError`: the global mean's response in the run's precision, and in float32.
+_GIVEN_K, _EXACT_K = "near_surface_K", "near_surface_float32_K"
 
 
 def response_error_table(measured: Mapping[str, Any]) -> Table:
@@ -22,8 +26,8 @@ def response_error_table(measured: Mapping[str, Any]) -> Table:
         f"sample{'' if samples == 1 else 's'})",
         title_justify="left",
     )
-    rows = list(perturbations_of(measured))
-    with_temperature = any(error.near_surface_float32_K is not None for _, error in rows)
+    rows = measured["response"].items()
+    with_temperature = any(error[_EXACT_K] is not None for _, error in rows)
     table.add_column("perturbation")
     table.add_column("largest error", justify="right")
     table.add_column("of the output")
@@ -31,8 +35,8 @@ def response_error_table(measured: Mapping[str, Any]) -> Table:
         table.add_column(f"near surface, K: {precision}", justify="right")
         table.add_column("float32", justify="right")
     for label, error in rows:
-        kelvins = (error.near_surface_K, error.near_surface_float32_K) if with_temperature else ()
-        cells = [_share(error), error.output or "none responds", *map(_kelvin, kelvins)]
+        kelvins = (error[_GIVEN_K], error[_EXACT_K]) if with_temperature else ()
+        cells = [_share(error), error["output"] or "none responds", *map(_kelvin, kelvins)]
         table.add_row(label, *cells)
     table.caption = (
         "error: RMS over the globe of the difference to float32's response, relative to RMS of that one;\n"
@@ -42,10 +46,10 @@ def response_error_table(measured: Mapping[str, Any]) -> Table:
     return table
 
 
-def _share(error: ResponseError) -> str:
-    if error.largest is None:
-        return "" if error.output is None else "not finite"
-    return f"{100 * error.largest:.2g} %"
+def _share(error: Mapping[str, Any]) -> str:
+    if error["largest"] is None:
+        return "" if error["output"] is None else "not finite"
+    return f"{100 * error['largest']:.2g} %"
 
 
 def _kelvin(number: float | None) -> str:
