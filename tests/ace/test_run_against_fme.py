@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +170,25 @@ def test_a_run_that_goes_on_gives_the_same_means(ace: AceFiles, model: str, tmp_
         # The masks stay those of the shorter run.
         for name in [name for name, mean in whole.data_vars.items() if "group" in mean.dims]:
             assert parts[name].values.tobytes() == whole[name].values.tobytes(), name
+
+
+@pytest.mark.parametrize("model", ["deterministic", "stochastic"])
+def test_bfloat16_changes_the_numbers_as_the_run_says_before_it_begins(
+    ace: AceFiles, model: str, tmp_path: Path
+) -> None:
+    """Of four steps of 6 hours, a day, which is as long as what is measured."""
+    checkpoint, warming = ace.checkpoint(model), {}
+    for precision in ("float32", "bfloat16"):
+        out, options = tmp_path / precision, ["--segment=all", f"--precision={precision}"]
+        run_respeval(ace, checkpoint, out, 4, *options, "--samples-per-batch=auto")
+        with xr.open_dataset(out / "response.nc", decode_timedelta=False) as response:
+            assert response.attrs["precision"] == precision
+            field = response["TMP2m"].sel(perturbation="p4K") * response["area_weight"]
+            warming[precision] = float(field.sum())
+    measured = json.loads((tmp_path / "bfloat16" / "manifest.json").read_text())["measured"]
+    entry = measured["precision"]["response"]["p4K"]
+    assert entry["near_surface_K"] == pytest.approx(warming["bfloat16"], rel=1e-9)
+    assert entry["near_surface_float32_K"] == pytest.approx(warming["float32"], rel=1e-9)
+    assert 0.0 < entry["largest"] < math.inf
+    assert warming["bfloat16"] != warming["float32"]
+    assert measured["samples_per_batch"]["chosen"] == 1
