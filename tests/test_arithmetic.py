@@ -22,6 +22,7 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 @pytest.fixture
 def _switches() -> Iterator[None]:
     yield
+    torch.backends.fp32_precision = "none"  # type: ignore[attr-defined]
     with computing_in("float32", Toy(), CPU):
         pass
 
