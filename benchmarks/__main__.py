@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from benchmarks.frame import (
+    PAGE,
     RESULTS,
     ROOT,
     Benchmark,
@@ -36,8 +37,6 @@ NAMES = (
 _BY_NAME = ("todays_way_long", "compile", "long_run", "coverage", "stopping")
 
 USUAL = tuple(name for name in NAMES if name not in _BY_NAME)
-
-PAGE = ROOT / "docs" / "benchmarks.md"
 
 _INTRODUCTION = """\
 # Benchmarks

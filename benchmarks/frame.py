@@ -20,6 +20,7 @@ from rich.table import Table as RichTable
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+PAGE = ROOT / "docs" / "benchmarks.md"
 
 #: Packages whose versions tell what was measured.
 PACKAGES = ("torch", "torch-harmonics", "numpy", "xarray", "netCDF4", "fme")
@@ -136,21 +137,31 @@ def circumstances() -> dict[str, Any]:
             versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    described = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude=*"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "revision": described.stdout.strip() or "unknown",
+        "revision": _revision(),
         "machine": f"{_processor()}, {os.cpu_count()} cores, {_memory_GiB():.0f} GiB",
         "load": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
         **versions,
     }
+
+
+def _revision() -> str:
+    """The commit, and whether the working tree differs in more than what benchmarks write themselves."""
+    commit = _git("rev-parse", "--short", "HEAD")
+    if not commit:
+        return "unknown"
+    written = (f":(exclude){path.relative_to(ROOT)}" for path in (RESULTS, PAGE))
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *written)
+    return f"{commit}-dirty" if changed else commit
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip()
 
 
 def _processor() -> str:

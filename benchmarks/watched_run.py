@@ -1,31 +1,38 @@
-"""`respeval ARGUMENTS` in a process that reports its peak of memory, and of a run also its first step.
+"""`respeval ARGUMENTS` in a process that reports its peak of memory, of a run also its first step, and of
+an analysis its parts.
 
 python -m benchmarks.watched_run REPORT respeval-arguments…
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.clock import Clock
 from benchmarks.processes import peak_bytes, since_begin
 
 
 def main() -> None:
     report, *arguments = sys.argv[1:]
     found: dict[str, Any] = {"first_step_s": None, "stepping_s": None}
+    clock = Clock()
     if arguments[0] == "run":
         _note_steps(found)
     from respeval.cli import main as respeval
 
     sys.argv = ["respeval", *arguments]
     try:
-        respeval()
+        with _parts(clock) if arguments[0] == "diagnose" else contextlib.nullcontext():
+            respeval()
     finally:
+        found["parts_s"] = dict(clock.seconds)
         found["peak_bytes"] = peak_bytes()
         if os.environ.get("RANK", "0") == "0":
             Path(report).write_text(json.dumps(found))
@@ -50,6 +57,25 @@ def _note_steps(found: dict[str, Any]) -> None:
 
     RangeGuard.check = checked  # type: ignore[method-assign]
     commands.execute = executed  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def _parts(clock: Clock) -> Iterator[None]:
+    """Time the parts of `respeval diagnose`, of which each is waited for by the one thread that works."""
+    from respeval import checksums, results, tables
+
+    with contextlib.ExitStack() as stack:
+        for label, owner, *names in (
+            ("waiting for checksums", checksums.Verification, "wait_for", "finish"),
+            ("diagnostics", results, "diagnose"),
+            ("diagnostics along the run", results, "running"),
+            ("maps", results, "response_maps"),
+            ("writing files", results, "_write"),
+            ("figures", results, "write_figures"),
+            ("table", tables, "show_table"),
+        ):
+            stack.enter_context(clock.around(label, owner, *names))
+        yield
 
 
 if __name__ == "__main__":

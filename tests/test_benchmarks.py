@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,14 +13,16 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.__main__ import NAMES, PAGE, load, page  # noqa: E402
+from benchmarks.__main__ import NAMES, load, page  # noqa: E402
 from benchmarks.clock import Clock  # noqa: E402
 from benchmarks.frame import (  # noqa: E402
+    PAGE,
     Goal,
     Outcome,
     Table,
     alternate,
     as_json,
+    circumstances,
     from_json,
     spread,
 )
@@ -101,3 +105,28 @@ def test_every_benchmark_says_what_it_measures() -> None:
     described = [load(name) for name in NAMES]
     assert len({benchmark.title for benchmark in described}) == len(NAMES)
     assert all(benchmark.method.endswith(".") for benchmark in described)
+
+
+def test_a_revision_is_dirty_by_what_benchmarks_do_not_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*arguments: str) -> None:
+        known = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+        subprocess.run(["git", *known, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    files = {name: tmp_path / name for name in ("code.py", "docs/page.md", "results/one.json")}
+    for file in files.values():
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("1")
+    git("init", "-q")
+    git("add", "-A")
+    git("commit", "-qm", "all")
+    monkeypatch.setattr("benchmarks.frame.ROOT", tmp_path)
+    monkeypatch.setattr("benchmarks.frame.PAGE", files["docs/page.md"])
+    monkeypatch.setattr("benchmarks.frame.RESULTS", tmp_path / "results")
+    for written in ("docs/page.md", "results/one.json"):
+        files[written].write_text("2")
+    clean = circumstances()["revision"]
+    assert re.fullmatch("[0-9a-f]{7,}", clean)
+    files["code.py"].write_text("2")
+    assert circumstances()["revision"] == f"{clean}-dirty"
