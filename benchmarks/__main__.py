@@ -80,8 +80,8 @@ What was tried, and left:
   byte, and the figures are matplotlib's; each alone is far below the goal, and together they are above it.
 - Scaling: two separate runs of half the samples show what the machine allows; the difference is the forcing,
   which both processes read, and what the root alone writes.
-- Peaks of memory differ by tens of MiB from run to run at 1°, in the bare loop too: it depends on which freed
-  blocks the allocator gives back.
+- Peaks of memory differ by a hundred MiB from run to run at 1°, in the bare loop too: it depends on which
+  freed blocks the allocator gives back.
 - Groups get their forcing by a gather instead of sharing it: the row `perturb` is all there is to win.
 - Segments are written by the thread that steps. In another they would cost nothing on a GPU, but every commit
   would have to wait for its files beside the next segment's steps; the tests of kills hold the order.
