@@ -75,13 +75,13 @@ What was tried, and left:
 - Freed memory that the process keeps (`M_MMAP_THRESHOLD`, `M_TRIM_THRESHOLD`, huge pages): steps without page
   faults, no run that was clearly faster, and a higher peak of memory.
 - The steps of an ACE checkpoint: nearly all of their time is fme's network, as the tables under *Today's way*
-  have it, so that no more than that network's own batches can be won, and starting and ending.
+  have it. With four starts fme steps in batches too; what respeval has left to win is starting and ending.
 - `respeval diagnose`: its parts are above. The maps' year-by-year statistics read every field, SHA-256 every
   byte, and the figures are matplotlib's; each alone is far below the goal, and together they are above it.
-- Scaling: two separate runs of half the samples show what the machine allows; the difference is the forcing,
-  which both processes read, and what the root alone writes.
-- Peaks of memory differ by a hundred MiB from run to run at 1°, in the bare loop too: it depends on which
-  freed blocks the allocator gives back.
+- Scaling: two separate runs of half the samples show what the machine allows. What the second process waits
+  for has not been taken apart.
+- Peaks of memory differ by a hundred MiB from run to run at 1°, in the bare loop too. Where a run's peak lies
+  has not been taken apart.
 - Groups get their forcing by a gather instead of sharing it: the row `perturb` is all there is to win.
 - Segments are written by the thread that steps. In another they would cost nothing on a GPU, but every commit
   would have to wait for its files beside the next segment's steps; the tests of kills hold the order.

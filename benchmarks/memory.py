@@ -63,7 +63,7 @@ def by_length(options: Options) -> list[tuple[int, float]]:
 def run(options: Options) -> Outcome:
     rows, goals, numbers = [], [], {}
     for heading, size in sizes(options).items():
-        pairs = against_bare(size, options.rounds if options.long else 1)
+        pairs = against_bare(size, options.rounds)
         excess = [ours - 1.2 * bare for ours, bare in pairs]
         columns = (
             spread([bare for _, bare in pairs], ".0f"),

@@ -26,9 +26,7 @@ from respeval.console import (
     probe_table,
     response_error_table,
 )
-from respeval.diagnostics import (
-    left_out,
-)
+from respeval.diagnostics import left_out
 from respeval.emulator import EmulatorSpec
 from respeval.errors import StoppedError
 from respeval.output import DIAGNOSTICS_FILE, ZONAL, open_saved

@@ -172,7 +172,7 @@ class Emulator(Protocol):
     """A model that can be stepped. The caller owns gradient mode, precision of matmuls and seed.
 
     An emulator may have more: `companions`, paths of files that belong to its checkpoint; `network`,
-    the torch module that its steps call, or a ModuleList of those, to run in bfloat16. To be
+    the torch module that its steps call, or a ModuleList of those, to run in bfloat16 or compiled. To be
     probed it is a torch module; where its modules lost their classes, `module_classes` has them, path
     -> (defining module, class), and `probe_hint` says how a checkpoint that can't be probed becomes
     one that can.
