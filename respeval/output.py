@@ -113,13 +113,14 @@ def remove_files(paths: Iterable[Path]) -> None:
 
 
 @contextlib.contextmanager
-def _keeping_few_chunks() -> Iterator[None]:
+def _keeping_few_chunks(num_bytes: int = _KEPT_BYTES) -> Iterator[None]:
     """Files opened within keep little in memory: netCDF's own 64 MiB are those of each variable.
 
-    A run's chunks are read and written once, so that nothing is gained by keeping them.
+    A run's chunks are read and written once, so that nothing is gained by keeping them. With 0 bytes
+    they are read to where they belong, instead of being copied there.
     """
     usual = netCDF4.get_chunk_cache()
-    netCDF4.set_chunk_cache(_KEPT_BYTES, *usual[1:])
+    netCDF4.set_chunk_cache(num_bytes, *usual[1:])
     try:
         yield
     finally:
@@ -302,7 +303,7 @@ def open_saved(
         raise InputError(f"{path}: no such file; is {path.parent} the folder of a finished run?")
     try:
         check_netcdf(path, written_whole=True)
-        with _keeping_few_chunks():
+        with _keeping_few_chunks(0):
             return xr.open_dataset(
                 path,
                 engine="netcdf4",

@@ -28,10 +28,9 @@ from respeval.diagnostics.totals import (
     require,
     require_baseline,
     response_of_means,
-    stack,
+    stacked_yearly_totals,
     year_blocks,
     yearly_counts,
-    yearly_totals,
 )
 from respeval.diagnostics.uncertainty import STATISTICS, Units, described
 from respeval.standard_names import temperature_metadata
@@ -80,8 +79,8 @@ def response_maps(group_means: xr.Dataset) -> xr.Dataset:
     sizes = group_means.sizes
     bytes_each = 8 * sizes["group"] * len(blocks) * sizes["lat"] * sizes["lon"]
     for part in parts_of_stack(names, bytes_each):
-        by_year = {n: yearly_totals(group_means[n], steps, blocks) for n in part}
-        totals = xr.Dataset({"all": stack(by_year), "count": count})
+        by_year = stacked_yearly_totals([group_means[n] for n in part], steps, blocks)
+        totals = xr.Dataset({"all": by_year, "count": count})
         means = means_of_totals(totals.sum("year", skipna=False))
         responses = response_of_means(means)["all"].variable
         statistics = _statistics(totals, responses, land)

@@ -6,7 +6,7 @@ and taken away. The response divides last. All of it works on maps and on zonal 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -21,7 +21,10 @@ BASELINE = "baseline"
 
 #: The dimension of a stack of variables, and about how many bytes of it are worked on at once.
 STACK_DIM = "output"
-STACK_BYTES = 64 * 2**20
+STACK_BYTES = 32 * 2**20
+
+#: A lazy variable of no more bytes is read at once, a larger one by year: each reading has its cost.
+_READ_AT_ONCE_BYTES = 16 * 2**20
 
 #: A last block of segments that is shorter than this share of the one before it joins it. Half a
 #: year of any calendar is longer.
@@ -153,22 +156,49 @@ def yearly_totals(
 ) -> xr.DataArray:
     """Σ count·x over the segments of each block, float64, `time` replaced by `year`.
 
-    variable: (…, time, …), may be lazy: one block at a time is in memory.
+    variable: (…, time, …), may be lazy: one block at a time is in memory, or all of a small one.
     count: steps in each mean, on `time` and on leading dimensions of `variable`; where it is 0 the
         value is not looked at, so that it may be NaN.
     """
+    if variable.nbytes <= _READ_AT_ONCE_BYTES:
+        variable = variable.compute()
+    totals = list(_totals_of_blocks(variable, count.variable.astype(np.float64), blocks))
+    return xr.DataArray(xr.Variable.concat(totals, "year"), _timeless(variable, count))
+
+
+def stacked_yearly_totals(
+    variables: Sequence[xr.DataArray], count: xr.DataArray, blocks: Sequence[slice]
+) -> xr.DataArray:
+    """The `yearly_totals` of variables that are alike, as one: (output, year, …)."""
+    steps, stacked = count.variable.astype(np.float64), None
+    for i, variable in enumerate(variables):
+        for j, total in enumerate(_totals_of_blocks(variable, steps, blocks)):
+            if stacked is None:
+                shape = (len(variables), len(blocks), *total.shape)
+                stacked = xr.Variable((STACK_DIM, "year", *total.dims), np.empty(shape))
+            stacked.values[i, j] = total.transpose(*stacked.dims[2:]).values
+    if stacked is None:
+        raise ValueError("there is nothing to stack")
+    names = [str(variable.name) for variable in variables]
+    return xr.DataArray(stacked, {**_timeless(variables[0], count), STACK_DIM: names})
+
+
+def _totals_of_blocks(
+    variable: xr.DataArray, steps: xr.Variable, blocks: Sequence[slice]
+) -> Iterator[xr.Variable]:
     # Variables instead of arrays with coordinates: aligning those would be most of the work.
-    steps = count.variable.astype(np.float64)
-    totals: list[xr.Variable] = []
     for block in blocks:
         weight = steps.isel(time=block)
         value = variable.variable.isel(time=block).compute().astype(np.float64, copy=False)
         if not (weight > 0).all():
             value = value.where(weight > 0, 0.0)
-        totals.append(xr.dot(value, weight, dim="time"))
+        yield xr.dot(value, weight, dim="time")
+
+
+def _timeless(variable: xr.DataArray, count: xr.DataArray) -> dict[Hashable, xr.DataArray]:
+    """The coordinates of both that don't go with time."""
     coords = {**count.coords, **variable.coords}
-    timeless = {name: coord for name, coord in coords.items() if "time" not in coord.dims}
-    return xr.DataArray(xr.Variable.concat(totals, "year"), timeless)
+    return {name: coord for name, coord in coords.items() if "time" not in coord.dims}
 
 
 def yearly_counts(count: xr.DataArray, blocks: Sequence[slice]) -> xr.DataArray:
