@@ -72,19 +72,26 @@ def effective_number(correlation: xr.Variable, occupied: xr.Variable) -> xr.Vari
     num_units = occupied.sum(dims).astype(np.float64)
     num_units = num_units.where(num_units >= 2)
     r = correlation.fillna(0.0).clip(0.0, LARGEST_CORRELATION)
-    power, lagged = xr.ones_like(r), xr.zeros_like(r * num_units)
+    lagged = xr.zeros_like(r * num_units)
+    # Arrays, because for a variable each of these operations would cost more than its arithmetic.
+    factor = r.set_dims(lagged.sizes).values
+    power, total = np.ones_like(factor), lagged.values
     for lag in range(1, occupied.sizes["year"]):
-        power = power * r
-        lagged = lagged + power * _pairs_apart(occupied, lag)
-    number: xr.Variable = num_units**2 / (num_units + 2.0 * lagged)
+        power = power * factor
+        total = total + power * _pairs_apart(occupied, lag).set_dims(lagged.sizes).values
+    number: xr.Variable = num_units**2 / (num_units + 2.0 * lagged.copy(data=total))
     clipped: xr.Variable = number.clip(min=SMALLEST_NUMBER)
     return clipped
 
 
 def _pairs_apart(occupied: xr.Variable, num_years: int) -> xr.Variable:
     """Pairs of units of one sample that are so many years apart."""
-    before = occupied.isel(year=slice(None, -num_years))
-    return (before & occupied.isel(year=slice(num_years, None))).sum(unit_dims(occupied))
+    dims = unit_dims(occupied)
+    others = [dim for dim in occupied.dims if dim not in dims]
+    values = occupied.transpose("year", ...).values
+    both = values[:-num_years] & values[num_years:]
+    summed = tuple(i for i, dim in enumerate(occupied.transpose("year", ...).dims) if dim in dims)
+    return xr.Variable(others, both.sum(axis=summed))
 
 
 def covariance(
