@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
 from respeval.documents import check_regular
 from respeval.errors import InputError
+from respeval.hashing import HashingProcess, sha256_of
 from respeval.identity import in_one_line
 
 #: Files that are read at once; hashing keeps a core busy.
 _MOST_READERS = 4
 
-#: Bytes that are hashed at once: milliseconds, so that waiting for other Python code costs little.
-_READ_BYTES = 4 * 2**20
+#: From so many bytes on, starting processes that hash costs less than waiting for the interpreter.
+_MANY_BYTES = 2**28
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,12 @@ class Verification:
         self._parts = parts
         expected = {name: part.of_files[name] for part in parts for name in part.of_files}
         begun = [name for name in first if name in expected]
-        num_readers = min(_MOST_READERS, (os.cpu_count() or 1) - num_cores_kept)
-        self._pool = ThreadPoolExecutor(max(1, num_readers))
+        num_readers = max(1, min(_MOST_READERS, (os.cpu_count() or 1) - num_cores_kept))
+        many = sum(_size(folder / name) for name in expected) >= _MANY_BYTES
+        self._hashing = _Hashing(num_readers if many else 0)
+        self._pool = ThreadPoolExecutor(num_readers)
         self._told = {
-            name: self._pool.submit(_damage, folder / name, expected[name])
+            name: self._pool.submit(_damage, folder / name, expected[name], self._hashing.sha256_of)
             for name in dict.fromkeys([*begun, *expected])
         }
 
@@ -72,6 +76,7 @@ class Verification:
                 self.finish()
         finally:
             self._pool.shutdown(wait=False, cancel_futures=True)
+            self._hashing.end()
 
     def wait_for(self, name: str) -> None:
         """Return when a file is known to be whole, or has no checksum.
@@ -94,22 +99,53 @@ class Verification:
                 raise InputError(f"{in_one_line(damaged)}; {part.advice}")
 
 
-def _damage(path: Path, checksum: Any) -> str | None:
+class _Hashing:
+    """Processes that hash, for as many threads; without any each thread hashes itself."""
+
+    def __init__(self, num_processes: int) -> None:
+        self._ended = False
+        self._idle: SimpleQueue[HashingProcess] = SimpleQueue()
+        self._all: list[HashingProcess] = []
+        with contextlib.suppress(OSError):  # where no process can be started, threads will do
+            for _ in range(num_processes):
+                self._all.append(HashingProcess())
+        for process in self._all:
+            self._idle.put(process)
+
+    def sha256_of(self, path: Path) -> str:
+        if not self._all:
+            return sha256_of(path)
+        process = self._idle.get()
+        try:
+            return process.sha256_of(path)
+        except ChildProcessError:
+            if self._ended:
+                raise
+            return sha256_of(path)  # somebody has killed it
+        finally:
+            self._idle.put(process)
+
+    def end(self) -> None:
+        self._ended = True
+        for process in self._all:
+            process.end()
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _damage(path: Path, checksum: Any, digest: Callable[[Path], str]) -> str | None:
     """What is wrong with a file that should have this SHA-256; None where nothing is."""
     try:
         if path.exists():
             check_regular(path, "file of a run")
-        if _sha256(path) != checksum:
+        if digest(path) != checksum:
             return f"{path} is damaged (its checksum differs)"
     except OSError as error:
         return f"{path} can't be read ({error.strerror})"
     return None
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb", buffering=0) as opened:
-        held = memoryview(bytearray(min(_READ_BYTES, os.fstat(opened.fileno()).st_size + 1)))
-        while count := opened.readinto(held):
-            digest.update(held[:count])
-    return digest.hexdigest()

@@ -12,12 +12,16 @@ import pytest
 from respeval import checksums
 from respeval.checksums import Checksums, Verification
 from respeval.errors import InputError
+from respeval.hashing import READ_BYTES, HashingProcess
 
-CONTENTS = {"first.nc": b"a" * (checksums._READ_BYTES + 1), "second.nc": b"", "third.nc": b"c"}
+CONTENTS = {"first.nc": b"a" * (READ_BYTES + 1), "second.nc": b"", "third.nc": b"c"}
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(params=["threads", "processes"])
+def folder(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Files that are hashed by threads, or by processes."""
+    if request.param == "processes":
+        monkeypatch.setattr(checksums, "_MANY_BYTES", 1)
     for name, content in CONTENTS.items():
         (tmp_path / name).write_bytes(content)
     return tmp_path
@@ -85,7 +89,7 @@ def test_the_files_that_are_needed_first_are_read_first(
     read: list[str] = []
     whole = threading.Event()
 
-    def told(path: Path, checksum: object) -> None:
+    def told(path: Path, *_: object) -> None:
         whole.wait(60)
         read.append(path.name)
 
@@ -105,7 +109,7 @@ def test_an_interrupt_leaves_the_other_files_unread(
     read: list[str] = []
     begun, go_on = threading.Event(), threading.Event()
 
-    def told(path: Path, checksum: object) -> None:
+    def told(path: Path, *_: object) -> None:
         begun.set()
         go_on.wait(60)
         read.append(path.name)
@@ -123,3 +127,60 @@ def test_an_interrupt_leaves_the_other_files_unread(
     verification._told["first.nc"].result(60)
     assert verification._told["third.nc"].cancelled()
     assert read == ["first.nc"]
+
+
+@pytest.mark.parametrize("folder", ["processes"], indirect=True)
+def test_processes_hash_many_bytes_and_end_with_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_process: list[str] = []
+    hashed = HashingProcess.sha256_of
+
+    def note(process: HashingProcess, path: Path) -> str:
+        by_process.append(path.name)
+        return hashed(process, path)
+
+    monkeypatch.setattr(HashingProcess, "sha256_of", note)
+    with Verification(folder, parts()) as verification:
+        verification.finish()
+        processes = [process._process for process in verification._hashing._all]
+        assert {process.poll() for process in processes} == {None}
+    assert sorted(by_process) == sorted(CONTENTS)
+    assert all(process.returncode is not None for process in processes)
+
+
+@pytest.mark.parametrize("folder", ["processes"], indirect=True)
+def test_files_are_held_against_checksums_where_no_process_lives(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "third.nc").write_bytes(b"d")
+
+    def killed() -> HashingProcess:
+        process = HashingProcess()
+        process._process.kill()
+        return process
+
+    def refused() -> HashingProcess:
+        raise OSError("no more processes")
+
+    for start in (killed, refused):
+        monkeypatch.setattr(checksums, "HashingProcess", start)
+        with (
+            pytest.raises(InputError, match="third.nc is damaged"),
+            Verification(folder, parts()) as verification,
+        ):
+            verification.finish()
+
+
+def test_a_path_of_any_bytes_is_read(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"two\nlines and \xff")
+    path.write_bytes(b"content")
+    process = HashingProcess()
+    try:
+        assert process.sha256_of(path) == hashlib.sha256(b"content").hexdigest()
+        with pytest.raises(FileNotFoundError):
+            process.sha256_of(tmp_path / "nothing")
+    finally:
+        process.end()
+    with pytest.raises(ChildProcessError):
+        process.sha256_of(path)
