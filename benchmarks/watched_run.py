@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +67,11 @@ def _parts(clock: Clock) -> Iterator[None]:
 
     with contextlib.ExitStack() as stack:
         for label, owner, *names in (
-            ("waiting for checksums", checksums.Verification, "wait_for", "finish"),
+            ("waiting for checksums, writing", checksums.Verification, "wait_for"),
+            ("waiting for checksums, writing", Future, "result"),
             ("diagnostics", results, "diagnose"),
             ("diagnostics along the run", results, "running"),
             ("maps", results, "response_maps"),
-            ("writing files", results, "_write"),
             ("figures", results, "write_figures"),
             ("table", tables, "show_table"),
         ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -177,19 +178,29 @@ def analyse(
         diagnostics.attrs[_TROPICS] = settings.tropical_lat_max
         along = running(zonal, diagnostics, settings)
         describe_file(along, zonal, "diagnostics of the response against the length of the run")
-        verification.wait_for(GROUP_MEANS)
-        with open_saved(folder / GROUP_MEANS) as group_means:
-            _check_means(group_means, folder / GROUP_MEANS, ("group", "time", "lat", "lon"))
-            response = response_maps(group_means)
-            describe_file(response, group_means, "response of every output")
-            response = with_period(response, group_means)
+        series = _shown_along(zonal, settings.roles).load()
+    verification.wait_for(GROUP_MEANS)
+    with open_saved(folder / GROUP_MEANS) as group_means:
+        _check_means(group_means, folder / GROUP_MEANS, ("group", "time", "lat", "lon"))
+        response = response_maps(group_means)
+        describe_file(response, group_means, "response of every output")
+        response = with_period(response, group_means)
+        agreement = None
+        if sources is not None:
             verification.finish()
             agreement = hold_against(folder, response, group_means, sources)
+
+    def write() -> None:
+        verification.finish()
         _write(folder, response, diagnostics, along, agreement)
         make_inner_folder(folder / FIGURES)
+
+    # All that the figures show is in memory: netCDF is not to be called by two threads.
+    with ThreadPoolExecutor(1) as beside:
+        written = beside.submit(write)
         figures = write_figures(
             folder / FIGURES,
-            zonal,
+            series,
             response,
             diagnostics,
             settings.roles,
@@ -197,8 +208,16 @@ def analyse(
             reference_name,
             along,
             agreement,
+            written.result,
         )
+        written.result()
     return Results(diagnostics, tuple(figures))
+
+
+def _shown_along(zonal: xr.Dataset, roles: Roles) -> xr.Dataset:
+    """What the figures show of zonal.nc."""
+    names = [roles.near_surface_temperature, "area", "count", "time_bnds"]
+    return zonal[[name for name in names if name in zonal]]
 
 
 def _write(
@@ -209,6 +228,8 @@ def _write(
     agreement: xr.Dataset | None,
 ) -> None:
     """The results but the figures and reference.nc."""
+    if agreement is None:
+        remove_reference(folder)
     write_netcdf(response, folder / RESPONSE)
     write_netcdf(with_hybrid_levels(diagnostics, _hybrid_levels(folder)), folder / DIAGNOSTICS_FILE)
     write_netcdf(along, folder / RUNNING)
@@ -226,19 +247,21 @@ def _write(
 
 
 def hold_against(
-    folder: Path, response: xr.Dataset, means: xr.Dataset, sources: Sources | None
-) -> xr.Dataset | None:
-    """Write reference.nc, and return its content; without a reference an older one is removed."""
-    if sources is None:
-        figures = (folder / FIGURES / f"reference.{kind}" for kind in ("png", "pdf"))
-        remove_files([folder / REFERENCE, *figures])
-        return None
+    folder: Path, response: xr.Dataset, means: xr.Dataset, sources: Sources
+) -> xr.Dataset:
+    """Write reference.nc, and return its content."""
     agreement = with_period(compare_with(folder, response, sources), means)
     told = dict(agreement.attrs)
     describe_file(agreement, means, "agreement of the response with a reference")
     agreement.attrs |= told
     write_netcdf(agreement, folder / REFERENCE)
     return agreement
+
+
+def remove_reference(folder: Path) -> None:
+    """Remove what an earlier analysis told of a reference."""
+    figures = (folder / FIGURES / f"reference.{kind}" for kind in ("png", "pdf"))
+    remove_files([folder / REFERENCE, *figures])
 
 
 def truth_of_folder(folder: Path, settings: DiagnosticSettings) -> xr.Dataset | None:

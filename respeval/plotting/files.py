@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from respeval.plotting.running import has_ratios, running_ratios
 from respeval.plotting.scalars import SCALAR_FIGURES, scalar_figure
 from respeval.plotting.seasons import annual_cycle, has_annual_cycle
 from respeval.plotting.series import global_mean_timeseries
-from respeval.plotting.style import save
+from respeval.plotting.style import pictures_of, write_pictures
 from respeval.plotting.warming import column_warming, land_ocean_warming
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def write_figures(
     reference_name: str = "reference",
     running: xr.Dataset | None = None,
     agreement: xr.Dataset | None = None,
+    when_drawn: Callable[[], object] = lambda: None,
 ) -> list[Path]:
     """Write every figure that the run allows as PNG and PDF; return the paths of the PNGs.
 
@@ -39,6 +41,7 @@ def write_figures(
     reference; agreement: as in reference.nc. response_map and global_mean_timeseries need the
     near-surface temperature, running two times or more, all others their diagnostics, and all but
     the time series a perturbation; figures that would be empty are left out.
+    when_drawn: called when all are drawn and none is written.
     """
     near_surface = roles.near_surface_temperature
     figures: dict[str, Figure | None] = {}
@@ -62,9 +65,7 @@ def write_figures(
             figures["reference"] = agreement_with_reference(agreement)
         for name in SCALAR_FIGURES:
             figures[name] = scalar_figure(name, diagnostics, *known)
+    drawn = {n: pictures_of(figure) for n, figure in sorted(figures.items()) if figure is not None}
+    when_drawn()
     directory.mkdir(parents=True, exist_ok=True)
-    return [
-        save(figure, directory / f"{name}.png")
-        for name, figure in sorted(figures.items())
-        if figure is not None
-    ]
+    return [write_pictures(pictures, directory / f"{n}.png") for n, pictures in drawn.items()]

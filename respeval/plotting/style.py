@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from respeval.grid import FloatArray
-from respeval.output import publish
+from respeval.output import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,6 +44,11 @@ def save(figure: Figure, path: Path) -> Path:
 
     path: of the PNG, which is returned.
     """
+    return write_pictures(pictures_of(figure), path)
+
+
+def pictures_of(figure: Figure) -> dict[str, bytes]:
+    """A figure as the files that show it, by suffix: `.png` and `.pdf`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.backends.backend_pdf import FigureCanvasPdf
 
@@ -53,16 +59,17 @@ def save(figure: Figure, path: Path) -> Path:
     if layout is not None:
         layout.execute(figure)
         figure.set_layout_engine("none")
+    found = {".png": io.BytesIO(), ".pdf": io.BytesIO()}
+    png.print_png(found[".png"], metadata=_METADATA["png"])  # type: ignore[no-untyped-call]
+    pdf = FigureCanvasPdf(figure)
+    pdf.print_pdf(found[".pdf"], metadata=_METADATA["pdf"])  # type: ignore[no-untyped-call]
+    return {suffix: held.getvalue() for suffix, held in found.items()}
 
-    def print_png(file: Path) -> None:
-        png.print_png(file, metadata=_METADATA["png"])  # type: ignore[no-untyped-call]
 
-    def print_pdf(file: Path) -> None:
-        pdf = FigureCanvasPdf(figure)
-        pdf.print_pdf(file, metadata=_METADATA["pdf"])  # type: ignore[no-untyped-call]
-
-    publish(path, print_png)
-    publish(path.with_suffix(".pdf"), print_pdf)
+def write_pictures(pictures: Mapping[str, bytes], path: Path) -> Path:
+    """Write the files of a figure, and return the path of the PNG, which is given."""
+    for suffix, content in pictures.items():
+        write_bytes(path.with_suffix(suffix), content)
     return path
 
 
