@@ -103,6 +103,8 @@ class Rollout:
                 # Contiguous, so that a state that was saved and read again can't be told apart.
                 state, current = outputs[:, :num_prognostic].contiguous(), upcoming
                 yield Step(step, outputs, conserved)
+                # Nobody reads them any more, and the next step needs the memory.
+                del outputs
 
     @property
     def dtype(self) -> torch.dtype:

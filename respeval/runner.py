@@ -190,6 +190,7 @@ class _Course:
             done = first_step == self._done_step() and self._is_goal_reached()
             for segment in () if done else self._plan.segments:
                 for step in range(max(segment.first_step, first_step), segment.stop_step):
+                    last = None  # the next step needs the memory of its outputs
                     last = self._advance(steps, step)
                     stop = vote.is_stop(step + 1, self._error is not None)
                     if stop and step + 1 < segment.stop_step:
