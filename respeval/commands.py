@@ -26,20 +26,21 @@ from respeval.console import (
     probe_table,
     response_error_table,
 )
-from respeval.diagnostics import left_out
+from respeval.diagnostics import DiagnosticSettings, left_out
 from respeval.emulator import EmulatorSpec
 from respeval.errors import StoppedError
 from respeval.output import DIAGNOSTICS_FILE, ZONAL, open_saved
 from respeval.plan import Plan, go_on
 from respeval.probe_plan import ProbePlan, parse_settings, prepare_probe
 from respeval.probe_runner import check_folder, run_probe, write_probe
+from respeval.reference import Sources
 from respeval.rehearsal import measure_compiling, measure_precision
-from respeval.results import RunningRatio, analyse, settings_of
+from respeval.results import RunningRatio, analyse
 from respeval.run_folder import Progress, RunOutput
 from respeval.runner import Execution, default_threads, execute, open_output, read_snapshot
 from respeval.stop import StopSignals
 from respeval.tables import make_console, tell_left_out
-from respeval.until import Goal, goal_of, has_ended
+from respeval.until import Goal, goal_of, has_ended, settings_of_plan
 
 
 class Threads:
@@ -70,28 +71,21 @@ def run_plan(
     reference: name and diagnostics of a response that the figures show beside the run's.
     extend: whether a run in the folder may become longer. Returns whether anything was left.
     """
-    console = make_console(comm.is_root)
-    comm.together(lambda: check_precision(plan.emulator, plan.case.precision, comm.device))
-    output = comm.together(lambda: open_output(plan, checkpoint, folder, comm))
+    console, output = make_console(comm.is_root), _open(plan, checkpoint, folder, comm)
     try:
-        progress = comm.from_root(comm.together(lambda: output.open(extend)))
-        goal = goal_of(plan, output)
-        if has_ended(progress, goal, comm):
+        goal, settings, sources = goal_of(plan, output), settings_of_plan(plan), plan.case.reference
+        if not _step(plan, output, folder, comm, execution, signals, console, goal, extend):
             console.print(f"{folder} holds this run already, finished: nothing to do")
             return False
-        begin = comm.together(lambda: read_snapshot(plan, folder, progress, comm))
-        left = comm.together(lambda: go_on(plan, folder, progress))
-        reporter = _reporter(left, console, comm, execution)
-        execution, measured = _rehearse(left, comm, execution, progress, console)
-        output.keep(measured)
-        try:
-            told = progress.quarantined
-            execute(left, output, comm, execution, reporter, signals, begin, told, goal)
-        finally:
-            reporter.close()
+        # Unless the caller keeps the plan, the emulator's memory is the analysis's now.
+        del plan
         shown = reference or ("reference", None)
         comm.together(
-            lambda: _analyse(plan, folder, output, signals, shown) if comm.is_root else None
+            lambda: (
+                _analyse(folder, settings, sources, output, signals, shown)
+                if comm.is_root
+                else None
+            )
         )
         if goal is not None and comm.is_root:
             _tell_outcome(console, goal, folder)
@@ -100,6 +94,39 @@ def run_plan(
         output.close()
         if execution.compile:
             forget_compiled()
+
+
+def _open(plan: Plan, checkpoint: Path, folder: Path, comm: Comm) -> RunOutput:
+    comm.together(lambda: check_precision(plan.emulator, plan.case.precision, comm.device))
+    return comm.together(lambda: open_output(plan, checkpoint, folder, comm))
+
+
+def _step(
+    plan: Plan,
+    output: RunOutput,
+    folder: Path,
+    comm: Comm,
+    execution: Execution,
+    signals: StopSignals,
+    console: Console,
+    goal: Goal | None,
+    extend: bool,
+) -> bool:
+    """Execute what is left of a plan; returns whether anything was."""
+    progress = comm.from_root(comm.together(lambda: output.open(extend)))
+    if has_ended(progress, goal, comm):
+        return False
+    begin = comm.together(lambda: read_snapshot(plan, folder, progress, comm))
+    left = comm.together(lambda: go_on(plan, folder, progress))
+    reporter = _reporter(left, console, comm, execution)
+    execution, measured = _rehearse(left, comm, execution, progress, console)
+    output.keep(measured)
+    try:
+        told = progress.quarantined
+        execute(left, output, comm, execution, reporter, signals, begin, told, goal)
+    finally:
+        reporter.close()
+    return True
 
 
 def _rehearse(
@@ -138,8 +165,7 @@ def _reporter(
     """What tells of the run; it begins with the diagnostics that the run will not have."""
     if not comm.is_root:
         return SilentReporter()
-    spec = plan.emulator.spec
-    settings = settings_of(plan.case, plan.roles, spec.levels_hPa)
+    spec, settings = plan.emulator.spec, settings_of_plan(plan)
     names = [variable.name for variable in spec.outputs]
     tell_left_out(console, left_out(names, settings))
     running = RunningRatio(
@@ -149,8 +175,9 @@ def _reporter(
 
 
 def _analyse(
-    plan: Plan,
     folder: Path,
+    settings: DiagnosticSettings,
+    sources: Sources | None,
     output: RunOutput,
     signals: StopSignals,
     reference: tuple[str, xr.Dataset | None],
@@ -160,8 +187,7 @@ def _analyse(
     try:
         signals.raise_if_requested()
         output.join()
-        settings = settings_of(plan.case, plan.roles, plan.emulator.spec.levels_hPa)
-        analyse(folder, settings, known, name, plan.case.reference)
+        analyse(folder, settings, known, name, sources)
         output.finish()
     except StoppedError as error:
         output.end_early("stopped", str(error))

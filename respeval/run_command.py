@@ -176,10 +176,15 @@ def _run(
     opened: OpenedRecords,
 ) -> bool:
     """Run one checkpoint; returns whether anything was left to do."""
-    plan = comm.together(lambda: wish.plan(checkpoint, opened))
-    threads.choose(plan.emulator.spec, comm)
+
+    def planned() -> Plan:
+        plan = comm.together(lambda: wish.plan(checkpoint, opened))
+        threads.choose(plan.emulator.spec, comm)
+        return plan
+
     execution = Execution(**wish.compute)
-    return run_plan(plan, checkpoint, folder, comm, execution, signals, extend=wish.extend)
+    # A name for the plan here would keep the emulator in memory during the analysis.
+    return run_plan(planned(), checkpoint, folder, comm, execution, signals, extend=wish.extend)
 
 
 def _run_sweep(sweep: Sweep, wish: Wish, comm: Comm, threads: Threads, signals: StopSignals) -> int:

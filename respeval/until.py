@@ -36,7 +36,7 @@ def check_goal(plan: Plan) -> None:
     empty = empty_response(
         [variable.name for variable in plan.emulator.spec.outputs], tuple(plan.case.perturbations)
     )
-    check_targets(parse_targets(plan.case.until), empty, _settings_of(plan))
+    check_targets(parse_targets(plan.case.until), empty, settings_of_plan(plan))
 
 
 def goal_of(plan: Plan, output: RunOutput) -> Goal | None:
@@ -45,10 +45,11 @@ def goal_of(plan: Plan, output: RunOutput) -> Goal | None:
     if not targets:
         return None
     outputs = [variable.name for variable in plan.emulator.spec.outputs]
-    return Goal(targets, _settings_of(plan), outputs, output)
+    return Goal(targets, settings_of_plan(plan), outputs, output)
 
 
-def _settings_of(plan: Plan) -> DiagnosticSettings:
+def settings_of_plan(plan: Plan) -> DiagnosticSettings:
+    """What the diagnostics of a plan's run are asked for."""
     return settings_of(plan.case, plan.roles, plan.emulator.spec.levels_hPa)
 
 

@@ -1,0 +1,65 @@
+"""What a run must have let go of: outputs before the next step, the emulator before the analysis."""
+
+from __future__ import annotations
+
+import weakref
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_runner import Toy, plan
+from test_runner import study as toy_study
+from typer.testing import CliRunner
+
+from respeval import commands
+from respeval.cli import app
+from respeval.comm import Comm
+from respeval.console import SilentReporter
+from respeval.errors import InputError
+from respeval.plan import Plan
+from respeval.run_folder import NoOutput
+from respeval.runner import Execution, execute
+
+
+class Watching(Toy):
+    """Notes at each step how many of the earlier steps' outputs are still in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: list[weakref.ref[torch.Tensor]] = []
+        self.held: list[int] = []
+
+    def step(self, *arguments: Any) -> torch.Tensor:
+        self.held.append(sum(made() is not None for made in self.made))
+        outputs = super().step(*arguments)
+        self.made.append(weakref.ref(outputs))
+        return outputs
+
+
+def test_a_step_begins_without_the_outputs_of_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("respeval.accumulate.WAITING_STEPS", 1)  # as on a grid that is large
+    emulator = Watching()
+    planned = plan(toy_study(tmp_path, days=(0,)), emulator, steps=5, segment="3 steps")
+    execute(planned, NoOutput(), Comm(), Execution(), SilentReporter())
+    assert emulator.held == [0] * 5
+
+
+def test_the_emulator_is_gone_when_the_analysis_begins(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulators = []
+
+    def executing(planned: Plan, *arguments: Any) -> None:
+        emulators.append(weakref.ref(planned.emulator))
+        execute(planned, *arguments)
+
+    def analysing(*_: Any) -> None:
+        raise InputError(f"found {[emulator() for emulator in emulators]}")
+
+    monkeypatch.setattr(commands, "execute", executing)
+    monkeypatch.setattr(commands, "analyse", analysing)
+    command = ["run", str(study), "--steps=3", f"--output={tmp_path / 'out'}"]
+    assert CliRunner().invoke(app, command).stderr == "respeval: found [None]\n"
