@@ -14,6 +14,7 @@ import typer
 from respeval.cli_export import export_app
 from respeval.cli_report import report
 from respeval.exits import EXIT_BAD_INPUT, one_line_errors
+from respeval.loading import leave_modules, nothing_collected
 
 app = typer.Typer(
     help="How does a climate emulator's checkpoint respond to warming?",
@@ -41,6 +42,7 @@ def main() -> None:
         message = " ".join(str(error.format_message()).split())
         sys.stderr.write(f"respeval: {message} (see respeval COMMAND --help)\n")
         sys.exit(EXIT_BAD_INPUT)
+    leave_modules()
     sys.exit(code or 0)
 
 
@@ -283,7 +285,8 @@ def run(
     The same command under `torchrun --nproc-per-node N -m respeval run …` uses N processes.
     """
     with one_line_errors():
-        from respeval.options import check_at_least_one, parse_batch_size, parse_lists
+        with nothing_collected():
+            from respeval.options import check_at_least_one, parse_batch_size, parse_lists
 
         options = {
             "years": years,
@@ -317,7 +320,8 @@ def run(
             "fail_fast": fail_fast,
             "compile": compile_network,
         }
-        from respeval.run_command import Wish, run_checkpoints
+        with nothing_collected():
+            from respeval.run_command import Wish, run_checkpoints
 
         wish = Wish(
             case,

@@ -21,6 +21,7 @@ PACKAGE = ROOT / "respeval"
 #: From top to bottom: a module imports only from rows above its own, and within it.
 ROWS = [
     "errors",
+    "loading",
     "documents",
     "stores",
     "calendar",

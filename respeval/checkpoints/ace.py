@@ -23,6 +23,7 @@ import torch
 
 from respeval.checkpoints.weights_file import check_members
 from respeval.errors import InputError
+from respeval.loading import loaded_later, nothing_collected
 
 if TYPE_CHECKING:
     from respeval.checkpoints.ace_emulator import AceEmulator
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 _STEPPER, _EMA = "stepper", "ema"
 
 OPTIONS = ("ema", "labels", "derived", "grid")
+
+#: What fme imports for diagnostics of its own, with all of scipy's statistics behind it.
+_LATER = frozenset({"scipy.signal"})
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,13 @@ def _import_fme(path: Path) -> None:
     # waits for all of them at every step; respeval's processes step unequal numbers of members.
     os.environ["FME_DISTRIBUTED_BACKEND"] = "none"
     try:
-        with warnings.catch_warnings(), _quiet_logging(), _nothing_compiled():
+        with (
+            warnings.catch_warnings(),
+            _quiet_logging(),
+            _nothing_compiled(),
+            loaded_later(_LATER),
+            nothing_collected(),
+        ):
             warnings.simplefilter("ignore")  # remarks of fme's many dependencies
             importlib.import_module("fme.ace.stepper.single_module")
     except ModuleNotFoundError as error:
