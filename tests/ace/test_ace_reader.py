@@ -85,6 +85,52 @@ def test_another_process_goes_on_with_what_was_conserved(ace: AceFiles) -> None:
         assert not torch.equal(first.step(*given, noise), expected)
 
 
+@pytest.mark.parametrize(
+    ("model", "changed", "num_calls"),
+    [
+        ("deterministic", None, 1),
+        ("deterministic", 0, 2),
+        ("deterministic", 1, 2),
+        ("deterministic", 2, 2),
+        ("deterministic", 3, 2),
+        ("interpolate", None, 1),
+        ("interpolate", 1, 2),
+        ("stochastic", None, 2),
+    ],
+)
+def test_the_first_step_is_taken_once(
+    ace: AceFiles, model: str, changed: int | None, num_calls: int
+) -> None:
+    """Unless another one is asked for than `conserve` took."""
+    emulator, other = (open_checkpoint(ace.checkpoint(model), {}) for _ in range(2))
+    given = fields(emulator, ace, 2)
+    calls: list[object] = []
+    emulator.network.register_forward_hook(lambda *call: calls.append(call))
+
+    def stepped(by: Emulator) -> torch.Tensor:
+        return by.step(*given, CounterNoise(0, [(0, 0), (1, 0)], 0), held)
+
+    with torch.inference_mode():
+        held = emulator.conserve(*given)
+        if changed == 3:
+            assert held is not None
+            held = held * 1.0001
+        elif changed is not None:
+            given[changed] = given[changed] * 1.0001
+        found = stepped(emulator)
+        assert len(calls) == num_calls
+        assert torch.equal(found, stepped(other))
+        assert torch.equal(found, stepped(emulator))
+    assert len(calls) == num_calls + 1
+
+
+def test_gradients_of_the_first_step_are_not_lost(ace: AceFiles) -> None:
+    emulator = open_checkpoint(ace.checkpoint("deterministic"), {})
+    given = fields(emulator, ace, 1)
+    held = emulator.conserve(*given)
+    assert emulator.step(*given, CounterNoise(0, [(0, 0)], 0), held).requires_grad
+
+
 def test_members_of_a_pair_draw_equal_noise_and_others_do_not(ace: AceFiles) -> None:
     emulator = open_checkpoint(ace.checkpoint("stochastic"), {})
     given = [field[[0, 0, 0]] for field in fields(emulator, ace, 1)]
