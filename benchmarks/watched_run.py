@@ -67,12 +67,12 @@ def _parts(clock: Clock) -> Iterator[None]:
 
     with contextlib.ExitStack() as stack:
         for label, owner, *names in (
-            ("waiting for checksums, writing", checksums.Verification, "wait_for"),
+            ("waiting for checksums, writing", checksums.Verification, "wait_for", "finish"),
             ("waiting for checksums, writing", Future, "result"),
             ("diagnostics", results, "diagnose"),
             ("diagnostics along the run", results, "running"),
             ("maps", results, "response_maps"),
-            ("figures", results, "write_figures"),
+            ("figures", results.Pictures, "draw", "write"),
             ("table", tables, "show_table"),
         ):
             stack.enter_context(clock.around(label, owner, *names))

@@ -87,6 +87,11 @@ class Verification:
         if told is not None and (told.exception() or told.result() is not None):
             self.finish()
 
+    def is_told(self, name: str) -> bool:
+        """Whether `wait_for` would return, or raise, at once."""
+        told = self._told.get(name)
+        return told is None or told.done()
+
     def finish(self) -> None:
         """Return when all files are known to be whole.
 

@@ -377,12 +377,14 @@ def diagnose(
                 "goes on, its files keep maps of all samples together; run again with it into another "
                 "folder"
             )
-        from respeval.manifest import verification_of
+        with nothing_collected():
+            from respeval.manifest import verification_of
 
         with verification_of(folder, num_cores_kept=1) as verification:
-            from respeval.options import parse_lists
-            from respeval.results import analyse, settings_of_folder, sources_of_folder
-            from respeval.tables import show_table
+            with nothing_collected():
+                from respeval.options import parse_lists
+                from respeval.results import analyse, settings_of_folder, sources_of_folder
+                from respeval.tables import show_table
 
             options = {"tropical_lat_max": tropical_lat_max, **parse_lists(bands=bands, role=role)}
             settings = settings_of_folder(folder, options)

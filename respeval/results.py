@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +52,7 @@ from respeval.output import (
     write_json,
     write_netcdf,
 )
-from respeval.plotting import write_figures
+from respeval.plotting import Pictures
 from respeval.reference import Sources, compare_with, summary_of_reference
 from respeval.settings_file import STRICT
 
@@ -179,39 +181,39 @@ def analyse(
         along = running(zonal, diagnostics, settings)
         describe_file(along, zonal, "diagnostics of the response against the length of the run")
         series = _shown_along(zonal, settings.roles).load()
+    pictures = Pictures(settings.roles, reference, reference_name)
+    pictures.plan_diagnostics(series, diagnostics, along)
+    pictures.draw(lambda: verification.is_told(GROUP_MEANS))
     verification.wait_for(GROUP_MEANS)
     with open_saved(folder / GROUP_MEANS) as group_means:
         _check_means(group_means, folder / GROUP_MEANS, ("group", "time", "lat", "lon"))
         response = response_maps(group_means)
         describe_file(response, group_means, "response of every output")
         response = with_period(response, group_means)
+        verification.finish()
         agreement = None
         if sources is not None:
-            verification.finish()
             agreement = hold_against(folder, response, group_means, sources)
-
-    def write() -> None:
-        verification.finish()
-        _write(folder, response, diagnostics, along, agreement)
-        make_inner_folder(folder / FIGURES)
-
-    # All that the figures show is in memory: netCDF is not to be called by two threads.
-    with ThreadPoolExecutor(1) as beside:
-        written = beside.submit(write)
-        figures = write_figures(
-            folder / FIGURES,
-            series,
-            response,
-            diagnostics,
-            settings.roles,
-            reference,
-            reference_name,
-            along,
-            agreement,
-            written.result,
-        )
+    pictures.plan_maps(response, agreement)
+    # What is drawn meanwhile is in memory: netCDF is not to be called by two threads.
+    with _short_turns(), ThreadPoolExecutor(1) as beside:
+        written = beside.submit(_write, folder, response, diagnostics, along, agreement)
+        pictures.draw()
         written.result()
+    make_inner_folder(folder / FIGURES)
+    figures = pictures.write(folder / FIGURES)
     return Results(diagnostics, tuple(figures))
+
+
+@contextlib.contextmanager
+def _short_turns() -> Iterator[None]:
+    """Threads of Python code wait shorter for each other: one that writes does so thousands of times."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(2e-4)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def _shown_along(zonal: xr.Dataset, roles: Roles) -> xr.Dataset:

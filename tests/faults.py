@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import MagicMock
 
 import respeval.pulse
 import respeval.results
@@ -75,7 +76,7 @@ def run(
     interval_s: between two beats of the processes.
     """
     respeval.pulse.INTERVAL_S = interval_s
-    respeval.results.write_figures = lambda *_: ()  # type: ignore[attr-defined]
+    respeval.results.Pictures = MagicMock()  # type: ignore[misc]
     sys.argv = ["respeval", *arguments]
     if fault is not None and int(os.environ["RANK"]) == fault[0]:
         _, action, point = fault

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ AUTO = Execution(samples_per_batch="auto")
 
 @pytest.fixture(autouse=True)
 def _without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("respeval.results.write_figures", lambda *_: ())
+    monkeypatch.setattr("respeval.results.Pictures", MagicMock())
 
 
 @pytest.mark.parametrize(

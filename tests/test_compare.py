@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import conftest
 import numpy as np
@@ -50,7 +51,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
         conftest.checkpoint(folder / f"{name}.pt", seed)
     (folder / "b.pt").write_bytes(b"nothing")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("respeval.results.write_figures", lambda *_: ())
+        patch.setattr("respeval.results.Pictures", MagicMock())
         result = invoke("run", folder / "*.pt", "-o", folder / "sweep", *OPTIONS)
     assert result.exit_code == 1, result.output
     return folder / "sweep"
@@ -194,7 +195,7 @@ def test_other_samples_are_not_paired(sweep: Path, tmp_path: Path) -> None:
 def test_bands_are_the_first_runs_unless_given(sweep: Path, tmp_path: Path) -> None:
     runs, _ = find_runs([variant(sweep / "a", tmp_path / "a"), sweep / "c"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("respeval.results.write_figures", lambda *_: ())
+        patch.setattr("respeval.results.Pictures", MagicMock())
         again = ("--bands", "low=0:20", "--tropical-lat-max", "45")
         assert invoke("diagnose", tmp_path / "a", *again).exit_code == 0
     own = compare_runs(runs, Wishes())

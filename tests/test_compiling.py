@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -31,7 +32,7 @@ STEPS = 5
 
 @pytest.fixture(autouse=True)
 def _without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("respeval.results.write_figures", lambda *_: ())
+    monkeypatch.setattr("respeval.results.Pictures", MagicMock())
 
 
 def compile_by(monkeypatch: pytest.MonkeyPatch, change: Callable[..., Any]) -> None:

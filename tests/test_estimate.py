@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import conftest
 import numpy as np
@@ -30,7 +31,7 @@ from respeval.runner import Execution
 
 @pytest.fixture(autouse=True)
 def _without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("respeval.results.write_figures", lambda *_: ())
+    monkeypatch.setattr("respeval.results.Pictures", MagicMock())
 
 
 @pytest.fixture(autouse=True)

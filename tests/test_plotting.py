@@ -420,14 +420,10 @@ def coarse(monkeypatch) -> None:
 
 
 def write(directory: Path, saved: dict[str, xr.Dataset], roles: Roles = ROLES) -> set[str]:
-    paths = plotting.write_figures(
-        directory,
-        saved["zonal"],
-        saved["response"],
-        saved["diagnostics"],
-        roles,
-        saved.get("reference"),
-    )
+    pictures = plotting.Pictures(roles, saved.get("reference"))
+    pictures.plan_diagnostics(saved["zonal"], saved["diagnostics"])
+    pictures.plan_maps(saved["response"])
+    paths = pictures.write(directory)
     expected = [path.with_suffix(kind) for path in paths for kind in (".png", ".pdf")]
     assert sorted(directory.iterdir()) == sorted(expected)  # nothing unfinished is left
     return {path.name for path in paths}

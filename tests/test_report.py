@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import conftest
 import numpy as np
@@ -123,7 +124,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("respeval.plotting.style.DOTS_PER_INCH", 30)
         invoke("run", folder / "a.pt", folder / "b.pt", "-o", folder / "sweep", *OPTIONS, code=1)
-        patch.setattr("respeval.results.write_figures", lambda *_: ())
+        patch.setattr("respeval.results.Pictures", MagicMock())
         invoke("run", folder / "*.pt", "-o", folder / "sweep", *OPTIONS, code=1)
     with open_saved(folder / "sweep" / "a" / "response.nc") as response:
         outputs = [n for n in response.data_vars if f"{n}_stderr" in response]
@@ -419,16 +420,14 @@ def test_large_pictures_are_made_smaller(sweep: Path, tmp_path: Path) -> None:
 def test_diagnose_draws_the_truth_that_a_run_holds(
     sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(
-        "respeval.results.write_figures", lambda *arguments: drawn.append(arguments) or ()
-    )
+    pictures = MagicMock()
+    monkeypatch.setattr("respeval.results.Pictures", pictures)
     shutil.copytree(sweep / "a", tmp_path / "run")
     invoke("diagnose", tmp_path / "run", "--bands", "all=0:90")
-    (reference, name) = drawn[0][5:7]
+    _, reference, name = pictures.call_args.args
     assert name == "truth"
     assert reference["land_ocean_warming_ratio"]["band"].values.tolist() == ["all"]
     invoke("diagnose", shutil.copytree(sweep / "c", tmp_path / "unknown"))
-    assert drawn[1][5] is None
+    assert pictures.call_args.args[1] is None
     write_netcdf(xr.Dataset({"x": 1.0}), tmp_path / "run" / TRUTH)
     assert "holds no true response" in refused("diagnose", tmp_path / "run")

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import conftest
 import numpy as np
@@ -31,7 +32,7 @@ from respeval.stop import StopSignals
 @pytest.fixture(autouse=True)
 def _without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take most of a tiny run's time."""
-    monkeypatch.setattr("respeval.results.write_figures", lambda *_: ())
+    monkeypatch.setattr("respeval.results.Pictures", MagicMock())
 
 
 class Interrupted(Toy):

@@ -10,6 +10,7 @@ import signal
 import weakref
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import conftest
 import numpy as np
@@ -35,7 +36,7 @@ OPTIONS = ("--days", "9", "--segment", "4 steps")
 @pytest.fixture(autouse=True)
 def _without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures take longer than everything else here, and say nothing about a sweep."""
-    monkeypatch.setattr("respeval.results.write_figures", lambda *_: ())
+    monkeypatch.setattr("respeval.results.Pictures", MagicMock())
 
 
 def invoke(*arguments: object) -> Any:
@@ -65,7 +66,7 @@ def alone(checkpoints: list[Path], tmp_path_factory: pytest.TempPathFactory) -> 
     """A folder with the runs of the good checkpoints, each by a command of its own."""
     folder = tmp_path_factory.mktemp("alone")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("respeval.results.write_figures", lambda *_: ())
+        patch.setattr("respeval.results.Pictures", MagicMock())
         for name in GOOD:
             path = checkpoints[0].with_name(f"{name}.pt")
             result = invoke("run", path, "-o", folder / name, *OPTIONS)

@@ -186,13 +186,22 @@ def stacked_yearly_totals(
 def _totals_of_blocks(
     variable: xr.DataArray, steps: xr.Variable, blocks: Sequence[slice]
 ) -> Iterator[xr.Variable]:
-    # Variables instead of arrays with coordinates: aligning those would be most of the work.
+    """Σ steps·x over the segments of each block, without `time`."""
+    # Variables instead of arrays with coordinates, and `einsum` itself instead of `xr.dot`: aligning
+    # and looking up would be most of the work.
+    axes = {dim: i for i, dim in enumerate(dict.fromkeys([*variable.dims, *steps.dims]))}
+    kept = [dim for dim in axes if dim != "time"]
     for block in blocks:
         weight = steps.isel(time=block)
         value = variable.variable.isel(time=block).compute().astype(np.float64, copy=False)
-        if not (weight > 0).all():
+        if not (weight.values > 0).all():
             value = value.where(weight > 0, 0.0)
-        yield xr.dot(value, weight, dim="time")
+        total = np.einsum(
+            *(value.values, [axes[dim] for dim in value.dims]),
+            *(weight.values, [axes[dim] for dim in weight.dims]),
+            [axes[dim] for dim in kept],
+        )
+        yield xr.Variable(kept, total)
 
 
 def _timeless(variable: xr.DataArray, count: xr.DataArray) -> dict[Hashable, xr.DataArray]:

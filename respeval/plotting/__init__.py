@@ -8,7 +8,7 @@ licence), perceptually even and diverging, for maps.
 from respeval.plotting.agreement import agreement_with_reference
 from respeval.plotting.compare import diagnostic_of_runs, runs_overview
 from respeval.plotting.cross_section import zonal_mean_warming
-from respeval.plotting.files import write_figures
+from respeval.plotting.files import Pictures
 from respeval.plotting.gradient import gradient_profile
 from respeval.plotting.maps import response_map
 from respeval.plotting.running import running_ratios
@@ -20,6 +20,7 @@ from respeval.plotting.warming import column_warming, land_ocean_warming
 
 __all__ = [
     "SCALAR_FIGURES",
+    "Pictures",
     "agreement_with_reference",
     "annual_cycle",
     "column_warming",
@@ -32,6 +33,5 @@ __all__ = [
     "runs_overview",
     "save",
     "scalar_figure",
-    "write_figures",
     "zonal_mean_warming",
 ]

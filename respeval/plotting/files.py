@@ -1,14 +1,16 @@
-"""Every figure of a run, as PNG and PDF."""
+"""The figures of a run, as PNG and PDF."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import xarray as xr
 
 from respeval.emulator import Roles
+from respeval.loading import nothing_collected
 from respeval.plotting.agreement import agreement_with_reference
 from respeval.plotting.cross_section import zonal_mean_warming
 from respeval.plotting.maps import response_map
@@ -23,49 +25,76 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def write_figures(
-    directory: Path,
-    zonal: xr.Dataset,
-    response: xr.Dataset,
-    diagnostics: xr.Dataset,
-    roles: Roles,
-    reference: xr.Dataset | None = None,
-    reference_name: str = "reference",
-    running: xr.Dataset | None = None,
-    agreement: xr.Dataset | None = None,
-    when_drawn: Callable[[], object] = lambda: None,
-) -> list[Path]:
-    """Write every figure that the run allows as PNG and PDF; return the paths of the PNGs.
+class Pictures:
+    """The figures of a run: planned when their data is there, drawn when there is time, then written.
 
-    zonal, response, diagnostics, running: as in the files of these names; reference: diagnostics of a
-    reference; agreement: as in reference.nc. response_map and global_mean_timeseries need the
-    near-surface temperature, running two times or more, all others their diagnostics, and all but
-    the time series a perturbation; figures that would be empty are left out.
-    when_drawn: called when all are drawn and none is written.
+    reference: diagnostics of a reference, called `reference_name`. Figures that would be empty are
+    left out.
     """
-    near_surface = roles.near_surface_temperature
-    figures: dict[str, Figure | None] = {}
-    if near_surface is not None and near_surface in zonal:
-        figures["global_mean_timeseries"] = global_mean_timeseries(zonal, near_surface)
-    if diagnostics.sizes.get("perturbation", 0):
-        if near_surface is not None and near_surface in response:
-            figures["response_map"] = response_map(response, near_surface)
+
+    def __init__(
+        self,
+        roles: Roles,
+        reference: xr.Dataset | None = None,
+        reference_name: str = "reference",
+    ) -> None:
+        self._near_surface = roles.near_surface_temperature
+        self._known = reference, reference_name
+        self._planned: dict[str, Callable[[], Figure | None]] = {}
+        self._drawn: dict[str, dict[str, bytes]] = {}
+
+    def plan_diagnostics(
+        self, zonal: xr.Dataset, diagnostics: xr.Dataset, running: xr.Dataset | None = None
+    ) -> None:
+        """All but the maps. zonal, diagnostics, running: as in the files of these names.
+
+        global_mean_timeseries needs the near-surface temperature, running two times or more, all
+        others their diagnostics, and all but the time series a perturbation.
+        """
+        plan, near_surface = self._planned, self._near_surface
+        if near_surface is not None and near_surface in zonal:
+            plan["global_mean_timeseries"] = partial(global_mean_timeseries, zonal, near_surface)
+        if not diagnostics.sizes.get("perturbation", 0):
+            return
         if "zonal_mean_warming" in diagnostics:
-            figures["zonal_mean_warming"] = zonal_mean_warming(diagnostics)
+            plan["zonal_mean_warming"] = partial(zonal_mean_warming, diagnostics)
         if has_annual_cycle(diagnostics):
-            figures["annual_cycle"] = annual_cycle(diagnostics)
-        known = reference, reference_name
+            plan["annual_cycle"] = partial(annual_cycle, diagnostics)
         if "column_warming" in diagnostics:
-            figures["column_warming"] = column_warming(diagnostics, *known)
+            plan["column_warming"] = partial(column_warming, diagnostics, *self._known)
         if "land_ocean_warming_ratio" in diagnostics:
-            figures["land_ocean_warming"] = land_ocean_warming(diagnostics, *known)
+            plan["land_ocean_warming"] = partial(land_ocean_warming, diagnostics, *self._known)
         if running is not None and running.sizes["time"] > 1 and has_ratios(running):
-            figures["running"] = running_ratios(running)
-        if agreement is not None:
-            figures["reference"] = agreement_with_reference(agreement)
+            plan["running"] = partial(running_ratios, running)
         for name in SCALAR_FIGURES:
-            figures[name] = scalar_figure(name, diagnostics, *known)
-    drawn = {n: pictures_of(figure) for n, figure in sorted(figures.items()) if figure is not None}
-    when_drawn()
-    directory.mkdir(parents=True, exist_ok=True)
-    return [write_pictures(pictures, directory / f"{n}.png") for n, pictures in drawn.items()]
+            plan[name] = partial(scalar_figure, name, diagnostics, *self._known)
+
+    def plan_maps(self, response: xr.Dataset, agreement: xr.Dataset | None = None) -> None:
+        """The map of the near-surface temperature's response, and how it agrees with a reference.
+
+        response, agreement: as in response.nc and reference.nc.
+        """
+        if not response.sizes.get("perturbation", 0):
+            return
+        if self._near_surface is not None and self._near_surface in response:
+            self._planned["response_map"] = partial(response_map, response, self._near_surface)
+        if agreement is not None:
+            self._planned["reference"] = partial(agreement_with_reference, agreement)
+
+    def draw(self, is_enough: Callable[[], bool] = lambda: False) -> None:
+        """Draw what is planned, until a figure is done and it is enough."""
+        with nothing_collected():  # matplotlib leaves much rubbish, and searching it takes long
+            while self._planned and not is_enough():
+                name = next(iter(self._planned))
+                figure = self._planned.pop(name)()
+                if figure is not None:
+                    self._drawn[name] = pictures_of(figure)
+
+    def write(self, directory: Path) -> list[Path]:
+        """Draw what is left, and write all as PNG and PDF; return the paths of the PNGs."""
+        self.draw()
+        directory.mkdir(parents=True, exist_ok=True)
+        return [
+            write_pictures(files, directory / f"{name}.png")
+            for name, files in sorted(self._drawn.items())
+        ]
