@@ -56,35 +56,48 @@ What paid, each held to the same bits by `tests/test_plain_loop.py`, which runs 
 - The outputs stay one stacked tensor from the network to the sums. Normalization, residuals and the
   prescribed ocean are done in place on tensors that are the step's own, with means that broadcast.
 - On a CPU numpy adds the float64 sums, a few thousand numbers at a time, so that no float64 copy of the
-  outputs leaves its cache, and small outputs of four steps together, so that the totals are read and written
-  once for them. The guard takes smallest and largest values one after the other, which torch does far faster
-  than both at once.
+  outputs leaves its cache, and small outputs of four steps together, so that the totals are read and
+  written once for them. The guard takes smallest and largest values one after the other, which torch does
+  far faster than both at once.
 - A segment's file is defined whole before its values are written: netCDF ended its definitions for every
   one of a hundred variables. Files of a run keep 1 MiB of chunks for each variable instead of netCDF's 64.
 - The forcing is read, decoded and copied to the device by a thread, one window ahead; the dates of a
   repeated year are found month by month, not one by one.
-- `respeval diagnose` holds files against their checksums beside the analysis and opens none before it is
-  known to be whole, reads fields without dask, lays each figure out once for PNG and PDF, and needs no torch.
+- `respeval diagnose` holds files against their checksums in processes beside the analysis, where a thread
+  would wait for Python again and again, and opens none before it is known to be whole. It reads fields
+  without dask and to where they belong, draws figures while it waits for checksums and while results are
+  written, lays each out once for PNG and PDF, and needs no torch.
+- Python looks for no rubbish while modules are loaded, figures are drawn and a process ends; scipy's
+  statistics, which only fme's own diagnostics need, are not loaded, and the step from which fme's
+  correctors learn what they conserve is the run's first one.
+- A run lets go of a step's outputs before the next step, and of the emulator before the analysis.
 - torch.compile is offered (`--compile`), and so are TF32 and bfloat16 on request, with the response's error
   told ([Precision and speed](speed.md)).
 
 What was tried, and left:
 
-- The sums at 1°: steps that wait would take much memory there (79 MiB each with eight members), and memory is
-  no longer the only bound: numpy makes float64 of a number and adds it at a pace that leaves little.
-- Freed memory that the process keeps (`M_MMAP_THRESHOLD`, `M_TRIM_THRESHOLD`, huge pages): steps without page
-  faults, no run that was clearly faster, and a higher peak of memory.
-- The steps of an ACE checkpoint: nearly all of their time is fme's network, as the tables under *Today's way*
-  have it. With four starts fme steps in batches too; what respeval has left to win is starting and ending.
-- `respeval diagnose`: its parts are above. The maps' year-by-year statistics read every field, SHA-256 every
-  byte, and the figures are matplotlib's; each alone is far below the goal, and together they are above it.
-- Scaling: two separate runs of half the samples show what the machine allows. What the second process waits
-  for has not been taken apart.
-- Peaks of memory differ by a hundred MiB from run to run at 1°, in the bare loop too. Where a run's peak lies
-  has not been taken apart.
+- The sums at 1°: steps that wait would take much memory there (79 MiB each with eight members), and memory
+  is no longer the only bound: numpy makes float64 of a number and adds it at a pace that leaves little.
+- Freed memory that the process keeps (`M_MMAP_THRESHOLD`, `M_TRIM_THRESHOLD`, huge pages): steps without
+  page faults, no run that was clearly faster, and a higher peak of memory.
+- The steps of an ACE checkpoint: nearly all of their time is fme's network, as the tables under *Today's
+  way* have it (its transforms multiply matrix by matrix, because real and imaginary parts lie interleaved).
+  With four starts fme steps in batches too; beside the network, loading torch and fme takes most of what
+  the goal allows.
+- `respeval diagnose`: its parts are above. The maps' year-by-year statistics read every field, SHA-256
+  reads every byte, and the figures are matplotlib's; on two cores there is little more to do side by side.
+- Scaling: two separate runs of half the samples show what the machine allows. Of what two processes do more
+  than half of one's, most is in the steps themselves, which share the machine's memory; the root's votes
+  and segments' ends are in the table of its parts. Votes that are read a second later, so that no process
+  waits for another within a segment, gained nothing that could be told from noise.
+- Memory at 1°: the peak lies inside the network, in the steps; a segment's end, the analysis and the
+  figures stay below it. Much of it, in the bare loop too, is memory that the network has freed and the C
+  library's heap can't join, which differs by a hundred MiB from run to run. Giving freed memory back at
+  once (a lower `M_MMAP_THRESHOLD`) lowers the peak, and costs over a tenth of a step's time.
 - Groups get their forcing by a gather instead of sharing it: the row `perturb` is all there is to win.
-- Segments are written by the thread that steps. In another they would cost nothing on a GPU, but every commit
-  would have to wait for its files beside the next segment's steps; the tests of kills hold the order.
+- Segments are written by the thread that steps. In another they would cost nothing on a GPU, but every
+  commit would have to wait for its files beside the next segment's steps; the tests of kills hold the
+  order.
 - Noise is drawn on the host, because its numbers must not depend on the device.
 - No number here is of a GPU.
 """

@@ -8,6 +8,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -24,41 +25,52 @@ LAUNCHER = ("-m", "torch.distributed.run", "--standalone")
 GOAL_SAMPLES, GOAL_STEPS = 8, 60
 
 
-def stepping_s(checkpoint: Path, size: Size, num_processes: int, folder: Path) -> float:
-    """Seconds of the root process between the plan and the last segment: steps, sums and files."""
+@dataclass(frozen=True)
+class Stepping:
+    """Seconds of the root process between the plan and the last segment, and their parts."""
+
+    seconds: float
+    parts_s: dict[str, float]
+
+
+def stepping(checkpoint: Path, size: Size, num_processes: int, folder: Path) -> Stepping:
     launcher = (*LAUNCHER, f"--nproc-per-node={num_processes}") if num_processes > 1 else ()
     command = run_command(checkpoint, size, folder)
     _, found = watched("watched_run", *command, python=(sys.executable, *launcher))
-    return float(found["stepping_s"])
+    return Stepping(float(found["stepping_s"]), found["parts_s"])
 
 
 @dataclass(frozen=True)
 class Round:
-    """Seconds of a run on one process and on two, and of two separate runs of half the samples.
+    """A run on one process and on two, and the seconds of two separate runs of half the samples.
 
     apart: those two side by side, which know nothing of each other: what the machine itself allows;
         None where the samples can't be halved.
     """
 
-    one: float
-    two: float
+    one: Stepping
+    two: Stepping
     apart: float | None
+
+    @property
+    def speed_up(self) -> float:
+        return self.one.seconds / self.two.seconds
 
 
 def measure(checkpoint: Path, size: Size, folder: Path, rounds: int) -> list[Round]:
     numbers = iter(range(100))
 
-    def stepping(num_processes: int, size: Size = size) -> float:
-        return stepping_s(checkpoint, size, num_processes, folder / f"out{next(numbers)}")
+    def measured(num_processes: int, size: Size = size) -> Stepping:
+        return stepping(checkpoint, size, num_processes, folder / f"out{next(numbers)}")
 
     def apart() -> float | None:
         if size.num_samples % 2:
             return None
         half = replace(size, num_samples=size.num_samples // 2)
         with ThreadPoolExecutor(2) as pool:
-            return max(pool.map(lambda _: stepping(1, half), range(2)))
+            return max(pool.map(lambda _: measured(1, half).seconds, range(2)))
 
-    runs = {"one": lambda: stepping(1), "two": lambda: stepping(2), "apart": apart}
+    runs: dict[str, Any] = {"one": lambda: measured(1), "two": lambda: measured(2), "apart": apart}
     orders = (list(runs), list(reversed(runs)))
     return [Round(**{name: runs[name]() for name in orders[n % 2]}) for n in range(rounds)]
 
@@ -111,14 +123,27 @@ def dealing() -> Table:
     return Table(title, header, rows)
 
 
+def parts(num_samples: int, rounds: list[Round]) -> Table:
+    """What the root does, on one process and on two."""
+    rows = []
+    for part in rounds[0].one.parts_s:
+        one, two = (
+            [getattr(found, kind).parts_s[part] for found in rounds] for kind in ("one", "two")
+        )
+        rows.append((part, spread(one), spread(two)))
+    header = ("part", "1 process, s", "2 processes, s")
+    return Table(f"What the root does, {num_samples} samples", header, rows)
+
+
 def run(options: Options) -> Outcome:
     rows, goals, numbers = [], [], {}
-    for num_samples, rounds in rounds_of(options).items():
-        ratios = [found.one / found.two for found in rounds]
-        bounds = [found.one / found.apart for found in rounds if found.apart is not None]
+    measured = rounds_of(options)
+    for num_samples, rounds in measured.items():
+        ratios = [found.speed_up for found in rounds]
+        bounds = [found.one.seconds / found.apart for found in rounds if found.apart is not None]
         columns = (
-            spread([found.one for found in rounds], ".1f"),
-            spread([found.two for found in rounds], ".1f"),
+            spread([found.one.seconds for found in rounds], ".1f"),
+            spread([found.two.seconds for found in rounds], ".1f"),
             spread(ratios),
             spread(bounds) if bounds else "",
         )
@@ -130,14 +155,15 @@ def run(options: Options) -> Outcome:
             goals.append(Goal(what, statistics.median(ratios), 1.9, at_least=True))
     header = ("what", "1 process, s", "2 processes, s", "speed-up", "of two runs apart", "at most")
     table = Table("Stepping, two climates, one thread per process", header, rows)
-    return Outcome([table, dealing()], goals, (), numbers)
+    tables = [table, parts(*max(measured.items())), dealing()]
+    return Outcome(tables, goals, (), numbers)
 
 
 BENCHMARK = Benchmark(
     "Scaling",
     "Native SFNO at 45 x 90, two climates; seconds from the plan to the last segment, on one process and "
     "on two under torchrun, each with one thread. `at most` is what the dealing of the members allows: "
-    "three samples on two processes are two and one. The second table is of simulated processes: how evenly "
+    "three samples on two processes are two and one. The last table is of simulated processes: how evenly "
     "`deal_members` deals, and the bytes that each process sends at a segment's end.",
     run,
 )

@@ -1,5 +1,5 @@
 """`respeval ARGUMENTS` in a process that reports its peak of memory, of a run also its first step, and of
-an analysis its parts.
+both their parts.
 
 python -m benchmarks.watched_run REPORT respeval-arguments…
 """
@@ -30,7 +30,7 @@ def main() -> None:
 
     sys.argv = ["respeval", *arguments]
     try:
-        with _parts(clock) if arguments[0] == "diagnose" else contextlib.nullcontext():
+        with _PARTS.get(arguments[0], contextlib.nullcontext)(clock):
             respeval()
     finally:
         found["parts_s"] = dict(clock.seconds)
@@ -61,7 +61,20 @@ def _note_steps(found: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _parts(clock: Clock) -> Iterator[None]:
+def _parts_of_run(clock: Clock) -> Iterator[None]:
+    """Time what this process does from the plan to the last segment."""
+    from respeval import runner, stop
+
+    with (
+        clock.around("steps, sums", runner._Course, "_advance"),
+        clock.around("waiting for votes", stop.StopVote, "is_stop"),
+        clock.around("segments' ends", runner._Course, "_end_segment"),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def _parts_of_diagnose(clock: Clock) -> Iterator[None]:
     """Time the parts of `respeval diagnose`, of which each is waited for by the one thread that works."""
     from respeval import checksums, results, tables
 
@@ -77,6 +90,9 @@ def _parts(clock: Clock) -> Iterator[None]:
         ):
             stack.enter_context(clock.around(label, owner, *names))
         yield
+
+
+_PARTS = {"run": _parts_of_run, "diagnose": _parts_of_diagnose}
 
 
 if __name__ == "__main__":
