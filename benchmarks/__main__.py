@@ -92,8 +92,8 @@ What was tried, and left:
   waits for another within a segment, gained nothing that could be told from noise.
 - Memory at 1°: the peak lies inside the network, in the steps; a segment's end, the analysis and the
   figures stay below it. Much of it, in the bare loop too, is memory that the network has freed and the C
-  library's heap can't join, which differs by a hundred MiB from run to run. Giving freed memory back at
-  once (a lower `M_MMAP_THRESHOLD`) lowers the peak, and costs over a tenth of a step's time.
+  library's heap can't join, which differs from run to run. Giving freed memory back at once (a lower
+  `M_MMAP_THRESHOLD`) lowers the peak, and makes steps slower.
 - Groups get their forcing by a gather instead of sharing it: the row `perturb` is all there is to win.
 - Segments are written by the thread that steps. In another they would cost nothing on a GPU, but every
   commit would have to wait for its files beside the next segment's steps; the tests of kills hold the

@@ -340,4 +340,7 @@ def describe_file(dataset: xr.Dataset, source: xr.Dataset, title: str) -> None:
     for name in ("lat", "lon"):
         if name in dataset.coords and name in source.coords:
             dataset[name].attrs = dict(source[name].attrs)
-            dataset[f"{name}_bnds"] = source[f"{name}_bnds"].drop_vars(name, errors="ignore")
+            bounds = source[f"{name}_bnds"].drop_vars(name, errors="ignore")
+            dataset[f"{name}_bnds"] = (
+                bounds.compute()
+            )  # the source may be closed before they are read

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from respeval.output import open_saved, write_netcdf
+from respeval.output import describe_file, open_saved, write_netcdf
 
 
 def dataset(lazy: bool) -> xr.Dataset:
@@ -67,3 +67,13 @@ def test_a_file_of_a_run_keeps_few_chunks_in_memory(
     with open_saved(tmp_path / "own.nc"):
         assert during == [0]
     assert netCDF4.get_chunk_cache() == usual
+
+
+def test_what_was_derived_needs_its_source_no_more(tmp_path: Path) -> None:
+    source = xr.Dataset({"lat_bnds": (("lat", "bnds"), [[-90.0, 0.0], [0.0, 90.0]])})
+    write_netcdf(source.assign_coords(lat=[-45.0, 45.0]), tmp_path / "source.nc")
+    derived = xr.Dataset(coords={"lat": [-45.0, 45.0]})
+    with open_saved(tmp_path / "source.nc") as opened:
+        describe_file(derived, opened, "derived")
+    (tmp_path / "source.nc").unlink()
+    assert derived["lat_bnds"].values.tolist() == [[-90.0, 0.0], [0.0, 90.0]]
