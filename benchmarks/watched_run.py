@@ -26,17 +26,16 @@ def main() -> None:
     clock = Clock()
     if arguments[0] == "run":
         _note_steps(found)
-    from respeval.cli import main as respeval
+    from respeval.cli import command
+    from respeval.exits import end
 
-    sys.argv = ["respeval", *arguments]
-    try:
-        with _PARTS.get(arguments[0], contextlib.nullcontext)(clock):
-            respeval()
-    finally:
-        found["parts_s"] = dict(clock.seconds)
-        found["peak_bytes"] = peak_bytes()
-        if os.environ.get("RANK", "0") == "0":
-            Path(report).write_text(json.dumps(found))
+    with _PARTS.get(arguments[0], contextlib.nullcontext)(clock):
+        code = command(arguments)
+    found["parts_s"] = dict(clock.seconds)
+    found["peak_bytes"] = peak_bytes()
+    if os.environ.get("RANK", "0") == "0":
+        Path(report).write_text(json.dumps(found))
+    end(code)
 
 
 def _note_steps(found: dict[str, Any]) -> None:

@@ -13,8 +13,8 @@ import typer
 
 from respeval.cli_export import export_app
 from respeval.cli_report import report
-from respeval.exits import EXIT_BAD_INPUT, one_line_errors
-from respeval.loading import leave_modules, nothing_collected
+from respeval.exits import EXIT_BAD_INPUT, end, one_line_errors
+from respeval.loading import nothing_collected
 
 app = typer.Typer(
     help="How does a climate emulator's checkpoint respond to warming?",
@@ -36,14 +36,17 @@ _UsageError: Any = typer.BadParameter.__mro__[1]
 
 def main() -> None:
     """The console script; also `python -m respeval`."""
+    end(command(sys.argv[1:]))
+
+
+def command(arguments: list[str]) -> int:
+    """What `respeval ARGUMENTS` does; returns the exit code."""
     try:
-        code = app(["--help"] if len(sys.argv) == 1 else None, standalone_mode=False)
+        return app(arguments or ["--help"], standalone_mode=False) or 0
     except _UsageError as error:
         message = " ".join(str(error.format_message()).split())
         sys.stderr.write(f"respeval: {message} (see respeval COMMAND --help)\n")
-        sys.exit(EXIT_BAD_INPUT)
-    leave_modules()
-    sys.exit(code or 0)
+        return EXIT_BAD_INPUT
 
 
 Output = Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")]

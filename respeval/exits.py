@@ -6,8 +6,11 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from typing import NoReturn
 
 import typer
+
+from respeval.loading import leave_modules
 
 EXIT_BAD_INPUT = 2
 EXIT_BLOWN_UP = 3
@@ -51,9 +54,31 @@ def leave(message: str, code: int) -> None:
         rank = os.environ.get("RANK")
         who = f"process {rank}: " if rank not in (None, "0") else ""
         sys.stderr.write(f"respeval: {who}{one_line(message)}\n")
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if _is_one_of_several():
         # The other processes may wait in a collective; leave without one, and the launcher ends them.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        _end_at_once(code)
     raise typer.Exit(code)
+
+
+def end(code: int) -> NoReturn:
+    """End this process, which has done all its work.
+
+    One of several ends without Python's own end. torch keeps their group, and the group's threads,
+    where a module that was loaded later holds it (`torch.distributed.nn.functional`, as a default
+    argument): a thread that lets go of a tensor while Python ends aborts the process, and then the
+    launcher ends the others.
+    """
+    if _is_one_of_several():
+        _end_at_once(code)
+    leave_modules()
+    sys.exit(code)
+
+
+def _is_one_of_several() -> bool:
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def _end_at_once(code: int) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import conftest
@@ -24,10 +25,12 @@ from respeval.errors import InputError, SharedInputError
 BOX = ("--land-box", "box=-20,40,300,60")
 
 
-def torchrun(num_processes: int, *arguments: object) -> subprocess.CompletedProcess[str]:
+def torchrun(
+    num_processes: int, *arguments: object, program: Sequence[object] = ("-m", "respeval")
+) -> subprocess.CompletedProcess[str]:
     """`torchrun -m respeval ARGUMENTS` on a free port of this machine."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes", "1"]
-    command += ["--nproc-per-node", str(num_processes), "-m", "respeval", *map(str, arguments)]
+    command += ["--nproc-per-node", str(num_processes), *map(str, (*program, *arguments))]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
     environment |= {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     return subprocess.run(
@@ -113,6 +116,14 @@ def test_bad_input_is_told_once(tmp_path: Path) -> None:
     done = torchrun(2, "run", checkpoint, "-o", tmp_path / "out")
     assert done.returncode != 0
     assert done.stderr.count("is too short") == 1
+
+
+def test_threads_of_torch_that_go_on_do_not_end_a_process_badly(
+    study: Path, tmp_path: Path
+) -> None:
+    program = Path(__file__).with_name("late_threads.py")
+    done = torchrun(2, "run", study, "-o", tmp_path / "out", "--dry-run", program=[program])
+    assert done.returncode == 0, done.stderr
 
 
 def test_one_process_is_the_identity() -> None:
