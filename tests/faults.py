@@ -21,7 +21,7 @@ from unittest.mock import MagicMock
 import respeval.pulse
 import respeval.results
 import respeval.runner
-from respeval.cli import main
+from respeval.cli import command
 from respeval.comm import Comm
 
 
@@ -77,7 +77,6 @@ def run(
     """
     respeval.pulse.INTERVAL_S = interval_s
     respeval.results.Pictures = MagicMock()  # type: ignore[misc]
-    sys.argv = ["respeval", *arguments]
     if fault is not None and int(os.environ["RANK"]) == fault[0]:
         _, action, point = fault
         *what, nth = point.split()
@@ -87,4 +86,4 @@ def run(
             _before_call(Comm, what[1], int(nth), action)
         else:
             _before_event(what[0], what[1], int(nth), action)
-    main()
+    sys.exit(command(arguments))
