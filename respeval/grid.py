@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from respeval.loading import compiled_later, nothing_collected
+
 if TYPE_CHECKING:
     import torch
 
@@ -186,7 +188,9 @@ class SphericalTransform:
 
     def __init__(self, grid: Grid, lmax: int, mmax: int, dtype: torch.dtype | None = None) -> None:
         import torch
-        from torch_harmonics.sht import InverseRealSHT, RealSHT
+
+        with compiled_later(), nothing_collected():
+            from torch_harmonics.sht import InverseRealSHT, RealSHT
 
         if grid.kind == "regular":
             raise ValueError(

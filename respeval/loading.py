@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import importlib.util
 import sys
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -38,6 +40,65 @@ def loaded_later(names: Set[str]) -> Iterator[None]:
         yield
     finally:
         sys.meta_path.remove(finder)
+
+
+@contextlib.contextmanager
+def compiled_later() -> Iterator[None]:
+    """Within this, `torch.compile` and `torch.compiler.disable` load no compiler when they decorate.
+
+    It takes longer to load than torch itself, and few models call what torch-harmonics decorates. A
+    function is compiled when it is first called; one that is not to be compiled is kept from the
+    compiler when there is one.
+    """
+    import torch
+
+    def to_compile(function: Any = None, **options: Any) -> Any:
+        if function is None:
+            return functools.partial(to_compile, **options)
+        compiled: list[Callable[..., Any]] = []
+
+        def choose() -> Callable[..., Any]:
+            if torch.compiler.is_compiling():  # a caller, which takes it in as it is
+                return function  # type: ignore[no-any-return]
+            if not compiled:
+                compiled.append(compiler(function, **options))
+            return compiled[0]
+
+        return _chosen(choose, function)
+
+    def to_leave(function: Any = None, **options: Any) -> Any:
+        if function is None:
+            return functools.partial(to_leave, **options)
+        left: list[Callable[..., Any]] = []
+
+        def choose() -> Callable[..., Any]:
+            if "torch._dynamo" not in sys.modules:  # nothing is compiled
+                return function  # type: ignore[no-any-return]
+            if not left:
+                left.append(disable(function, **options))
+            return left[0]
+
+        return _chosen(choose, function)
+
+    compiler: Any = torch.compile
+    disable: Any = torch.compiler.disable
+    torch.compile, torch.compiler.disable = to_compile, to_leave  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.compile, torch.compiler.disable = compiler, disable
+
+
+def _chosen(
+    choose: Callable[[], Callable[..., Any]], function: Callable[..., Any]
+) -> Callable[..., Any]:
+    """In the place of a function, what is chosen at every call."""
+
+    @functools.wraps(function)
+    def called(*arguments: Any, **named: Any) -> Any:
+        return choose()(*arguments, **named)
+
+    return called
 
 
 class _Later(MetaPathFinder):

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import gc
 import importlib
+import operator
+import subprocess
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
-from respeval.loading import leave_modules, loaded_later, nothing_collected
+from respeval.loading import compiled_later, leave_modules, loaded_later, nothing_collected
 
 
 @pytest.fixture(autouse=True)
@@ -89,3 +93,95 @@ def test_other_modules_and_later_imports_are_loaded_at_once(slow: str) -> None:
         importlib.import_module(slow)
     assert was_loaded()
     assert sys.meta_path == before
+
+
+class Compiler:
+    """In the place of torch.compile: counts what it compiles, and marks what that returns."""
+
+    def __init__(self) -> None:
+        self.compiled: list[tuple[str, dict[str, Any]]] = []
+
+    def __call__(self, function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        self.compiled.append((function.__name__, options))
+        return lambda *arguments, **named: ("compiled", function(*arguments, **named))
+
+
+@pytest.fixture
+def compiler(monkeypatch: pytest.MonkeyPatch) -> Compiler:
+    found = Compiler()
+    monkeypatch.setattr(torch, "compile", found)
+    return found
+
+
+def test_a_function_is_compiled_once_when_it_is_first_called(compiler: Compiler) -> None:
+    with compiled_later():
+
+        @torch.compile
+        def add(one: int, other: int = 1) -> int:
+            """Documented."""
+            return one + other
+
+        class Pair:
+            @torch.compile(dynamic=False)
+            def second(self, number: int) -> int:
+                return number
+
+    assert torch.compile is compiler
+    assert compiler.compiled == []
+    assert add.__doc__ == "Documented."
+    called: list[Any] = [add(1), add(1, other=2), Pair().second(5)]
+    assert called == [("compiled", 2), ("compiled", 3), ("compiled", 5)]
+    assert compiler.compiled == [("add", {}), ("second", {"dynamic": False})]
+
+
+def test_what_is_compiled_with_its_caller_is_not_compiled_by_itself(
+    compiler: Compiler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with compiled_later():
+        negative = torch.compile(operator.neg)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert negative(3) == -3
+    assert compiler.compiled == []
+
+
+def test_what_is_not_to_be_compiled_is_left_by_the_compiler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = []
+    with compiled_later():
+
+        @torch.compiler.disable
+        def doubled(numbers: torch.Tensor) -> torch.Tensor:
+            seen.append(torch.compiler.is_compiling())
+            return numbers * 2
+
+        @torch.compile
+        def increased(numbers: torch.Tensor) -> torch.Tensor:
+            return numbers + 1
+
+    numbers = torch.arange(3.0)
+    with monkeypatch.context() as without:
+        without.delitem(sys.modules, "torch._dynamo", raising=False)
+        assert doubled(numbers).tolist() == [0, 2, 4]
+        assert "torch._dynamo" not in sys.modules
+    both = torch.compile(lambda x: doubled(increased(x)), backend="eager")
+    for _ in range(2):
+        assert both(numbers).tolist() == [2, 4, 6]
+    assert seen == [False] * 3
+
+
+def test_the_compiler_comes_back_after_an_import_that_fails(compiler: Compiler) -> None:
+    with pytest.raises(ModuleNotFoundError), compiled_later():
+        raise ModuleNotFoundError
+    assert torch.compile is compiler
+
+
+def test_a_native_checkpoint_runs_without_torchs_compiler(study: Path, tmp_path: Path) -> None:
+    """Which takes longer to load than torch and a short run together."""
+    script = (
+        "import sys; from respeval.cli import command; command(sys.argv[1:]); "
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    run = [sys.executable, "-c", script, "run", str(study), "-o", str(tmp_path / "out")]
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

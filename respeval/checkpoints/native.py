@@ -27,6 +27,7 @@ from respeval.checkpoints.normalized import NormalizedEmulator
 from respeval.checkpoints.weights_file import check_plain
 from respeval.errors import InputError
 from respeval.grid import Grid
+from respeval.loading import compiled_later, nothing_collected
 
 __all__ = [
     "Architecture",
@@ -128,7 +129,8 @@ class NativeEmulator(NormalizedEmulator):
 def _build_sfno(
     architecture: Architecture, grid: Grid, num_inputs: int, num_outputs: int
 ) -> nn.Module:
-    from torch_harmonics.examples.models.sfno import SphericalFourierNeuralOperator
+    with compiled_later(), nothing_collected():
+        from torch_harmonics.examples.models.sfno import SphericalFourierNeuralOperator
 
     settings = architecture.transform
     if settings.grid != grid.kind:
