@@ -9,6 +9,7 @@ python -m benchmarks --write-page            the page alone, from the kept JSON
 from __future__ import annotations
 
 import argparse
+import compileall
 import importlib
 import os
 import time
@@ -44,7 +45,8 @@ _INTRODUCTION = """\
 `make bench` measures respeval side by side with what people use today, prints these tables, keeps them as
 JSON in `benchmarks/results`, and writes this page. `make bench BENCH="overhead memory"` measures some of them
 anew, `BENCH_ARGS=--long` adds the variants that take long. What is compared is measured alternately in one
-run, on one thread per process, and shown as median (lowest to highest).
+run, on one thread per process, and shown as median (lowest to highest). All modules are compiled to bytecode
+beforehand, those of respeval as those of fme.
 """
 
 
@@ -67,9 +69,10 @@ What paid, each held to the same bits by `tests/test_plain_loop.py`, which runs 
   would wait for Python again and again, and opens none before it is known to be whole. It reads fields
   without dask and to where they belong, draws figures while it waits for checksums and while results are
   written, lays each out once for PNG and PDF, and needs no torch.
-- Python looks for no rubbish while modules are loaded, figures are drawn and a process ends; scipy's
-  statistics, which only fme's own diagnostics need, are not loaded, and the step from which fme's
-  correctors learn what they conserve is the run's first one.
+- torch's compiler, which takes longer to load than torch and which torch-harmonics and fme ask for when
+  they are imported, is loaded where something is compiled, and scipy's statistics, which only fme's own
+  diagnostics need, not at all. Python looks for no rubbish while modules are loaded, figures are drawn and
+  a process ends. The step from which fme's correctors learn what they conserve is the run's first one.
 - A run lets go of a step's outputs before the next step, and of the emulator before the analysis.
 - torch.compile is offered (`--compile`), and so are TF32 and bfloat16 on request, with the response's error
   told ([Precision and speed](speed.md)).
@@ -147,6 +150,8 @@ def main() -> None:
         parser.error(f"no benchmark is called {', '.join(unknown)} (there are: {', '.join(NAMES)})")
     options = Options(asked.rounds, asked.quick, asked.long, asked.ace_python)
     if not asked.write_page:
+        for package in ("respeval", "benchmarks"):  # of which an installation has compiled the rest
+            compileall.compile_dir(ROOT / package, quiet=1)
         for name in asked.names or USUAL:
             measure(name, options)
     if not asked.quick:
