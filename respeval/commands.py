@@ -29,6 +29,7 @@ from respeval.console import (
 from respeval.diagnostics import DiagnosticSettings, left_out
 from respeval.emulator import EmulatorSpec
 from respeval.errors import StoppedError
+from respeval.heap import give_back_freed
 from respeval.output import DIAGNOSTICS_FILE, ZONAL, open_saved
 from respeval.plan import Plan, go_on
 from respeval.probe_plan import ProbePlan, parse_settings, prepare_probe
@@ -79,6 +80,7 @@ def run_plan(
             return False
         # Unless the caller keeps the plan, the emulator's memory is the analysis's now.
         del plan
+        give_back_freed()
         shown = reference or ("reference", None)
         comm.together(
             lambda: (

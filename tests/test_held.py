@@ -1,10 +1,15 @@
-"""What a run must have let go of: outputs before the next step, the emulator before the analysis."""
+"""What a run must have let go of: outputs before the next step, the emulator before the analysis, and
+what was freed.
+"""
 
 from __future__ import annotations
 
+import os
+import platform
 import weakref
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -17,6 +22,7 @@ from respeval.cli import app
 from respeval.comm import Comm
 from respeval.console import SilentReporter
 from respeval.errors import InputError
+from respeval.heap import give_back_freed
 from respeval.plan import Plan
 from respeval.run_folder import NoOutput
 from respeval.runner import Execution, execute
@@ -63,3 +69,23 @@ def test_the_emulator_is_gone_when_the_analysis_begins(
     monkeypatch.setattr(commands, "analyse", analysing)
     command = ["run", str(study), "--steps=3", f"--output={tmp_path / 'out'}"]
     assert CliRunner().invoke(app, command).stderr == "respeval: found [None]\n"
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has malloc_trim")
+def test_what_was_freed_is_the_systems_again() -> None:
+    pieces = [bytes(4096) for _ in range(20_000)]
+    kept, full = pieces[::50], resident_bytes()  # some are kept, so that no end of the heap is free
+    del pieces
+    give_back_freed()
+    assert full - resident_bytes() > 20_000 * 4096 / 2
+    assert len(kept) == 400
+
+
+def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for error in (AttributeError, OSError, TypeError):
+        monkeypatch.setattr("ctypes.CDLL", MagicMock(side_effect=error))
+        give_back_freed()

@@ -22,6 +22,7 @@ PACKAGE = ROOT / "respeval"
 ROWS = [
     "errors",
     "loading",
+    "heap",
     "documents",
     "stores",
     "calendar",
