@@ -84,9 +84,9 @@ What was tried, and left:
 - Freed memory that the process keeps (`M_MMAP_THRESHOLD`, `M_TRIM_THRESHOLD`, huge pages): steps without
   page faults, no run that was clearly faster, and a higher peak of memory.
 - The steps of an ACE checkpoint: nearly all of their time is fme's network, as the tables under *Today's
-  way* have it (its transforms multiply matrix by matrix, because real and imaginary parts lie interleaved).
-  With four starts fme steps in batches too; beside the network, loading torch and fme takes most of what
-  the goal allows.
+  way* have it (its transforms multiply matrix by matrix, because real and imaginary parts lie interleaved;
+  operands made contiguous give the same bits, and no step that was clearly faster). With four starts fme
+  steps in batches too, and the network's steps alone take well over half of what fme's two runs take.
 - `respeval diagnose`: its parts are above. The maps' year-by-year statistics read every field, SHA-256
   reads every byte, and the figures are matplotlib's; on two cores there is little more to do side by side.
 - Scaling: two separate runs of half the samples show what the machine allows. Of what two processes do more
@@ -94,9 +94,10 @@ What was tried, and left:
   and segments' ends are in the table of its parts. Votes that are read a second later, so that no process
   waits for another within a segment, gained nothing that could be told from noise.
 - Memory at 1°: the peak lies inside the network, in the steps; a segment's end, the analysis and the
-  figures stay below it. Much of it, in the bare loop too, is memory that the network has freed and the C
-  library's heap can't join, which differs from run to run. Giving freed memory back at once (a lower
-  `M_MMAP_THRESHOLD`) lowers the peak, and makes steps slower.
+  figures stay below it. (On small grids the figures need as much; freed memory is given back before them.)
+  Much of it, in the bare loop too, is memory that the network has freed and the C library's heap can't
+  join, which differs from run to run. Giving freed memory back at once (a lower `M_MMAP_THRESHOLD`) lowers
+  the peak, and makes steps slower.
 - Groups get their forcing by a gather instead of sharing it: the row `perturb` is all there is to win.
 - Segments are written by the thread that steps. In another they would cost nothing on a GPU, but every
   commit would have to wait for its files beside the next segment's steps; the tests of kills hold the
