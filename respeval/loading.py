@@ -61,7 +61,10 @@ def compiled_later() -> Iterator[None]:
             if torch.compiler.is_compiling():  # a caller, which takes it in as it is
                 return function  # type: ignore[no-any-return]
             if not compiled:
-                compiled.append(compiler(function, **options))
+                try:
+                    compiled.append(compiler(function, **options))
+                except RuntimeError:  # this torch compiles nothing on this Python
+                    compiled.append(function)
             return compiled[0]
 
         return _chosen(choose, function)

@@ -87,5 +87,7 @@ def test_what_was_freed_is_the_systems_again() -> None:
 
 def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     for error in (AttributeError, OSError, TypeError):
-        monkeypatch.setattr("ctypes.CDLL", MagicMock(side_effect=error))
+        library = MagicMock(side_effect=error)
+        monkeypatch.setattr("ctypes.CDLL", library)
         give_back_freed()
+        library.assert_called_once_with(None)

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -144,6 +145,18 @@ def test_what_is_compiled_with_its_caller_is_not_compiled_by_itself(
     assert compiler.compiled == []
 
 
+def test_a_function_runs_as_it_is_where_torch_refuses_to_compile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refusal = RuntimeError("torch.compile is not supported on Python 3.99+")
+    refusing = MagicMock(side_effect=refusal)
+    monkeypatch.setattr(torch, "compile", refusing)
+    with compiled_later():
+        negative = torch.compile(operator.neg)
+    assert [negative(3), negative(4)] == [-3, -4]
+    refusing.assert_called_once_with(operator.neg)
+
+
 def test_what_is_not_to_be_compiled_is_left_by_the_compiler(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -179,8 +192,8 @@ def test_the_compiler_comes_back_after_an_import_that_fails(compiler: Compiler) 
 def test_a_native_checkpoint_runs_without_torchs_compiler(study: Path, tmp_path: Path) -> None:
     """Which takes longer to load than torch and a short run together."""
     script = (
-        "import sys; from respeval.cli import command; command(sys.argv[1:]); "
-        "sys.exit('torch._dynamo' in sys.modules)"
+        "import sys; from respeval.cli import command; code = command(sys.argv[1:]); "
+        "sys.exit(code or 'torch._dynamo' in sys.modules)"
     )
     run = [sys.executable, "-c", script, "run", str(study), "-o", str(tmp_path / "out")]
     done = subprocess.run(run, capture_output=True, text=True, check=False)
