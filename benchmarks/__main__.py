@@ -86,7 +86,7 @@ What was tried, and left:
 - The steps of an ACE checkpoint: nearly all of their time is fme's network, as the tables under *Today's
   way* have it (its transforms multiply matrix by matrix, because real and imaginary parts lie interleaved;
   operands made contiguous give the same bits, and no step that was clearly faster). With four starts fme
-  steps in batches too, and the network's steps alone take well over half of what fme's two runs take.
+  steps in batches too, and the network's steps alone take more than half of what fme's two runs take.
 - `respeval diagnose`: its parts are above. The maps' year-by-year statistics read every field, SHA-256
   reads every byte, and the figures are matplotlib's; on two cores there is little more to do side by side.
 - Scaling: two separate runs of half the samples show what the machine allows. Of what two processes do more
