@@ -17,8 +17,8 @@ from benchmarks.clock import Clock
 from benchmarks.overhead import NETWORK, most_of
 from benchmarks.studies import Size, options_of
 from respeval.accumulate import deal_members
-from respeval.comm import Comm
 from respeval.config import load_case
+from respeval.distributed.comm import Comm
 from respeval.plan import Plan, prepare
 from respeval.runner import Execution, make_rollout
 

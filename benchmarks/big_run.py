@@ -15,8 +15,8 @@ from respeval.calendar import DAY_S, to_seconds
 from respeval.config import load_case
 from respeval.emulator import Roles, Variable
 from respeval.grid import Grid
-from respeval.layout import Layout
-from respeval.run_folder import RunFolder
+from respeval.run_folder.folder import RunFolder
+from respeval.run_folder.layout import Layout
 from respeval.segments import plan_segments
 
 WARMING_K = 4.0

@@ -23,8 +23,8 @@ from benchmarks.frame import Benchmark, Options, Outcome, Table, alternate, spre
 from benchmarks.processes import timed, watched
 from benchmarks.studies import Size, native_study, options_of
 from respeval.accumulate import Member
-from respeval.comm import Comm
 from respeval.config import load_case
+from respeval.distributed.comm import Comm
 from respeval.plan import Plan, prepare
 from respeval.runner import Execution, make_rollout
 

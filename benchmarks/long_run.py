@@ -11,9 +11,9 @@ import torch
 
 from benchmarks.frame import ROOT, Benchmark, Goal, Options, Outcome, Table
 from respeval.accumulate import GroupSums
-from respeval.comm import Comm
 from respeval.config import load_case
 from respeval.console import SilentReporter
+from respeval.distributed.comm import Comm
 from respeval.plan import prepare
 from respeval.results import analyse, settings_of
 from respeval.runner import Execution, execute, open_output

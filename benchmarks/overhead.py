@@ -18,13 +18,13 @@ from benchmarks.studies import Size, native_plan, native_study
 from respeval.accumulate import GroupSums, Member, MemberSums
 from respeval.checkpoints.native import NativeEmulator
 from respeval.checkpoints.normalized import NormalizedEmulator
-from respeval.comm import Comm
 from respeval.console import SilentReporter
+from respeval.distributed.comm import Comm
 from respeval.emulator import CounterNoise
 from respeval.forcing import Forcing
 from respeval.plan import Plan
 from respeval.rollout import RangeGuard, Rollout
-from respeval.run_folder import RunFolder
+from respeval.run_folder.folder import RunFolder
 from respeval.runner import Execution, execute, make_rollout, open_output
 
 NETWORK, STEP = "the network", "normalization, prescribed SST"

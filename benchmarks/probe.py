@@ -11,11 +11,11 @@ from pathlib import Path
 from benchmarks.frame import Benchmark, Goal, Options, Outcome, Table, alternate, spread
 from benchmarks.processes import watched
 from respeval.checkpoints import open_checkpoint
-from respeval.comm import Comm
 from respeval.console import SilentProbeReporter
+from respeval.distributed.comm import Comm
+from respeval.files.netcdf import write_netcdf
 from respeval.grid import Grid
 from respeval.loss_probe.arms import parse_arms
-from respeval.output import write_netcdf
 from respeval.planet import shipped_checkpoint
 from respeval.planet.datasets import make_record
 from respeval.probe_plan import ProbeSettings, plan_probe

@@ -15,7 +15,7 @@ from benchmarks.big_run import write_finished_run
 from benchmarks.frame import Benchmark, Goal, Options, Outcome, Table, alternate, spread
 from benchmarks.processes import environment, timed, watched
 from benchmarks.studies import Size, native_study, run_command
-from respeval.manifest import verify_folder
+from respeval.run_folder.manifest import verify_folder
 
 
 def first_steps(options: Options) -> list[tuple[float, float]]:

@@ -62,7 +62,8 @@ def _note_steps(found: dict[str, Any]) -> None:
 @contextlib.contextmanager
 def _parts_of_run(clock: Clock) -> Iterator[None]:
     """Time what this process does from the plan to the last segment."""
-    from respeval import runner, stop
+    from respeval import runner
+    from respeval.distributed import stop
 
     with (
         clock.around("steps, sums", runner._Course, "_advance"),
@@ -75,7 +76,8 @@ def _parts_of_run(clock: Clock) -> Iterator[None]:
 @contextlib.contextmanager
 def _parts_of_diagnose(clock: Clock) -> Iterator[None]:
     """Time the parts of `respeval diagnose`, of which each is waited for by the one thread that works."""
-    from respeval import checksums, results, tables
+    from respeval import results, tables
+    from respeval.files import checksums
 
     with contextlib.ExitStack() as stack:
         for label, owner, *names in (

@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from respeval.checkpoints.native import NativeEmulator
-from respeval.comm import Comm
+from respeval.distributed.comm import Comm
 from respeval.emulator import CounterNoise
 from respeval.grid import SphericalTransform
 from respeval.loss_probe.arms import Arm, parse_arms

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from respeval.accumulate import Member, MemberSums, deal_members
-from respeval.comm import Comm
+from respeval.distributed.comm import Comm
 from respeval.errors import InputError
 from respeval.plan import Plan
 from respeval.rehearsal import NUM_TIMED, time_steps

@@ -14,7 +14,7 @@ import typer
 from respeval.cli_export import export_app
 from respeval.cli_report import report
 from respeval.exits import EXIT_BAD_INPUT, end, one_line_errors
-from respeval.loading import nothing_collected
+from respeval.interpreter import nothing_collected
 
 app = typer.Typer(
     help="How does a climate emulator's checkpoint respond to warming?",
@@ -381,7 +381,7 @@ def diagnose(
                 "folder"
             )
         with nothing_collected():
-            from respeval.manifest import verification_of
+            from respeval.run_folder.manifest import verification_of
 
         with verification_of(folder, num_cores_kept=1) as verification:
             with nothing_collected():

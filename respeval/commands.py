@@ -13,7 +13,6 @@ from rich.console import Console
 from respeval.arithmetic import check_precision
 from respeval.batch_size import KEPT, with_batch_size
 from respeval.checkpoints import open_checkpoint
-from respeval.comm import Comm, connect
 from respeval.compiling import forget_compiled
 from respeval.console import (
     ConsoleProbeReporter,
@@ -27,19 +26,21 @@ from respeval.console import (
     response_error_table,
 )
 from respeval.diagnostics import DiagnosticSettings, left_out
+from respeval.distributed.comm import Comm, connect
+from respeval.distributed.stop import StopSignals
 from respeval.emulator import EmulatorSpec
 from respeval.errors import StoppedError
-from respeval.heap import give_back_freed
-from respeval.output import DIAGNOSTICS_FILE, ZONAL, open_saved
+from respeval.files.netcdf import open_saved
+from respeval.interpreter import give_back_freed
 from respeval.plan import Plan, go_on
 from respeval.probe_plan import ProbePlan, parse_settings, prepare_probe
 from respeval.probe_runner import check_folder, run_probe, write_probe
 from respeval.reference import Sources
 from respeval.rehearsal import measure_compiling, measure_precision
 from respeval.results import RunningRatio, analyse
-from respeval.run_folder import Progress, RunOutput
+from respeval.run_folder.names import DIAGNOSTICS_FILE, ZONAL
+from respeval.run_folder.output import Progress, RunOutput
 from respeval.runner import Execution, default_threads, execute, open_output, read_snapshot
-from respeval.stop import StopSignals
 from respeval.tables import make_console, tell_left_out
 from respeval.until import Goal, goal_of, has_ended, settings_of_plan
 

@@ -10,19 +10,13 @@ import xarray as xr
 from rich.console import Console
 from rich.progress import track
 
-from respeval.compare import (
-    Run,
-    Wishes,
-    compare_runs,
-    diagnostics_of,
-    find_runs,
-    write_comparison,
-)
+from respeval.compare import Run, Wishes, compare_runs, diagnostics_of, find_runs, write_comparison
 from respeval.console import MAIN, comparison_notes, comparison_tables, usual_diagnostics
 from respeval.diagnostics import DIAGNOSTICS
 from respeval.errors import InputError
-from respeval.output import FIGURES, MANIFEST, make_folder
+from respeval.files.publish import make_folder
 from respeval.plotting import diagnostic_of_runs, runs_overview, save
+from respeval.run_folder.names import FIGURES, MANIFEST
 from respeval.tables import make_console
 
 

@@ -25,11 +25,11 @@ from respeval.diagnostics import parse_targets
 from respeval.diagnostics.zonal import SURFACES
 from respeval.emulator import Precision
 from respeval.errors import InputError
+from respeval.files.settings import STRICT, first_fault, read_yaml, unknown_key, wrong_value
 from respeval.grid import AreaWeights
 from respeval.perturbation import Scope
 from respeval.protocol import Protocol, check_protocol, with_protocol
 from respeval.segments import parse_segment
-from respeval.settings_file import STRICT, first_fault, read_yaml, unknown_key, wrong_value
 
 BASELINE = "baseline"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_MOST_SHOWN = 4
+
 
 class InputError(ValueError):
     """Something that the user gave is wrong; the message says what was expected and what to do."""
@@ -32,3 +34,9 @@ def one_line(message: str) -> str:
     words = " ".join(message[: 4 * _MAX_LENGTH].split())
     line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in words)
     return line if len(line) <= _MAX_LENGTH else f"{line[: _MAX_LENGTH - 1]}…"
+
+
+def in_one_line(found: list[str]) -> str:
+    """The first few differences; how many more there are."""
+    more = len(found) - _MOST_SHOWN
+    return "; ".join(found[:_MOST_SHOWN]) + (f"; and {more} more" if more > 0 else "")

@@ -20,14 +20,14 @@ from respeval.accumulate import GroupSums, Member, MemberSums, deal_members
 from respeval.arithmetic import check_precision
 from respeval.batch_size import with_batch_size
 from respeval.calendar import to_seconds
-from respeval.comm import Comm
+from respeval.distributed.comm import Comm
 from respeval.emulator import Emulator
-from respeval.layout import results_of
-from respeval.output import netcdf_size
+from respeval.files.netcdf import netcdf_size
 from respeval.plan import Plan, go_on
 from respeval.rehearsal import measure_compiling
-from respeval.restart import Snapshot
 from respeval.rollout import Rollout, Step
+from respeval.run_folder.joining import results_of
+from respeval.run_folder.restart import Snapshot
 from respeval.runner import Execution, make_rollout, open_output
 from respeval.until import goal_of, has_ended
 

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import typer
 
-from respeval.loading import leave_modules
+from respeval.interpreter import leave_modules
 
 EXIT_BAD_INPUT = 2
 EXIT_BLOWN_UP = 3
@@ -21,6 +21,7 @@ EXIT_INTERRUPTED = 130
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
     """Turn what a user can cause into one line on stderr and its exit code."""
+    from respeval.distributed.heartbeat import EXIT_LOST_PROCESS
     from respeval.errors import (
         BlowUpError,
         InputError,
@@ -28,7 +29,6 @@ def one_line_errors() -> Iterator[None]:
         SharedInputError,
         StoppedError,
     )
-    from respeval.pulse import EXIT_LOST_PROCESS
 
     is_root = os.environ.get("RANK", "0") == "0"
     try:

@@ -16,14 +16,7 @@ from respeval.calendar import MAX_SECONDS, Duration, Seconds, in_year, to_date, 
 from respeval.emulator import DerivedForcing
 from respeval.errors import InputError
 from respeval.grid import FloatArray, Grid
-from respeval.records import (
-    OpenedRecords,
-    check_units,
-    lacks,
-    on_grid,
-    read_whole,
-    record_files,
-)
+from respeval.records import OpenedRecords, check_units, lacks, on_grid, read_whole, record_files
 
 #: Masks are the mean over at most this many times of the period.
 MAX_MASK_TIMES = 400

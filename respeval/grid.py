@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from respeval.loading import compiled_later, nothing_collected
+from respeval.interpreter import compiled_later, nothing_collected
 
 if TYPE_CHECKING:
     import torch

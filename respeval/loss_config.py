@@ -10,9 +10,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ValidationError
 
 from respeval.errors import InputError
+from respeval.files.settings import STRICT, first_fault, read_yaml, unknown_key, wrong_value
 from respeval.loss_probe.arms import Arm, PerSample, Plain
 from respeval.loss_probe.loss import LossWeights
-from respeval.settings_file import STRICT, first_fault, read_yaml, unknown_key, wrong_value
 
 _ALLOWED = "EnsembleLoss: CRPS, spectral energy score and finite-difference CRPS"
 

@@ -22,11 +22,9 @@ from respeval.config import (
 )
 from respeval.diagnostics import NAMED_IN_ROLES
 from respeval.emulator import OCEAN_CUTOFF, Emulator, EmulatorSpec, Roles
-from respeval.end_states import holds_run, read_end_states
 from respeval.errors import InputError
 from respeval.forcing import Forcing
 from respeval.grid import in_band, in_box
-from respeval.layout import Layout
 from respeval.perturbation import (
     patch_pattern,
     perturb_initial,
@@ -42,7 +40,9 @@ from respeval.records import (
     read_pattern,
 )
 from respeval.reference import check_sources
-from respeval.run_folder import Progress
+from respeval.run_folder.end_states import holds_run, read_end_states
+from respeval.run_folder.layout import Layout
+from respeval.run_folder.output import Progress
 from respeval.segments import Segment, plan_segments, remaining_segments
 
 

@@ -16,16 +16,18 @@ from torch import nn
 
 from respeval.arithmetic import computing_in
 from respeval.checkpoints import checkpoint_digest
-from respeval.comm import Comm
+from respeval.distributed.comm import Comm
 from respeval.errors import InputError
+from respeval.files.netcdf import write_netcdf
+from respeval.files.publish import write_json
 from respeval.loss_probe.files import profile_dataset
 from respeval.loss_probe.filters import select_filters
 from respeval.loss_probe.gradients import Normalization, Probe
 from respeval.loss_probe.profile import ProbeSums, make_profile
 from respeval.loss_probe.summary import summarize
-from respeval.output import FIGURES, SUMMARY, write_json, write_netcdf
 from respeval.plotting import gradient_profile, save
 from respeval.probe_plan import ProbePlan, transform_of
+from respeval.run_folder.names import FIGURES, SUMMARY
 
 PROFILE = "gradient_profile.nc"
 

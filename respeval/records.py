@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import threading
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,16 +22,15 @@ from respeval.calendar import (
     to_date,
     to_seconds,
 )
-from respeval.documents import check_regular
 from respeval.emulator import Variable
 from respeval.errors import InputError
+from respeval.files.limits import check_netcdf, check_read, check_zarr
+from respeval.files.netcdf import NETCDF_LOCK
+from respeval.files.text import check_regular
 from respeval.grid import FloatArray, Grid
-from respeval.stores import check_netcdf, check_read, check_zarr
 
 T = TypeVar("T", xr.DataArray, xr.Dataset)
 
-#: Held around every read and write of netCDF: the library is not safe to enter from two threads.
-NETCDF_LOCK = threading.Lock()
 
 _CHUNK_TIMES = 32
 #: Files that tell a zarr store from another folder.

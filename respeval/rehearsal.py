@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from respeval.accumulate import Member, deal_members
-from respeval.comm import Comm
+from respeval.distributed.comm import Comm
 from respeval.emulator import Precision
 from respeval.errors import InputError, StoppedError
 from respeval.plan import Plan

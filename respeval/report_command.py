@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from respeval.errors import InputError
-from respeval.output import make_folder, write_text
+from respeval.files.publish import make_folder, write_text
 from respeval.report import Contents, collect, render
 from respeval.tables import make_console
 

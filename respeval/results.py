@@ -16,7 +16,6 @@ import xarray as xr
 from numpy.typing import NDArray
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from respeval.checksums import Verification
 from respeval.config import Case, load_case
 from respeval.diagnostics import (
     DIAGNOSTICS,
@@ -34,8 +33,14 @@ from respeval.diagnostics import (
 from respeval.diagnostics.zonal import SURFACES
 from respeval.emulator import HybridLevels, Roles
 from respeval.errors import InputError
-from respeval.manifest import read_manifest, read_quarantined
-from respeval.output import (
+from respeval.files.checksums import Verification
+from respeval.files.netcdf import describe_file, open_saved, write_netcdf
+from respeval.files.publish import make_inner_folder, remove_files, write_json
+from respeval.files.settings import STRICT
+from respeval.plotting import Pictures
+from respeval.reference import Sources, compare_with, summary_of_reference
+from respeval.run_folder.manifest import read_manifest, read_quarantined
+from respeval.run_folder.names import (
     CASE,
     DIAGNOSTICS_FILE,
     FIGURES,
@@ -45,16 +50,7 @@ from respeval.output import (
     RUNNING,
     SUMMARY,
     ZONAL,
-    describe_file,
-    make_inner_folder,
-    open_saved,
-    remove_files,
-    write_json,
-    write_netcdf,
 )
-from respeval.plotting import Pictures
-from respeval.reference import Sources, compare_with, summary_of_reference
-from respeval.settings_file import STRICT
 
 #: Maps of the true response to a run's perturbations, as response.nc has them; of a demo's runs.
 TRUTH = "truth.nc"

@@ -12,16 +12,17 @@ import torch
 
 from respeval.accumulate import GroupSums, Member, MemberSums, deal_members
 from respeval.calendar import to_seconds
-from respeval.comm import Comm
+from respeval.distributed.comm import Comm
+from respeval.distributed.stop import StopSignals, StopVote
 from respeval.emulator import EmulatorSpec
 from respeval.errors import BlowUpError, InputError, SharedInputError, StoppedError
 from respeval.header import header_of
 from respeval.plan import Plan, date_of
-from respeval.restart import Block, Snapshot, blocks_of
 from respeval.rollout import Fault, RangeGuard, Rollout, Step
-from respeval.run_folder import NoOutput, Progress, RunFolder, RunOutput
+from respeval.run_folder.folder import RunFolder
+from respeval.run_folder.output import NoOutput, Progress, RunOutput
+from respeval.run_folder.restart import Block, Snapshot, blocks_of
 from respeval.segments import Segment
-from respeval.stop import StopSignals, StopVote
 from respeval.until import Goal
 
 Result = TypeVar("Result")

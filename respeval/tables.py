@@ -18,15 +18,10 @@ from respeval.console import (
     precision_table,
     warming_table,
 )
-from respeval.diagnostics import (
-    DiagnosticSettings,
-    catalog,
-    left_out,
-    num_units,
-    seasons_left_out,
-)
-from respeval.output import DIAGNOSTICS_FILE, REFERENCE, RUNNING, ZONAL, open_saved
+from respeval.diagnostics import DiagnosticSettings, catalog, left_out, num_units, seasons_left_out
+from respeval.files.netcdf import open_saved
 from respeval.results import told_quarantined
+from respeval.run_folder.names import DIAGNOSTICS_FILE, REFERENCE, RUNNING, ZONAL
 
 #: Width of tables where the output is no terminal.
 _PLAIN_WIDTH = 100

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import xarray as xr
 
-from respeval.comm import Comm
 from respeval.diagnostics import (
     DiagnosticSettings,
     Target,
@@ -20,10 +19,12 @@ from respeval.diagnostics import (
     parse_targets,
     read_by_diagnostics,
 )
-from respeval.layout import read_circles
+from respeval.distributed.comm import Comm
 from respeval.plan import Plan
 from respeval.results import settings_of
-from respeval.run_folder import Progress, RunFolder, RunOutput
+from respeval.run_folder.folder import RunFolder
+from respeval.run_folder.joining import read_circles
+from respeval.run_folder.output import Progress, RunOutput
 
 #: No run ends before it has so many years and so many (sample, year) units: a spread that is estimated
 #: from fewer is too often too small by chance, and that is when a run would end.

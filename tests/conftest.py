@@ -16,20 +16,15 @@ import yaml
 
 from respeval.calendar import to_seconds
 from respeval.checkpoints.exported import ExportManifest, save_exported
-from respeval.checkpoints.native import (
-    Manifest,
-    NativeEmulator,
-    load_checkpoint,
-    save_checkpoint,
-)
-from respeval.comm import Comm
+from respeval.checkpoints.native import Manifest, NativeEmulator, load_checkpoint, save_checkpoint
 from respeval.console import SilentReporter
+from respeval.distributed.comm import Comm
+from respeval.distributed.stop import StopSignals
 from respeval.grid import Grid
 from respeval.plan import Plan, go_on
 from respeval.results import analyse, settings_of
-from respeval.run_folder import RunFolder
+from respeval.run_folder.folder import RunFolder
 from respeval.runner import Execution, execute, read_snapshot
-from respeval.stop import StopSignals
 
 # The tests of ACE have an environment, and a conftest, of their own; `make ace` runs them alone. So
 # do those of the demo's files, which `make exchange` runs.

@@ -18,11 +18,11 @@ from collections.abc import Callable
 from typing import Any
 from unittest.mock import MagicMock
 
-import respeval.pulse
+import respeval.distributed.heartbeat
 import respeval.results
 import respeval.runner
 from respeval.cli import command
-from respeval.comm import Comm
+from respeval.distributed.comm import Comm
 
 
 def _act(action: str) -> None:
@@ -69,13 +69,13 @@ def _before_event(event: str, part: str, nth: int, action: str) -> None:
 def run(
     arguments: list[str],
     fault: tuple[int, str, str] | None = None,
-    interval_s: float = respeval.pulse.INTERVAL_S,
+    interval_s: float = respeval.distributed.heartbeat.INTERVAL_S,
 ) -> None:
     """`respeval ARGUMENTS`, with the fault if it is this process's; no figures, for time's sake.
 
     interval_s: between two beats of the processes.
     """
-    respeval.pulse.INTERVAL_S = interval_s
+    respeval.distributed.heartbeat.INTERVAL_S = interval_s
     respeval.results.Pictures = MagicMock()  # type: ignore[misc]
     if fault is not None and int(os.environ["RANK"]) == fault[0]:
         _, action, point = fault

@@ -23,7 +23,7 @@ import torch
 
 import respeval.commands
 import respeval.results
-import respeval.yearly
+import respeval.run_folder.joining
 from respeval.cli import main
 
 
@@ -50,7 +50,7 @@ def run_child(folder: str, arguments: list[str], kill_at: int, written: int) -> 
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 1)
     respeval.results.Pictures = MagicMock()  # type: ignore[misc]
-    respeval.yearly.KEPT_SINGLES = respeval.yearly.MOST_IN_A_FILE = 2
+    respeval.run_folder.joining.KEPT_SINGLES = respeval.run_folder.joining.MOST_IN_A_FILE = 2
     torch.set_num_threads(1)
     sys.argv = ["respeval", *arguments]
     count_operations(folder, kill_at, written)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from respeval.cli import main
-from respeval.comm import Comm
+from respeval.distributed.comm import Comm
 
 
 def go_on() -> None:

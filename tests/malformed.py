@@ -23,7 +23,10 @@ import broken_data
 import broken_folders
 from broken import Broken, Outcome, outcome, write_good
 
-from respeval import commands, results  # noqa: F401  (imported once, before all processes are forked)
+from respeval import (  # noqa: F401  (imported once, before all processes are forked)
+    commands,
+    results,
+)
 
 CASES: dict[str, Broken] = {
     broken.name: broken

@@ -23,7 +23,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 import respeval.forcing
-from respeval.comm import Comm, connect
+from respeval.distributed.comm import Comm, connect
 from respeval.errors import InputError, SharedInputError
 
 _CPU = torch.device("cpu")

@@ -15,7 +15,7 @@ from test_runner import Toy, plan
 from test_runner import study as toy_study
 
 from respeval.batch_size import candidates, fastest, with_batch_size
-from respeval.comm import Comm
+from respeval.distributed.comm import Comm
 from respeval.errors import InputError
 from respeval.runner import Execution
 

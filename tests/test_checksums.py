@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from respeval import checksums
-from respeval.checksums import Checksums, Verification
 from respeval.errors import InputError
-from respeval.hashing import READ_BYTES, HashingProcess
+from respeval.files import checksums
+from respeval.files.checksums import Checksums, Verification
+from respeval.files.hashing import READ_BYTES, HashingProcess
 
 CONTENTS = {"first.nc": b"a" * (READ_BYTES + 1), "second.nc": b"", "third.nc": b"c"}
 

@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 from respeval.cli import app
 from respeval.console import perturbation_columns, warming_table
 from respeval.diagnostics import DIAGNOSTICS
-from respeval.output import open_saved
+from respeval.files.netcdf import open_saved
 from respeval.tables import show_table
 
 

@@ -23,9 +23,10 @@ from respeval.cli import app
 from respeval.compare import Wishes, compare_runs, diagnostics_of, find_runs
 from respeval.console import comparison_tables
 from respeval.diagnostics import DIAGNOSTICS
-from respeval.identity import other_definitions, other_samples
-from respeval.output import open_saved, write_json, write_netcdf
+from respeval.files.netcdf import open_saved, write_netcdf
+from respeval.files.publish import write_json
 from respeval.plotting import diagnostic_of_runs, runs_overview
+from respeval.run_folder.identity import other_definitions, other_samples
 
 RATIO, VERTICAL = "land_ocean_warming_ratio", "vertical_warming_ratio_tropical_ocean"
 OPTIONS = ("--days", "9", "--segment", "4 steps")

@@ -19,9 +19,9 @@ from test_rehearsal import invoke
 from test_runner import Toy, plan
 from test_runner import study as toy_study
 
-from respeval.comm import Comm
 from respeval.config import load_case
 from respeval.console import compiling_line
+from respeval.distributed.comm import Comm
 from respeval.errors import InputError
 from respeval.plan import prepare
 from respeval.rehearsal import Compiling, measure_compiling

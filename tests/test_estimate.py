@@ -21,10 +21,10 @@ from typer.testing import CliRunner
 
 import respeval.estimate
 from respeval.cli import app
-from respeval.comm import Comm
 from respeval.console.sweep import amount
+from respeval.distributed.comm import Comm
 from respeval.estimate import Disk, Estimate, look_ahead, measure_peak, num_parameters
-from respeval.output import netcdf_size, write_netcdf
+from respeval.files.netcdf import netcdf_size, write_netcdf
 from respeval.plan import prepare
 from respeval.runner import Execution
 

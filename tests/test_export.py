@@ -14,9 +14,9 @@ from conftest import checkpoint, forcing, initial, write_study
 from test_cli import invoke, refused
 
 from respeval.aimip.cells import Cells
-from respeval.comm import Comm
 from respeval.config import load_case
 from respeval.console import SilentReporter
+from respeval.distributed.comm import Comm
 from respeval.grid import Grid
 from respeval.plan import prepare
 from respeval.runner import Execution, execute, open_output
@@ -194,7 +194,7 @@ def test_the_spinup_is_there_unless_it_is_left_out(run: Path, tmp_path: Path) ->
 def test_segments_that_were_merged_and_part_of_a_month(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("respeval.yearly.KEPT_SINGLES", 0)
+    monkeypatch.setattr("respeval.run_folder.joining.KEPT_SINGLES", 0)
     out = execute_run(write_study(tmp_path, spinup="2 months", save_members=True))
     merged = out / "segments" / "00001-00002_2001-01-01.nc"
     output = invoke("export", "aimip", out, "-o", tmp_path / "s", *SUBMITTED, *MAP[4:])

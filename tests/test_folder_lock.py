@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from respeval.errors import InputError
-from respeval.folder_lock import LOCK, FolderLock, Holder
+from respeval.files.lock import LOCK, FolderLock, Holder
 
 #: Takes the lock of the folder argv[1], says so, waits for a line, and ends without releasing it.
 HOLD = """
 import sys
 from pathlib import Path
 from respeval.errors import InputError
-from respeval.folder_lock import FolderLock
+from respeval.files.lock import FolderLock
 sys.stdin.readline()
 try:
     FolderLock(Path(sys.argv[1])).acquire()
@@ -141,7 +141,7 @@ def test_a_requeued_job_takes_over_from_its_earlier_self_on_another_host(
 def test_a_lock_that_its_writer_never_finished_is_taken_after_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
-    monkeypatch.setattr("respeval.folder_lock.EMPTY_LOCK_S", 0.2)
+    monkeypatch.setattr("respeval.files.lock.EMPTY_LOCK_S", 0.2)
     (tmp_path / LOCK).write_text(text)
     lock = FolderLock(tmp_path)
     lock.acquire()

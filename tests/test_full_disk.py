@@ -17,8 +17,8 @@ from test_runner import Toy, plan
 from test_runner import study as toy_study
 
 from respeval.errors import InputError
-from respeval.folder_lock import LOCK
-from respeval.output import write_bytes
+from respeval.files.lock import LOCK
+from respeval.files.publish import write_bytes
 
 
 @pytest.fixture

@@ -19,12 +19,12 @@ from typer.testing import CliRunner
 
 from respeval import commands
 from respeval.cli import app
-from respeval.comm import Comm
 from respeval.console import SilentReporter
+from respeval.distributed.comm import Comm
 from respeval.errors import InputError
-from respeval.heap import give_back_freed
+from respeval.interpreter import give_back_freed
 from respeval.plan import Plan
-from respeval.run_folder import NoOutput
+from respeval.run_folder.output import NoOutput
 from respeval.runner import Execution, execute
 
 

@@ -19,12 +19,12 @@ from test_runner import Toy, plan, study
 
 from respeval.config import load_case
 from respeval.diagnostics import DiagnosticSettings, left_out
+from respeval.distributed.stop import StopSignals
 from respeval.emulator import Roles
 from respeval.errors import InputError, StoppedError
+from respeval.files.netcdf import open_saved
 from respeval.grid import Grid, in_box
 from respeval.options import parse_lists
-from respeval.output import open_saved
-from respeval.stop import StopSignals
 
 GRID = conftest.GRID
 SETTINGS = DiagnosticSettings(Roles("air", ("air",), "air", "air"))

@@ -16,7 +16,7 @@ from unittest.mock import MagicMock
 import pytest
 import torch
 
-from respeval.loading import compiled_later, leave_modules, loaded_later, nothing_collected
+from respeval.interpreter import compiled_later, leave_modules, loaded_later, nothing_collected
 
 
 @pytest.fixture(autouse=True)

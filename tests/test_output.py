@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from respeval.output import describe_file, open_saved, write_netcdf
+from respeval.files.netcdf import describe_file, open_saved, write_netcdf
 
 
 def dataset(lazy: bool) -> xr.Dataset:

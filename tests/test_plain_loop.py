@@ -19,7 +19,7 @@ from conftest import GRID, manifest, run, write_study
 
 from respeval.checkpoints.native import NativeEmulator, load_checkpoint, save_checkpoint
 from respeval.config import load_case
-from respeval.output import open_saved
+from respeval.files.netcdf import open_saved
 from respeval.plan import prepare
 
 WARMING_K = {"baseline": 0.0, "p2K": 2.0, "p4K": 4.0}

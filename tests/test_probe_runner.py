@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 
 from respeval.checkpoints.native import NativeEmulator, load_checkpoint
 from respeval.cli import app
-from respeval.comm import Comm
 from respeval.config import load_case
 from respeval.console import SilentProbeReporter, probe_table
+from respeval.distributed.comm import Comm
 from respeval.emulator import CounterNoise
 from respeval.errors import InputError
 from respeval.grid import Grid, SphericalTransform

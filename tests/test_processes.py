@@ -19,7 +19,7 @@ from conftest import write_study
 from typer.testing import CliRunner
 
 from respeval.cli import app
-from respeval.comm import Comm, connect
+from respeval.distributed.comm import Comm, connect
 from respeval.errors import InputError, SharedInputError
 
 BOX = ("--land-box", "box=-20,40,300,60")

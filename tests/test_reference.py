@@ -16,8 +16,8 @@ from test_diagnostics import continents, saved_means
 from respeval.diagnostics import response_maps
 from respeval.diagnostics.agreement import Noise, agreement
 from respeval.errors import InputError
+from respeval.files.netcdf import write_netcdf
 from respeval.grid import Grid
-from respeval.output import write_netcdf
 from respeval.reference import compare_with, compared_outputs
 from respeval.regrid import Conservative
 from respeval.results import remove_reference

@@ -21,7 +21,8 @@ from typer.testing import CliRunner
 
 from respeval.cli import app
 from respeval.compare import Wishes, compare_runs, find_runs, write_comparison
-from respeval.output import open_saved, write_json, write_netcdf
+from respeval.files.netcdf import open_saved, write_netcdf
+from respeval.files.publish import write_json
 from respeval.results import TRUTH
 
 #: Elements without an end.

@@ -23,10 +23,10 @@ from test_runner import Toy, plan, study
 from typer.testing import CliRunner
 
 from respeval.cli import app
+from respeval.distributed.stop import StopSignals
 from respeval.errors import BlowUpError, InputError, StoppedError
-from respeval.folder_lock import FolderLock
+from respeval.files.lock import FolderLock
 from respeval.plan import Plan
-from respeval.stop import StopSignals
 
 
 @pytest.fixture(autouse=True)
@@ -121,7 +121,7 @@ def test_records_in_many_files_are_put_together(
     whole: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, expected = whole
-    monkeypatch.setattr("respeval.restart.BLOCK_BYTES", 6_000)
+    monkeypatch.setattr("respeval.run_folder.restart.BLOCK_BYTES", 6_000)
     stopped(plan(folder, Interrupted(40)), tmp_path / "out")
     parts = manifest_of(tmp_path / "out")["restart"]["parts"]
     assert [(p["first"], p["stop"]) for p in parts] == [(m, m + 1) for m in range(9)]
@@ -133,7 +133,7 @@ def test_a_signal_outside_of_the_steps_ends_at_once_and_a_second_one_kills() -> 
     with StopSignals(), pytest.raises(StoppedError, match="stopped by SIGUSR1"):
         signal.raise_signal(signal.SIGUSR1)
     code = (
-        "import os, signal, respeval.stop as s\n"
+        "import os, signal, respeval.distributed.stop as s\n"
         "now = [0.0]\n"
         "with s.StopSignals(lambda: now[0]) as signals, signals.deferred():\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"

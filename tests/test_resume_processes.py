@@ -21,9 +21,9 @@ import torch
 from typer.testing import CliRunner
 
 from respeval.cli import app
-from respeval.comm import Comm
-from respeval.restart import Array, Block, blocks_of
-from respeval.stop import StopSignals, StopVote
+from respeval.distributed.comm import Comm
+from respeval.distributed.stop import StopSignals, StopVote
+from respeval.run_folder.restart import Array, Block, blocks_of
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +196,7 @@ def test_the_slurm_script_lives_through_a_kill_and_a_requeue(
 
 
 def test_blocks_are_bounded_and_hold_every_member_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("respeval.restart.BLOCK_BYTES", 100)
+    monkeypatch.setattr("respeval.run_folder.restart.BLOCK_BYTES", 100)
     record = {"state": Array("float32", (3, 3)), "totals": Array("float64", (1,))}  # 44 bytes
     assert blocks_of([5, 3, 0], record) == [
         Block(0, 0, 2),
@@ -205,7 +205,7 @@ def test_blocks_are_bounded_and_hold_every_member_once(monkeypatch: pytest.Monke
         Block(1, 5, 7),
         Block(1, 7, 8),
     ]
-    monkeypatch.setattr("respeval.restart.BLOCK_BYTES", 1)
+    monkeypatch.setattr("respeval.run_folder.restart.BLOCK_BYTES", 1)
     assert len(blocks_of([5, 3, 0], record)) == 8
 
 

@@ -18,13 +18,13 @@ import xarray as xr
 from conftest import GRID, run
 
 from respeval.config import load_case
+from respeval.distributed.stop import StopSignals
 from respeval.emulator import EmulatorSpec, NoiseSource, Roles, Variable
 from respeval.errors import BlowUpError, InputError, StoppedError
-from respeval.layout import concatenate_segments, join_segments
-from respeval.output import open_saved, write_netcdf
+from respeval.files.netcdf import open_saved, write_netcdf
 from respeval.plan import Plan, plan_run
+from respeval.run_folder.joining import concatenate_segments, join_segments
 from respeval.runner import Execution
-from respeval.stop import StopSignals
 
 MEMORY, COUPLING, DRIFT = 0.8, 0.3, 0.01
 

@@ -13,14 +13,15 @@ from test_runner import Toy, plan
 from test_runner import study as toy_study
 
 from respeval.calendar import to_seconds
-from respeval.comm import Comm
 from respeval.commands import run_plan
 from respeval.console import SilentReporter
+from respeval.distributed.comm import Comm
+from respeval.distributed.stop import StopSignals
 from respeval.errors import BlowUpError, InputError, SharedInputError, StoppedError
-from respeval.manifest import read_manifest
-from respeval.run_folder import NoOutput, RunFolder, RunOutput
+from respeval.run_folder.folder import RunFolder
+from respeval.run_folder.manifest import read_manifest
+from respeval.run_folder.output import NoOutput, RunOutput
 from respeval.runner import Execution, execute
-from respeval.stop import StopSignals
 
 
 class Meeting:

@@ -25,9 +25,9 @@ import respeval.plan
 from respeval.checkpoints.native import NativeEmulator
 from respeval.cli import app
 from respeval.errors import InputError
-from respeval.folder_lock import FolderLock
+from respeval.files.lock import FolderLock
 from respeval.results import analyse
-from respeval.sweep import Sweep, find_checkpoints, folder_names
+from respeval.run_folder.sweep import Sweep, find_checkpoints, folder_names
 
 GOOD = ("a", "b", "d", "e")
 OPTIONS = ("--days", "9", "--segment", "4 steps")

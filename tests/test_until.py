@@ -22,8 +22,8 @@ from typer.testing import CliRunner
 from respeval.cli import app
 from respeval.config import load_case
 from respeval.diagnostics import parse_targets, relative_half_width
-from respeval.output import open_saved
-from respeval.run_folder import NoOutput
+from respeval.files.netcdf import open_saved
+from respeval.run_folder.output import NoOutput
 from respeval.until import FEWEST_UNITS, FEWEST_YEARS, Goal, is_long_enough
 
 #: What three samples of the study reach in the sixth year of their means, and not in the fifth.

@@ -15,10 +15,10 @@ from conftest import run
 from test_resume import Interrupted, stopped
 from test_runner import Toy, plan, study
 
-from respeval import yearly
 from respeval.errors import InputError
-from respeval.manifest import segment_numbers, verify_folder
-from respeval.yearly import to_merge
+from respeval.run_folder import joining as yearly
+from respeval.run_folder.joining import to_merge
+from respeval.run_folder.manifest import segment_numbers, verify_folder
 
 
 def entry(number: int, date: str, spinup: bool = False) -> dict[str, Any]:

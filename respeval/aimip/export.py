@@ -13,7 +13,7 @@ from respeval.aimip.members import SavedMembers, open_members
 from respeval.aimip.request import GRID_LABELS, NAME, NUM_MEMBERS, VERSION, Place
 from respeval.aimip.sources import Target, find_targets
 from respeval.errors import InputError
-from respeval.output import make_folder, remove_files
+from respeval.files.publish import make_folder, remove_files
 
 #: Files that are written side by side.
 _MOST_AT_ONCE = 60

@@ -16,8 +16,8 @@ from respeval.aimip.request import EXPERIMENTS
 from respeval.calendar import add_months, decode_seconds, to_date
 from respeval.errors import InputError
 from respeval.grid import FloatArray, Grid
-from respeval.layout import MEMBER_SUFFIX
-from respeval.manifest import read_manifest, read_quarantined, verify_folder
+from respeval.run_folder.layout import MEMBER_SUFFIX
+from respeval.run_folder.manifest import read_manifest, read_quarantined, verify_folder
 
 
 @dataclass(frozen=True)

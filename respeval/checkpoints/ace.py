@@ -23,7 +23,7 @@ import torch
 
 from respeval.checkpoints.weights_file import check_members
 from respeval.errors import InputError
-from respeval.loading import loaded_later, nothing_collected
+from respeval.interpreter import loaded_later, nothing_collected
 
 if TYPE_CHECKING:
     from respeval.checkpoints.ace_emulator import AceEmulator

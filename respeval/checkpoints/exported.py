@@ -31,8 +31,8 @@ from respeval.checkpoints.network import (
     split_batch,
 )
 from respeval.checkpoints.normalized import NormalizedEmulator
-from respeval.documents import read_document
 from respeval.errors import InputError
+from respeval.files.text import read_document
 from respeval.grid import FloatArray
 
 #: Compared as versions are: `torch.__version__` is no plain text.

@@ -10,9 +10,9 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from respeval.calendar import canonical_calendar
-from respeval.documents import parse_json
 from respeval.emulator import EmulatorSpec, Roles, Variable
 from respeval.errors import InputError
+from respeval.files.text import parse_json
 from respeval.grid import FloatArray, Grid, GridKind
 
 

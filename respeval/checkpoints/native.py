@@ -27,7 +27,7 @@ from respeval.checkpoints.normalized import NormalizedEmulator
 from respeval.checkpoints.weights_file import check_plain
 from respeval.errors import InputError
 from respeval.grid import Grid
-from respeval.loading import compiled_later, nothing_collected
+from respeval.interpreter import compiled_later, nothing_collected
 
 __all__ = [
     "Architecture",

@@ -23,9 +23,10 @@ from dask.delayed import delayed
 from respeval.compare.runs import Run
 from respeval.diagnostics import DIFFERENCE, Replicated, differences, replicate
 from respeval.errors import InputError
+from respeval.files.netcdf import global_attributes, open_saved
 from respeval.grid import FloatArray
-from respeval.output import ZONAL, global_attributes, open_saved
 from respeval.results import regions_of_folder, settings_of_folder
+from respeval.run_folder.names import ZONAL
 
 #: Runs for which another process pays: it takes seconds to start, a run about one.
 _RUNS_PER_WORKER = 12

@@ -12,7 +12,8 @@ import xarray as xr
 
 from respeval.compare.comparison import diagnostics_of
 from respeval.diagnostics import DIFFERENCE, places_of
-from respeval.output import write_netcdf, write_text
+from respeval.files.netcdf import write_netcdf
+from respeval.files.publish import write_text
 
 COMPARISON, TABLE = "comparison.nc", "comparison.csv"
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from respeval.errors import InputError
-from respeval.identity import in_one_line, other_definitions, other_samples
-from respeval.manifest import read_manifest
-from respeval.output import MANIFEST
-from respeval.sweep import holds_sweep, read_entries, short_names
+from respeval.errors import InputError, in_one_line
+from respeval.run_folder.identity import other_definitions, other_samples
+from respeval.run_folder.manifest import read_manifest
+from respeval.run_folder.names import MANIFEST
+from respeval.run_folder.sweep import holds_sweep, read_entries, short_names
 
 #: How the reader of ACE checkpoints tells of the training.
 _EPOCHS = re.compile(r"(\d+) epochs")

@@ -6,11 +6,7 @@ from respeval.console.precision import precision_table
 from respeval.console.probe import ConsoleProbeReporter, SilentProbeReporter, probe_table
 from respeval.console.reference import agreement_tables
 from respeval.console.rehearsal import batch_table, compiling_line, response_error_table
-from respeval.console.run import (
-    ConsoleReporter,
-    SilentReporter,
-    inspection_tables,
-)
+from respeval.console.run import ConsoleReporter, SilentReporter, inspection_tables
 from respeval.console.sweep import amount, estimate_table, sweep_table
 from respeval.console.warming import (
     QUANTITIES,

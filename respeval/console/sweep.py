@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from respeval.console.run import duration
-from respeval.sweep import short_names
+from respeval.run_folder.sweep import short_names
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from respeval.estimate import Estimate
-    from respeval.sweep import Entry
+    from respeval.run_folder.sweep import Entry
 
 
 def sweep_table(

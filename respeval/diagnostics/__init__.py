@@ -33,11 +33,7 @@ from respeval.diagnostics.seasons import seasons_left_out
 from respeval.diagnostics.targets import Target, check_targets, parse_targets
 from respeval.diagnostics.totals import BASELINE, ends_year
 from respeval.diagnostics.uncertainty import STATISTICS
-from respeval.diagnostics.zonal import (
-    global_mean_series,
-    zonal_response,
-    zonal_response_of_maps,
-)
+from respeval.diagnostics.zonal import global_mean_series, zonal_response, zonal_response_of_maps
 
 __all__ = [
     "AGREEMENT",

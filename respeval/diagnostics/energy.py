@@ -11,12 +11,7 @@ import xarray as xr
 
 from respeval.diagnostics.per_kelvin import per_K
 from respeval.diagnostics.quantities import find_output, output_with
-from respeval.diagnostics.regions import (
-    DiagnosticSettings,
-    LeftOut,
-    in_baseline,
-    region_mean,
-)
+from respeval.diagnostics.regions import DiagnosticSettings, LeftOut, in_baseline, region_mean
 
 #: Latent heat of vaporization, J/kg, as ACE takes it.
 LATENT_HEAT = 2.5e6

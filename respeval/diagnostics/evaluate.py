@@ -15,32 +15,13 @@ from respeval.diagnostics.drift import with_trend, yearly_means
 from respeval.diagnostics.output_means import means_with_statistics, output_means, warming_of_globe
 from respeval.diagnostics.output_per_kelvin import PER_K
 from respeval.diagnostics.quantities import QUANTITIES, find_output
-from respeval.diagnostics.regions import (
-    DiagnosticSettings,
-    LeftOut,
-    NotAsked,
-    with_baseline,
-)
+from respeval.diagnostics.regions import DiagnosticSettings, LeftOut, NotAsked, with_baseline
 from respeval.diagnostics.registry import DIAGNOSTICS, TRENDS
-from respeval.diagnostics.scalars import (
-    scalars,
-    scalars_with_statistics,
-)
+from respeval.diagnostics.scalars import scalars, scalars_with_statistics
 from respeval.diagnostics.seasons import seasonal
-from respeval.diagnostics.totals import (
-    BASELINE,
-    parts_of_stack,
-    statistics_named_in,
-    variables_of,
-)
-from respeval.diagnostics.uncertainty import (
-    Units,
-)
-from respeval.diagnostics.zonal import (
-    SURFACES,
-    zonal_response_of_maps,
-    zonal_totals,
-)
+from respeval.diagnostics.totals import BASELINE, parts_of_stack, statistics_named_in, variables_of
+from respeval.diagnostics.uncertainty import Units
+from respeval.diagnostics.zonal import SURFACES, zonal_response_of_maps, zonal_totals
 
 #: What the mean of an output over a surface is called in the summary.
 MEAN_LABELS = {"all": "global_mean", "land": "land_mean", "ocean": "ocean_mean"}

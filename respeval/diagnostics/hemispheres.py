@@ -5,12 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from respeval.diagnostics.regions import (
-    DiagnosticSettings,
-    output_of_role,
-    ratio,
-    region_mean,
-)
+from respeval.diagnostics.regions import DiagnosticSettings, output_of_role, ratio, region_mean
 from respeval.diagnostics.warming import with_band_edges
 from respeval.grid import in_band
 

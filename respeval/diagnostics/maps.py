@@ -7,10 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from respeval.diagnostics.jackknife import (
-    influence,
-    leave_one_out,
-)
+from respeval.diagnostics.jackknife import influence, leave_one_out
 from respeval.diagnostics.sampling import (
     FALSE_DISCOVERY_RATE,
     covariance,

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from respeval.files.netcdf import global_attributes
 from respeval.loss_probe.profile import FACTOR_QUANTILES, Profile
-from respeval.output import global_attributes
 
 _ONE = {"units": "1"}
 _OVER_BATCHES = {"cell_methods": "batch: mean"}

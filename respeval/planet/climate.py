@@ -14,11 +14,7 @@ import torch
 from respeval.emulator import Roles, Variable
 from respeval.grid import FloatArray, Grid
 from respeval.planet.geography import Geography
-from respeval.planet.insolation import (
-    DAYS_PER_YEAR,
-    annual_mean_insolation,
-    daily_insolation,
-)
+from respeval.planet.insolation import DAYS_PER_YEAR, annual_mean_insolation, daily_insolation
 from respeval.planet.sea import annual_mean_sst
 from respeval.planet.thermodynamics import (
     HEAT_CAPACITY,

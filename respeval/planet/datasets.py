@@ -8,14 +8,14 @@ import torch
 import xarray as xr
 
 from respeval.emulator import CounterNoise
+from respeval.files.netcdf import global_attributes
 from respeval.grid import FloatArray, Grid
-from respeval.layout import output_attributes
-from respeval.output import global_attributes
 from respeval.planet.climate import FORCING, PROGNOSTIC, SURFACE, VARIABLES
 from respeval.planet.emulator import CALENDAR, PlanetEmulator
 from respeval.planet.geography import Geography
 from respeval.planet.insolation import DAYS_PER_YEAR, daily_insolation
 from respeval.planet.sea import present_sst
+from respeval.run_folder.layout import output_attributes
 
 START = (2001, 1, 1)
 COMPRESSED = {"zlib": True, "complevel": 1, "dtype": "float32"}

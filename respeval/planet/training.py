@@ -15,16 +15,18 @@ from typing import Literal
 
 import torch
 
-from respeval.checkpoints.native import (
-    Architecture,
+from respeval.checkpoints.manifest import (
     GridSettings,
-    Manifest,
-    NativeEmulator,
     Normalization,
     RoleSettings,
+    VariableSettings,
+)
+from respeval.checkpoints.native import (
+    Architecture,
+    Manifest,
+    NativeEmulator,
     SfnoArguments,
     TransformSettings,
-    VariableSettings,
 )
 from respeval.emulator import CounterNoise, EmulatorSpec, Roles, Variable
 from respeval.planet.emulator import CALENDAR, PlanetEmulator

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from respeval.emulator import Roles
-from respeval.loading import nothing_collected
+from respeval.interpreter import nothing_collected
 from respeval.plotting.agreement import agreement_with_reference
 from respeval.plotting.cross_section import zonal_mean_warming
 from respeval.plotting.maps import response_map

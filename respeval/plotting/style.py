@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from respeval.files.publish import write_bytes
 from respeval.grid import FloatArray
-from respeval.output import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

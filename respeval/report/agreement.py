@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from respeval.output import REFERENCE, open_saved
+from respeval.files.netcdf import open_saved
 from respeval.reference import compared_outputs
 from respeval.report.parts import Cell, Table
+from respeval.run_folder.names import REFERENCE
 
 #: Statistic of reference.nc -> the heading of its column.
 _COLUMNS = {

@@ -12,7 +12,7 @@ from respeval.compare import Run, Wishes, compare_runs, diagnostics_of, find_run
 from respeval.compare.files import COMPARISON
 from respeval.console import MAIN, comparison_notes, usual_diagnostics
 from respeval.errors import InputError
-from respeval.output import MANIFEST, open_saved
+from respeval.files.netcdf import open_saved
 from respeval.plotting import runs_overview
 from respeval.probe_runner import PROFILE
 from respeval.report.figures import drawn, read_figures
@@ -20,7 +20,8 @@ from respeval.report.numbers import comparison_tables
 from respeval.report.parts import Section
 from respeval.report.probes import probe_section
 from respeval.report.runs import run_section
-from respeval.sweep import holds_sweep
+from respeval.run_folder.names import MANIFEST
+from respeval.run_folder.sweep import holds_sweep
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from respeval.errors import InputError
-from respeval.output import FIGURES
 from respeval.report.parts import Figure
+from respeval.run_folder.names import FIGURES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from respeval.documents import parse_json, read_document
 from respeval.errors import InputError
-from respeval.output import SUMMARY, open_saved
+from respeval.files.netcdf import open_saved
+from respeval.files.text import parse_json, read_document
 from respeval.probe_runner import PROFILE
 from respeval.report.figures import read_figures
 from respeval.report.parts import Cell, Section, Table, interval_cells
+from respeval.run_folder.names import SUMMARY
 
 _INTERVAL = "_interval"
 

@@ -6,15 +6,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from respeval.compare import Run
-from respeval.documents import read_document
 from respeval.errors import InputError
-from respeval.manifest import read_manifest
-from respeval.output import CASE, DIAGNOSTICS_FILE, open_saved
+from respeval.files.netcdf import open_saved
+from respeval.files.text import read_document
 from respeval.report.agreement import agreement_table
 from respeval.report.figures import read_figures
 from respeval.report.numbers import diagnostics_table, main_table, outputs_table
 from respeval.report.parts import Section
 from respeval.results import settings_of_folder, told_quarantined, truth_of_folder
+from respeval.run_folder.manifest import read_manifest
+from respeval.run_folder.names import CASE, DIAGNOSTICS_FILE
 
 #: A case file is not larger.
 _MOST_BYTES_OF_CASE = 2**20

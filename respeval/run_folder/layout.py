@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,13 @@ from respeval.accumulate import SURFACES, GroupSums
 from respeval.calendar import DAY_S, to_date
 from respeval.emulator import Variable
 from respeval.errors import InputError
+from respeval.files.netcdf import global_attributes, open_saved
 from respeval.grid import BoolArray, FloatArray, Grid
-from respeval.output import GROUP_MEANS, ZONAL, append_netcdf, global_attributes, open_saved
 from respeval.records import read_whole
 from respeval.segments import Segment
 from respeval.standard_names import standard_name, temperature_metadata
 
-_ZONAL_SUFFIX = "_zonal"
+ZONAL_SUFFIX = "_zonal"
 MEMBER_SUFFIX = "_members"
 
 
@@ -181,7 +181,7 @@ class Layout:
                 field[None, :, i],
                 {**attributes, "cell_methods": "time: mean"},
             )
-            variables[output.name + _ZONAL_SUFFIX] = (
+            variables[output.name + ZONAL_SUFFIX] = (
                 ("group", "sample", "time", "surface", "lat"),
                 zonal[:, :, None, :, i],
                 {**attributes, "cell_methods": "time: longitude: mean"},
@@ -221,79 +221,5 @@ def _counts(means: GroupSums) -> dict[str, Any]:
     field, zonal = means.field_count.cpu().numpy(), means.zonal_count.cpu().numpy()
     return {
         "count": (("time", "group"), field[None], attributes),
-        "count" + _ZONAL_SUFFIX: (("group", "sample", "time"), zonal[:, :, None], attributes),
-    }
-
-
-def read_circles(path: Path, names: Sequence[str]) -> xr.Dataset:
-    """The circle means of these outputs in a segment's file, called as in zonal.nc.
-
-    Raises InputError where it can't be read.
-    """
-    with open_saved(path) as segment:
-        given = {f"{name}{_ZONAL_SUFFIX}": name for name in (*names, "count")}
-        lacking = [name for name in (*given, "area", "time_bnds") if name not in segment]
-        if lacking:
-            raise InputError(f"{path} is no segment of this run: it has no {lacking[0]!r}")
-        return read_whole(str(path), segment[[*given, "area", "time_bnds"]]).rename(given)
-
-
-def join_segments(
-    paths: Sequence[Path], folder: Path, provenance: Mapping[str, str]
-) -> dict[str, str]:
-    """Write group_means.nc and zonal.nc from the segments' files, one time in memory at once.
-
-    Returns their SHA-256. Raises InputError where a segment can't be read.
-    """
-    first = _first_time(paths[0])
-    checksums = {}
-    for name, (dataset, title, names_in_segments) in results_of(first).items():
-        dataset.attrs = global_attributes(title, provenance)
-        checksums[name] = append_netcdf(dataset, paths, names_in_segments, folder / name)
-    return checksums
-
-
-def concatenate_segments(paths: Sequence[Path], path: Path) -> str:
-    """Write one file of everything in these segments' files, one time in memory at once.
-
-    Returns its SHA-256. Raises InputError where a segment can't be read.
-    """
-    return append_netcdf(_first_time(paths[0]), paths, {}, path)
-
-
-def _first_time(path: Path) -> xr.Dataset:
-    """The first time of a segment's file, ready to be written with others after it."""
-    with open_saved(path, decode_times=False) as segment:
-        lacking = [
-            name for name in ("area", "time", "time_bnds", "lat_bnds") if name not in segment
-        ]
-        if lacking:
-            raise InputError(f"{path} is no segment of a run: it has no {lacking[0]!r}")
-        first = read_whole(str(path), segment.isel(time=slice(0, 1)))
-    for variable in first.variables.values():
-        variable.encoding.clear()
-    first["time"].encoding["chunksizes"] = (512,)
-    return first
-
-
-def results_of(first: xr.Dataset) -> dict[str, tuple[xr.Dataset, str, dict[str, str]]]:
-    """What a run's results take from its first segment: file -> content, title, and names in segments.
-
-    The names are those that differ: name in the file -> name in the segments.
-    """
-    names = [str(name) for name in first.data_vars if not str(name).endswith(MEMBER_SUFFIX)]
-    zonal = [name for name in names if name.endswith(_ZONAL_SUFFIX)]
-    group = [name for name in names if name not in zonal and name != "area"]
-    means = first[group].drop_vars(["surface", "sample", "start_date"], errors="ignore")
-    # The order that CF recommends, an axis of one's own before time; CDO reads the segments.
-    means = means.transpose("group", "time", ..., missing_dims="ignore")
-    circles = first[[*zonal, "area", "time_bnds", "lat_bnds"]].drop_vars("lon", errors="ignore")
-    renamed = {name: name.removesuffix(_ZONAL_SUFFIX) for name in zonal}
-    return {
-        GROUP_MEANS: (means, "group means of a paired rollout", {}),
-        ZONAL: (
-            circles.rename(renamed),
-            "means over the latitude circles of a paired rollout",
-            {new: old for old, new in renamed.items()},
-        ),
+        "count" + ZONAL_SUFFIX: (("group", "sample", "time"), zonal[:, :, None], attributes),
     }

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-from respeval.comm import Comm
+from respeval.distributed.comm import Comm
 from respeval.errors import StoppedError
 
 #: The batch system's end, the keyboard's, and the batch system's warning ahead of the end.

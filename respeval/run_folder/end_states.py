@@ -12,10 +12,10 @@ from respeval.calendar import parse_date, to_date, to_seconds
 from respeval.emulator import Variable
 from respeval.errors import InputError
 from respeval.grid import Grid
-from respeval.manifest import read_manifest, read_quarantined
-from respeval.output import MANIFEST
 from respeval.records import InitialConditions, choose_starts
-from respeval.restart import Restart
+from respeval.run_folder.manifest import read_manifest, read_quarantined
+from respeval.run_folder.names import MANIFEST
+from respeval.run_folder.restart import Restart
 
 
 def holds_run(location: str) -> bool:

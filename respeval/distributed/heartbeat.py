@@ -53,7 +53,7 @@ def tell(message: str) -> None:
     sys.stderr.flush()
 
 
-class Pulse:
+class Heartbeat:
     """This process's beat, and what it knows of the others'; see the module.
 
     end: called with a message where another process gives no sign of life; must not return.

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from respeval.checksums import Checksums, Verification
-from respeval.documents import parse_json, read_document
 from respeval.errors import InputError
-from respeval.output import GROUP_MEANS, MANIFEST, SEGMENTS, ZONAL
+from respeval.files.checksums import Checksums, Verification
+from respeval.files.text import parse_json, read_document
+from respeval.run_folder.names import GROUP_MEANS, MANIFEST, SEGMENTS, ZONAL
 
 #: What a run that is finished has beside its segments; made of them, and made again if missing.
 RESULTS = (ZONAL, GROUP_MEANS)

@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 from pydantic import ConfigDict, ValidationError
 
-from respeval.documents import MAX_DEPTH, read_document
 from respeval.errors import InputError
+from respeval.files.text import MAX_DEPTH, read_document
 
 #: Models of settings are checked where they are made and stay as they are; unknown keys are errors.
 STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

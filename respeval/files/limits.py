@@ -11,8 +11,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from respeval.documents import check_regular
 from respeval.errors import InputError
+from respeval.files.text import check_regular
 
 #: Most values of a coordinate in one file: hours of 200 years, and far more than a grid has circles.
 MAX_COORDINATE, MAX_SPATIAL = 2**21, 2**16

@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 
-from respeval.documents import check_regular
 from respeval.errors import InputError
+from respeval.files.text import check_regular
 
 #: Records travel to the root and into files in blocks of at most this size (but one member at least).
 BLOCK_BYTES = 128 * 2**20

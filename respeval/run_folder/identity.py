@@ -32,8 +32,6 @@ _DEFINITIONS = ("area_weights", "ocean_fraction_cutoff", "land_boxes")
 #: Keys of a case that older manifests don't have, with what their runs did.
 _BEFORE = {"precision": "float32"}
 
-_MOST_SHOWN = 4
-
 
 def differences(manifest: Mapping[str, Any], header: Mapping[str, Any], extend: bool) -> list[str]:
     """How the run of a manifest differs from the one that `header` describes: `key old -> new`.
@@ -101,12 +99,6 @@ def other_definitions(first: Mapping[str, Any], other: Mapping[str, Any]) -> lis
         if not same or patterns:
             found.append(f"{label} is another perturbation")
     return found
-
-
-def in_one_line(found: list[str]) -> str:
-    """The first few differences; how many more there are."""
-    more = len(found) - _MOST_SHOWN
-    return "; ".join(found[:_MOST_SHOWN]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _case_differences(

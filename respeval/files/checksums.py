@@ -12,10 +12,9 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
-from respeval.documents import check_regular
-from respeval.errors import InputError
-from respeval.hashing import HashingProcess, sha256_of
-from respeval.identity import in_one_line
+from respeval.errors import InputError, in_one_line
+from respeval.files.hashing import HashingProcess, sha256_of
+from respeval.files.text import check_regular
 
 #: Files that are read at once; hashing keeps a core busy.
 _MOST_READERS = 4

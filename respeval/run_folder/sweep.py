@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from respeval.errors import InputError
-from respeval.output import MANIFEST, make_folder, write_json
+from respeval.files.publish import make_folder, write_json
+from respeval.run_folder.names import MANIFEST
 
 RECORD = "sweep.json"
 

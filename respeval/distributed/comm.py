@@ -15,13 +15,13 @@ from typing import Any, TypeVar
 
 import torch
 
+from respeval.distributed.heartbeat import INTERVAL_S, Heartbeat
 from respeval.errors import InputError, LostProcessError, SharedInputError, StoppedError
-from respeval.pulse import INTERVAL_S, Pulse
 
 Result = TypeVar("Result")
 
 #: How long a collective waits for a process that lives, which may have much more to do than others.
-#: One that is gone is found at once by its connection or the launcher, or in minutes by its pulse.
+#: One that is gone is found at once by its connection or the launcher, or in minutes by its heartbeat.
 COLLECTIVE_TIMEOUT = timedelta(days=1)
 
 
@@ -30,14 +30,14 @@ class Comm:
     """This process's place among its peers and its device.
 
     num_restarts: how often the launcher has started these processes again.
-    pulse: finds out which of the others are gone or late.
+    heartbeat: finds out which of the others are gone or late.
     """
 
     rank: int = 0
     num_processes: int = 1
     device: torch.device = torch.device("cpu")
     num_restarts: int = 0
-    pulse: Pulse | None = field(default=None, compare=False, repr=False)
+    heartbeat: Heartbeat | None = field(default=None, compare=False, repr=False)
 
     @property
     def is_root(self) -> bool:
@@ -46,7 +46,7 @@ class Comm:
     @contextlib.contextmanager
     def _contact(self) -> Iterator[None]:
         """Around every collective: a peer that is gone is one line, not a traceback."""
-        with self.pulse.meeting() if self.pulse else contextlib.nullcontext():
+        with self.heartbeat.meeting() if self.heartbeat else contextlib.nullcontext():
             try:
                 yield
             except StoppedError:  # a signal that came while this process waited
@@ -133,8 +133,8 @@ class Comm:
 
     def close(self) -> None:
         """Leave the group of processes, if there is one."""
-        if self.pulse is not None:
-            self.pulse.leave()
+        if self.heartbeat is not None:
+            self.heartbeat.leave()
         if self.num_processes > 1 and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
 
@@ -197,9 +197,11 @@ def _join(device: torch.device, num_processes: int) -> Comm:
         raise
     except RuntimeError as error:
         raise _lost(error) from None
-    pulse = Pulse(distributed.PrefixStore(f"{prefix}/pulse", beats), rank, num_processes)
-    pulse.start()
-    return Comm(rank, num_processes, device, num_restarts, pulse)
+    heartbeat = Heartbeat(
+        distributed.PrefixStore(f"{prefix}/heartbeat", beats), rank, num_processes
+    )
+    heartbeat.start()
+    return Comm(rank, num_processes, device, num_restarts, heartbeat)
 
 
 def _lost(error: RuntimeError) -> LostProcessError:

@@ -8,15 +8,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from respeval.accumulate import GroupSums
-from respeval.checksums import Verification
-from respeval.errors import InputError
-from respeval.folder_lock import LOCK, FolderLock
-from respeval.identity import differences, in_one_line, is_only_longer
-from respeval.layout import Layout, join_segments
-from respeval.manifest import (
+from respeval.errors import InputError, in_one_line
+from respeval.files.checksums import Verification
+from respeval.files.lock import LOCK, FolderLock
+from respeval.files.netcdf import write_netcdf
+from respeval.files.publish import (
+    is_partial,
+    make_folder,
+    make_inner_folder,
+    remove_files,
+    write_bytes,
+    write_json,
+    write_text,
+)
+from respeval.run_folder.identity import differences, is_only_longer
+from respeval.run_folder.joining import join_segments, merge_segments, to_merge
+from respeval.run_folder.layout import Layout
+from respeval.run_folder.manifest import (
     RESULTS,
     SEGMENT_NAME,
     checksums_of_segments,
@@ -26,118 +37,12 @@ from respeval.manifest import (
     read_segments,
     segment_numbers,
 )
-from respeval.output import (
-    CASE,
-    MANIFEST,
-    RESTART,
-    SEGMENTS,
-    is_partial,
-    make_folder,
-    make_inner_folder,
-    remove_files,
-    write_bytes,
-    write_json,
-    write_netcdf,
-    write_text,
-)
-from respeval.restart import RESTART_NAME, Array, Block, Part, Restart
+from respeval.run_folder.names import CASE, MANIFEST, RESTART, SEGMENTS
+from respeval.run_folder.output import Progress
+from respeval.run_folder.restart import RESTART_NAME, Array, Block, Part, Restart
 from respeval.segments import Segment
-from respeval.yearly import merge_segments, to_merge
 
 _DATE = re.compile(r"None|[\d:T+Z-]{10,40}")
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far the run in a folder has come; small, so that the root can tell all processes.
-
-    num_segments, done_step: of the published segments. restart: what to go on from, None at the start.
-    first_file: path of the first segment's file within the folder. quarantined: samples that blew
-    up and count no more, each with what happened. complete: whether the results of these segments
-    are there, be they all that were planned (`finished`) or not. measured: see `RunOutput.keep`.
-    """
-
-    finished: bool = False
-    complete: bool = False
-    num_segments: int = 0
-    done_step: int = 0
-    restart: Restart | None = None
-    first_file: str | None = None
-    quarantined: tuple[dict[str, Any], ...] = ()
-    measured: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def step(self) -> int:
-        """How many steps are done, those of a running segment too."""
-        return self.restart.step if self.restart else 0
-
-
-class RunOutput(Protocol):
-    """Where a run's results go; only the root's goes anywhere."""
-
-    def peek(self, extend: bool = False) -> Progress: ...
-
-    def open(self, extend: bool = False) -> Progress: ...
-
-    def keep(self, measured: Mapping[str, Any]) -> None:
-        """Let the manifest name, from `begin` on, what was measured before the run began."""
-
-    def begin(self, case_text: str) -> None: ...
-
-    def publish_segment(self, segment: Segment, means: GroupSums) -> None: ...
-
-    def publish_part(self, step: int, block: Block, content: bytes) -> None: ...
-
-    def commit(
-        self, step: int, record: Mapping[str, Array], quarantined: Sequence[Mapping[str, Any]]
-    ) -> None: ...
-
-    def join(self) -> None: ...
-
-    def finish(self) -> None: ...
-
-    def end_early(self, status: str, reason: str) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class NoOutput:
-    """The output of every process but the root."""
-
-    def peek(self, extend: bool = False) -> Progress:
-        return Progress()
-
-    def open(self, extend: bool = False) -> Progress:
-        return Progress()
-
-    def keep(self, measured: Mapping[str, Any]) -> None:
-        pass
-
-    def begin(self, case_text: str) -> None:
-        pass
-
-    def publish_segment(self, segment: Segment, means: GroupSums) -> None:
-        pass
-
-    def publish_part(self, step: int, block: Block, content: bytes) -> None:
-        pass
-
-    def commit(
-        self, step: int, record: Mapping[str, Array], quarantined: Sequence[Mapping[str, Any]]
-    ) -> None:
-        pass
-
-    def join(self) -> None:
-        pass
-
-    def finish(self) -> None:
-        pass
-
-    def end_early(self, status: str, reason: str) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 @dataclass

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from respeval.pulse import PATIENCE, SAY_AFTER, Pulse
+from respeval.distributed.heartbeat import PATIENCE, SAY_AFTER, Heartbeat
 
 
 class Memory:
@@ -28,26 +28,26 @@ class Memory:
 
 
 class Three:
-    """Three processes' pulses, beaten by hand; what they say and why they end."""
+    """Three processes' heartbeats, beaten by hand; what they say and why they end."""
 
     def __init__(self) -> None:
         self.store = Memory()
         self.ended: list[tuple[int, str]] = []
         self.said: list[tuple[int, str]] = []
-        self.pulses = [self._make(rank) for rank in range(3)]
+        self.heartbeats = [self._make(rank) for rank in range(3)]
 
-    def _make(self, rank: int) -> Pulse:
+    def _make(self, rank: int) -> Heartbeat:
         def end(message: str) -> Any:
             self.ended.append((rank, message))
 
-        return Pulse(self.store, rank, 3, end, lambda text: self.said.append((rank, text)))
+        return Heartbeat(self.store, rank, 3, end, lambda text: self.said.append((rank, text)))
 
     def beat(self, *ranks: int, times: int = 1) -> None:
         for _ in range(times):
             for rank in ranks:
-                self.pulses[rank].beat()
+                self.heartbeats[rank].beat()
             for rank in ranks:
-                self.pulses[rank].watch()
+                self.heartbeats[rank].watch()
 
 
 @pytest.fixture
@@ -85,23 +85,23 @@ def test_a_store_that_is_gone_is_as_silent_as_all_others(three: Three) -> None:
     three.store.is_gone = True
     three.beat(1, times=PATIENCE)
     assert "no sign of life from processes 0, 2" in three.ended[0][1]
-    three.pulses[1].leave()
+    three.heartbeats[1].leave()
 
 
 def test_who_has_left_is_not_missed(three: Three) -> None:
-    three.pulses[1].leave()
+    three.heartbeats[1].leave()
     three.beat(0, 2, times=2 * PATIENCE)
     assert not three.ended
 
 
 def test_one_of_those_that_wait_says_for_whom(three: Three) -> None:
-    with three.pulses[1].meeting(), three.pulses[2].meeting():
+    with three.heartbeats[1].meeting(), three.heartbeats[2].meeting():
         three.beat(0, 1, 2, times=3 * SAY_AFTER)
-        assert three.pulses[2].late() == [0]
+        assert three.heartbeats[2].late() == [0]
     assert three.said == [(1, "has waited 30 s for process 0, and goes on waiting")]
-    with three.pulses[0].meeting():
+    with three.heartbeats[0].meeting():
         three.beat(0, 1, 2, times=3 * SAY_AFTER)  # only this one is left in it
     assert len(three.said) == 1
-    with three.pulses[0].meeting():
+    with three.heartbeats[0].meeting():
         three.beat(0, 1, 2, times=3 * SAY_AFTER)
     assert three.said[1:] == [(0, "has waited 30 s for processes 1, 2, and goes on waiting")]

@@ -1,0 +1,1 @@
+"""Files read without trust, and files that appear whole or not at all."""

@@ -1,0 +1,16 @@
+"""Names of the files in a run's folder."""
+
+from __future__ import annotations
+
+MANIFEST = "manifest.json"
+CASE = "case.yaml"
+GROUP_MEANS = "group_means.nc"
+ZONAL = "zonal.nc"
+RESPONSE = "response.nc"
+RUNNING = "running.nc"
+DIAGNOSTICS_FILE = "diagnostics.nc"
+REFERENCE = "reference.nc"
+SUMMARY = "summary.json"
+FIGURES = "figures"
+SEGMENTS = "segments"
+RESTART = "restart"
