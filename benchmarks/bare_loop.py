@@ -14,7 +14,8 @@ import torch
 
 from benchmarks.processes import peak_bytes, since_begin
 from respeval.checkpoints import open_checkpoint
-from respeval.emulator import CounterNoise, EmulatorSpec
+from respeval.emulator.contract import EmulatorSpec
+from respeval.emulator.noise import CounterNoise
 
 
 def main() -> None:

@@ -11,10 +11,10 @@ import torch
 
 from benchmarks.studies import DIAGNOSTIC, NUM_LEVELS, PROGNOSTIC, scales
 from respeval.accumulate import GroupSums, Member, MemberSums
-from respeval.calendar import DAY_S, to_seconds
 from respeval.config import load_case
-from respeval.emulator import Roles, Variable
-from respeval.grid import Grid
+from respeval.fields.calendar import DAY_S, to_seconds
+from respeval.fields.grid import Grid
+from respeval.fields.variables import Roles, Variable
 from respeval.run_folder.folder import RunFolder
 from respeval.run_folder.layout import Layout
 from respeval.segments import plan_segments

@@ -17,7 +17,7 @@ from scipy.special import stdtrit
 
 from benchmarks.frame import Benchmark, Options, Outcome, Table
 from respeval.diagnostics import DIAGNOSTICS, DiagnosticSettings, diagnose, diagnose_reference
-from respeval.grid import Grid
+from respeval.fields.grid import Grid
 from respeval.planet.climate import ROLES
 from respeval.planet.replicas import Replicas, YearlyWeather
 

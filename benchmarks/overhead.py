@@ -20,8 +20,8 @@ from respeval.checkpoints.native import NativeEmulator
 from respeval.checkpoints.normalized import NormalizedEmulator
 from respeval.console import SilentReporter
 from respeval.distributed.comm import Comm
-from respeval.emulator import CounterNoise
-from respeval.forcing import Forcing
+from respeval.emulator.noise import CounterNoise
+from respeval.fields.forcing import Forcing
 from respeval.plan import Plan
 from respeval.rollout import RangeGuard, Rollout
 from respeval.run_folder.folder import RunFolder

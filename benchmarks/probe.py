@@ -13,8 +13,8 @@ from benchmarks.processes import watched
 from respeval.checkpoints import open_checkpoint
 from respeval.console import SilentProbeReporter
 from respeval.distributed.comm import Comm
+from respeval.fields.grid import Grid
 from respeval.files.netcdf import write_netcdf
-from respeval.grid import Grid
 from respeval.loss_probe.arms import parse_arms
 from respeval.planet import shipped_checkpoint
 from respeval.planet.datasets import make_record

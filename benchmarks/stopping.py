@@ -18,7 +18,7 @@ from respeval.diagnostics import (
     main_diagnostics,
     relative_half_width,
 )
-from respeval.grid import Grid
+from respeval.fields.grid import Grid
 from respeval.planet.climate import ROLES
 from respeval.planet.replicas import Replicas, YearlyWeather
 from respeval.until import FEWEST_UNITS, FEWEST_YEARS

@@ -15,7 +15,7 @@ import xarray as xr
 
 from respeval.checkpoints.native import Manifest, NativeEmulator, save_checkpoint
 from respeval.config import load_case
-from respeval.grid import Grid
+from respeval.fields.grid import Grid
 from respeval.plan import Plan, prepare
 
 NUM_LEVELS = 8

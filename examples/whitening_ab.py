@@ -31,8 +31,8 @@ from rich.table import Table
 
 from respeval.checkpoints.native import NativeEmulator
 from respeval.distributed.comm import Comm
-from respeval.emulator import CounterNoise
-from respeval.grid import SphericalTransform
+from respeval.emulator.noise import CounterNoise
+from respeval.fields.transform import SphericalTransform
 from respeval.loss_probe.arms import Arm, parse_arms
 from respeval.loss_probe.loss import LossWeights, ensemble_loss, full_truncation
 from respeval.loss_probe.profile import make_profile

@@ -10,10 +10,8 @@ import torch
 import xarray as xr
 from rich.console import Console
 
-from respeval.arithmetic import check_precision
 from respeval.batch_size import KEPT, with_batch_size
 from respeval.checkpoints import open_checkpoint
-from respeval.compiling import forget_compiled
 from respeval.console import (
     ConsoleProbeReporter,
     ConsoleReporter,
@@ -28,7 +26,8 @@ from respeval.console import (
 from respeval.diagnostics import DiagnosticSettings, left_out
 from respeval.distributed.comm import Comm, connect
 from respeval.distributed.stop import StopSignals
-from respeval.emulator import EmulatorSpec
+from respeval.emulator.computing import check_precision, forget_compiled
+from respeval.emulator.contract import EmulatorSpec
 from respeval.errors import StoppedError
 from respeval.files.netcdf import open_saved
 from respeval.interpreter import give_back_freed

@@ -20,14 +20,14 @@ from pydantic import (
     model_validator,
 )
 
-from respeval.calendar import Duration
 from respeval.diagnostics import parse_targets
 from respeval.diagnostics.zonal import SURFACES
-from respeval.emulator import Precision
+from respeval.emulator.contract import Precision
 from respeval.errors import InputError
+from respeval.fields.calendar import Duration
+from respeval.fields.grid import AreaWeights
+from respeval.fields.perturbation import Scope
 from respeval.files.settings import STRICT, first_fault, read_yaml, unknown_key, wrong_value
-from respeval.grid import AreaWeights
-from respeval.perturbation import Scope
 from respeval.protocol import Protocol, check_protocol, with_protocol
 from respeval.segments import parse_segment
 

@@ -14,14 +14,12 @@ from typing import TypeVar
 
 import torch
 import xarray as xr
-from torch import nn
 
 from respeval.accumulate import GroupSums, Member, MemberSums, deal_members
-from respeval.arithmetic import check_precision
 from respeval.batch_size import with_batch_size
-from respeval.calendar import to_seconds
 from respeval.distributed.comm import Comm
-from respeval.emulator import Emulator
+from respeval.emulator.computing import check_precision, num_parameters
+from respeval.fields.calendar import to_seconds
 from respeval.files.netcdf import netcdf_size
 from respeval.plan import Plan, go_on
 from respeval.rehearsal import measure_compiling
@@ -128,14 +126,6 @@ def look_ahead(
     slowest, most = comm.largest([per_step, float(peak)])
     disk = comm.from_root(disk)
     return replace(known, seconds_per_step=slowest, memory=int(most), disk=disk)
-
-
-def num_parameters(emulator: Emulator) -> int | None:
-    """Real numbers that were trained; None where the emulator is no torch module."""
-    if not isinstance(emulator, nn.Module):
-        return None
-    weights = [p for p in emulator.parameters() if p.requires_grad]
-    return sum(p.numel() * (2 if p.is_complex() else 1) for p in weights)
 
 
 def _measure(plan: Plan, left: Plan, comm: Comm, execution: Execution) -> tuple[float, Disk]:

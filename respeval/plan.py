@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from respeval.calendar import Duration, canonical_calendar, to_date, to_seconds
 from respeval.checkpoints import open_checkpoint
 from respeval.config import (
     BoxMask,
@@ -21,24 +20,22 @@ from respeval.config import (
     UniformPerturbation,
 )
 from respeval.diagnostics import NAMED_IN_ROLES
-from respeval.emulator import OCEAN_CUTOFF, Emulator, EmulatorSpec, Roles
+from respeval.emulator.contract import OCEAN_CUTOFF, Emulator, EmulatorSpec
 from respeval.errors import InputError
-from respeval.forcing import Forcing
-from respeval.grid import in_band, in_box
-from respeval.perturbation import (
+from respeval.fields.calendar import Duration, canonical_calendar, to_date, to_seconds
+from respeval.fields.forcing import Forcing
+from respeval.fields.grid import in_band, in_box
+from respeval.fields.initial import InitialConditions, read_initial_conditions
+from respeval.fields.perturbation import (
     patch_pattern,
     perturb_initial,
     perturb_over_ocean,
     uniform_pattern,
 )
+from respeval.fields.records import OpenedRecords, read_pattern
+from respeval.fields.variables import Roles
 from respeval.preflight import SstChange, inputs_out_of_range, measure_change, seen_sst
 from respeval.protocol import check_samples
-from respeval.records import (
-    InitialConditions,
-    OpenedRecords,
-    read_initial_conditions,
-    read_pattern,
-)
 from respeval.reference import check_sources
 from respeval.run_folder.end_states import holds_run, read_end_states
 from respeval.run_folder.layout import Layout

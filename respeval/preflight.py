@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from respeval.emulator import Emulator
-from respeval.grid import BoolArray, FloatArray
+from respeval.emulator.contract import Emulator
+from respeval.fields.grid import BoolArray, FloatArray
 
 #: An input this many scales from its mean is outside what the normalization was made for.
 USUAL_SCALES = 6.0

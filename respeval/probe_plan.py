@@ -13,9 +13,9 @@ from torch import nn
 
 from respeval.checkpoints import open_checkpoint
 from respeval.config import Case, load_case
-from respeval.emulator import Emulator, EmulatorSpec
+from respeval.emulator.contract import Emulator, EmulatorSpec
 from respeval.errors import InputError
-from respeval.grid import SphericalTransform
+from respeval.fields.transform import SphericalTransform
 from respeval.loss_config import load_loss_config
 from respeval.loss_probe.arms import Arm, PerSample, Plain, parse_arms
 from respeval.loss_probe.filters import SpectralFilter, select_filters

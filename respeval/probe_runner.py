@@ -14,9 +14,9 @@ import torch
 import xarray as xr
 from torch import nn
 
-from respeval.arithmetic import computing_in
 from respeval.checkpoints import checkpoint_digest
 from respeval.distributed.comm import Comm
+from respeval.emulator.computing import computing_in
 from respeval.errors import InputError
 from respeval.files.netcdf import write_netcdf
 from respeval.files.publish import write_json

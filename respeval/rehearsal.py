@@ -16,7 +16,7 @@ import torch
 
 from respeval.accumulate import Member, deal_members
 from respeval.distributed.comm import Comm
-from respeval.emulator import Precision
+from respeval.emulator.contract import Precision
 from respeval.errors import InputError, StoppedError
 from respeval.plan import Plan
 from respeval.rollout import Rollout

@@ -31,8 +31,8 @@ from respeval.diagnostics import (
     years_summary,
 )
 from respeval.diagnostics.zonal import SURFACES
-from respeval.emulator import HybridLevels, Roles
 from respeval.errors import InputError
+from respeval.fields.variables import HybridLevels, Roles
 from respeval.files.checksums import Verification
 from respeval.files.netcdf import describe_file, open_saved, write_netcdf
 from respeval.files.publish import make_inner_folder, remove_files, write_json

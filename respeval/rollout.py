@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from respeval.accumulate import Member
-from respeval.arithmetic import computing_in
-from respeval.calendar import to_date, to_seconds
-from respeval.compiling import compiled
-from respeval.emulator import CounterNoise, Emulator, EmulatorSpec, Precision
-from respeval.forcing import Forcing, Window
-from respeval.perturbation import Scope, perturb_initial, perturb_over_ocean
+from respeval.emulator.computing import compiled, computing_in
+from respeval.emulator.contract import Emulator, EmulatorSpec, Precision
+from respeval.emulator.noise import CounterNoise
+from respeval.fields.calendar import to_date, to_seconds
+from respeval.fields.forcing import Forcing, Window
+from respeval.fields.perturbation import Scope, perturb_initial, perturb_over_ocean
 
 #: A prognostic value this many scales away from the mean of its normalization is absurd.
 MAX_SCALES = 100.0

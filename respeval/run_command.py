@@ -19,8 +19,8 @@ from respeval.distributed.comm import Comm, connect
 from respeval.distributed.stop import StopSignals
 from respeval.errors import BlowUpError, InputError, SharedInputError, StoppedError
 from respeval.estimate import NUM_MEASURED, Estimate, look_ahead
+from respeval.fields.records import OpenedRecords
 from respeval.plan import Plan, prepare
-from respeval.records import OpenedRecords
 from respeval.results import main_numbers, told_quarantined
 from respeval.run_folder.folder import free_folder, fresh_folder
 from respeval.run_folder.sweep import Entry, Status, Sweep, find_checkpoints, holds_sweep

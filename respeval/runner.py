@@ -11,11 +11,11 @@ from typing import Any, Literal, Protocol, TypeVar
 import torch
 
 from respeval.accumulate import GroupSums, Member, MemberSums, deal_members
-from respeval.calendar import to_seconds
 from respeval.distributed.comm import Comm
 from respeval.distributed.stop import StopSignals, StopVote
-from respeval.emulator import EmulatorSpec
+from respeval.emulator.contract import EmulatorSpec
 from respeval.errors import BlowUpError, InputError, SharedInputError, StoppedError
+from respeval.fields.calendar import to_seconds
 from respeval.header import header_of
 from respeval.plan import Plan, date_of
 from respeval.rollout import Fault, RangeGuard, Rollout, Step

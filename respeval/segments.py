@@ -10,8 +10,8 @@ from itertools import islice, pairwise
 import cftime
 import numpy as np
 
-from respeval.calendar import add_months, to_date, to_seconds
 from respeval.errors import InputError
+from respeval.fields.calendar import add_months, to_date, to_seconds
 
 #: Each is a file: more than these are a mistake.
 MAX_SEGMENTS = 200_000

@@ -14,13 +14,13 @@ import torch
 import xarray as xr
 import yaml
 
-from respeval.calendar import to_seconds
 from respeval.checkpoints.exported import ExportManifest, save_exported
 from respeval.checkpoints.native import Manifest, NativeEmulator, load_checkpoint, save_checkpoint
 from respeval.console import SilentReporter
 from respeval.distributed.comm import Comm
 from respeval.distributed.stop import StopSignals
-from respeval.grid import Grid
+from respeval.fields.calendar import to_seconds
+from respeval.fields.grid import Grid
 from respeval.plan import Plan, go_on
 from respeval.results import analyse, settings_of
 from respeval.run_folder.folder import RunFolder

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from respeval.checkpoints.native import load_checkpoint
-from respeval.emulator import CounterNoise
+from respeval.emulator.noise import CounterNoise
 from respeval.planet import SHIPPED_CHECKPOINTS, shipped_checkpoint
 
 NUM_STEPS = 30

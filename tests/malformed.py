@@ -23,11 +23,6 @@ import broken_data
 import broken_folders
 from broken import Broken, Outcome, outcome, write_good
 
-from respeval import (  # noqa: F401  (imported once, before all processes are forked)
-    commands,
-    results,
-)
-
 CASES: dict[str, Broken] = {
     broken.name: broken
     for module in (broken_checkpoints, broken_cases, broken_data, broken_folders)

@@ -22,7 +22,7 @@ from torch import distributed
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-import respeval.forcing
+import respeval.fields.forcing
 from respeval.distributed.comm import Comm, connect
 from respeval.errors import InputError, SharedInputError
 
@@ -179,7 +179,7 @@ def run(arguments: list[str]) -> None:
     with _pretend() as mode:
         # A mode is of one thread; forcings are read and moved in another one.
         pool = partial(ThreadPoolExecutor, initializer=mode.__enter__)
-        respeval.forcing.ThreadPoolExecutor = pool  # type: ignore[attr-defined]
+        respeval.fields.forcing.ThreadPoolExecutor = pool  # type: ignore[attr-defined]
         try:
             faults.run(arguments)
         finally:

@@ -12,8 +12,8 @@ from conftest import GRID, manifest
 from test_runner import Toy
 from torch import nn
 
-from respeval.arithmetic import check_precision, computing_in
 from respeval.checkpoints.native import NativeEmulator
+from respeval.emulator.computing import check_precision, computing_in
 from respeval.errors import InputError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

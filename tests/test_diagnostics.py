@@ -28,8 +28,8 @@ from respeval.diagnostics.regions import ratio
 from respeval.diagnostics.registry import TRENDS
 from respeval.diagnostics.seasons import SEASONAL, seasonal_name
 from respeval.diagnostics.totals import statistics_named_in
-from respeval.emulator import Roles
-from respeval.grid import Grid
+from respeval.fields.grid import Grid
+from respeval.fields.variables import Roles
 
 ROLES = Roles("t_low", ("t_top", "t_low"), "t_low", "t_top")
 SETTINGS = DiagnosticSettings(ROLES, levels_hPa=(200.0, 980.0))

@@ -15,8 +15,8 @@ from respeval.diagnostics import (
     differences,
     replicate,
 )
-from respeval.emulator import Roles
-from respeval.grid import Grid
+from respeval.fields.grid import Grid
+from respeval.fields.variables import Roles
 from respeval.planet.climate import ROLES as PLANET_ROLES
 from respeval.planet.replicas import Replicas, YearlyWeather
 

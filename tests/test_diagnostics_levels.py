@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from respeval.cli import app
 from respeval.diagnostics import with_hybrid_levels
-from respeval.emulator import HybridLevels
+from respeval.fields.variables import HybridLevels
 
 #: Two layers: 0 to 300 hPa, and from there to the surface.
 LEVELS = HybridLevels((0.0, 20_000.0, 0.0), (0.0, 0.1, 1.0))

@@ -27,7 +27,7 @@ from respeval.diagnostics import (
 )
 from respeval.diagnostics.quantities import QUANTITIES
 from respeval.diagnostics.registry import DIAGNOSTICS, RATIOS, TRENDS
-from respeval.emulator import Roles
+from respeval.fields.variables import Roles
 
 AREA = GRID.area_weights()
 LATITUDE = GRID.latitude[:, None] + 0.0 * GRID.longitude

@@ -11,7 +11,7 @@ import xarray as xr
 from test_diagnostics import GRID, SETTINGS, continents, saved_means, two_levels
 
 from respeval.diagnostics import STATISTICS, catalog, diagnose, seasons_left_out, summary
-from respeval.emulator import Roles
+from respeval.fields.variables import Roles
 
 ONE_BAND = dataclasses.replace(SETTINGS, bands={"all": (0.0, 50.0)})
 MONTH = np.arange(30) % 12 + 1

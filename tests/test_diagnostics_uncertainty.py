@@ -16,7 +16,7 @@ from test_diagnostics import GRID, ROLES, SETTINGS, continents, months, saved_me
 
 from respeval.diagnostics import DiagnosticSettings, diagnose, response_maps, summary
 from respeval.diagnostics.totals import statistics_named_in, year_blocks, year_blocks_until
-from respeval.emulator import Roles
+from respeval.fields.variables import Roles
 
 
 def uniform(values: np.ndarray) -> np.ndarray:

@@ -23,7 +23,8 @@ import respeval.estimate
 from respeval.cli import app
 from respeval.console.sweep import amount
 from respeval.distributed.comm import Comm
-from respeval.estimate import Disk, Estimate, look_ahead, measure_peak, num_parameters
+from respeval.emulator.computing import num_parameters
+from respeval.estimate import Disk, Estimate, look_ahead, measure_peak
 from respeval.files.netcdf import netcdf_size, write_netcdf
 from respeval.plan import prepare
 from respeval.runner import Execution

@@ -17,7 +17,7 @@ from respeval.aimip.cells import Cells
 from respeval.config import load_case
 from respeval.console import SilentReporter
 from respeval.distributed.comm import Comm
-from respeval.grid import Grid
+from respeval.fields.grid import Grid
 from respeval.plan import prepare
 from respeval.runner import Execution, execute, open_output
 

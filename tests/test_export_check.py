@@ -21,8 +21,8 @@ from respeval.aimip.members import Month
 from respeval.aimip.request import EVALUATED_HPA, EXPERIMENTS, Place
 from respeval.aimip.sources import Axis, Target
 from respeval.errors import InputError
-from respeval.grid import FloatArray, Grid
-from respeval.standard_names import CMIP
+from respeval.fields.grid import FloatArray, Grid
+from respeval.fields.standard_names import CMIP
 
 GRID = Grid.legendre_gauss(45, 8)
 PERIOD = ((2001, 1), (2001, 3))

@@ -26,7 +26,7 @@ from respeval.checkpoints import checkpoint_digest, open_checkpoint
 from respeval.checkpoints.exported import ExportedEmulator, save_exported
 from respeval.checkpoints.native import NativeEmulator, load_checkpoint, save_checkpoint
 from respeval.errors import InputError
-from respeval.grid import Grid
+from respeval.fields.grid import Grid
 from respeval.planet import SHIPPED_CHECKPOINTS, shipped_checkpoint
 from respeval.planet.datasets import make_forcing, make_initial_conditions, make_record
 

@@ -15,12 +15,13 @@ import torch
 import xarray as xr
 from conftest import GRID
 
-from respeval.calendar import Duration
-from respeval.emulator import DerivedForcing, Variable
 from respeval.errors import InputError
-from respeval.forcing import Forcing
-from respeval.grid import Grid
-from respeval.records import open_record, read_initial_conditions, read_pattern
+from respeval.fields.calendar import Duration
+from respeval.fields.forcing import Forcing
+from respeval.fields.grid import Grid
+from respeval.fields.initial import read_initial_conditions
+from respeval.fields.records import open_record, read_pattern
+from respeval.fields.variables import DerivedForcing, Variable
 
 NAMES = ("ocean_fraction", "sunlight", "skin")
 CPU = torch.device("cpu")

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from respeval.checkpoints import open_checkpoint
 from respeval.config import load_case
 from respeval.errors import InputError
+from respeval.fields.records import open_record, read_whole
 from respeval.files.netcdf import open_saved
 from respeval.loss_config import load_loss_config
-from respeval.records import open_record, read_whole
 from respeval.results import settings_of_folder, told_quarantined
 from respeval.run_folder.manifest import verify_folder
 from respeval.run_folder.restart import Restart

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from respeval.grid import Grid, SphericalTransform, in_band, sum_over_orders
+from respeval.fields.grid import Grid, in_band
+from respeval.fields.transform import SphericalTransform, sum_over_orders
 
 
 def cell_centred(num_lat: int, num_lon: int) -> Grid:

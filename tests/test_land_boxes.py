@@ -20,10 +20,10 @@ from test_runner import Toy, plan, study
 from respeval.config import load_case
 from respeval.diagnostics import DiagnosticSettings, left_out
 from respeval.distributed.stop import StopSignals
-from respeval.emulator import Roles
 from respeval.errors import InputError, StoppedError
+from respeval.fields.grid import Grid, in_box
+from respeval.fields.variables import Roles
 from respeval.files.netcdf import open_saved
-from respeval.grid import Grid, in_box
 from respeval.options import parse_lists
 
 GRID = conftest.GRID

@@ -11,7 +11,8 @@ import torch
 import yaml
 
 from respeval.errors import InputError
-from respeval.grid import Grid, SphericalTransform
+from respeval.fields.grid import Grid
+from respeval.fields.transform import SphericalTransform
 from respeval.loss_config import load_loss_config
 from respeval.loss_probe.arms import PerSample, Plain, SpectralPower
 from respeval.loss_probe.loss import LossWeights, ScoredEnsemble, ensemble_loss

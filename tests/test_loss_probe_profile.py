@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from respeval.errors import InputError
-from respeval.grid import Grid, SphericalTransform
+from respeval.fields.grid import Grid
+from respeval.fields.transform import SphericalTransform
 from respeval.loss_probe.arms import PerSample, Plain
 from respeval.loss_probe.filters import SpectralFilter, find_filters, select_filters
 from respeval.loss_probe.gradients import output_gradient_power

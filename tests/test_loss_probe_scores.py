@@ -11,7 +11,8 @@ import torch
 from torch.autograd import gradcheck
 
 from respeval.errors import InputError
-from respeval.grid import Grid, SphericalTransform
+from respeval.fields.grid import Grid
+from respeval.fields.transform import SphericalTransform
 from respeval.loss_probe.arms import PerSample, Plain, SpectralPower, parse_arm, parse_arms
 from respeval.loss_probe.loss import LossWeights, ScoredEnsemble, ensemble_loss, full_truncation
 from respeval.loss_probe.scores import (

@@ -17,9 +17,9 @@ from conftest import GRID
 
 from respeval.checkpoints import open_checkpoint
 from respeval.checkpoints.native import NativeEmulator, load_checkpoint, save_checkpoint
-from respeval.emulator import CounterNoise
+from respeval.emulator.noise import CounterNoise
 from respeval.errors import InputError
-from respeval.grid import Grid
+from respeval.fields.grid import Grid
 from respeval.loss_probe.filters import find_filters
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from respeval.grid import Grid
-from respeval.perturbation import (
+from respeval.fields.grid import Grid
+from respeval.fields.perturbation import (
     patch_pattern,
     perturb_initial,
     perturb_over_ocean,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from respeval.grid import Grid
+from respeval.fields.grid import Grid
 from respeval.planet.climate import LEVELS_HPA, PROGNOSTIC, Climate
 from respeval.planet.geography import MASK_SHAPE, Geography, land_fraction_on, read_land_mask
 from respeval.planet.insolation import (

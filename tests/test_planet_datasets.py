@@ -9,7 +9,7 @@ import pytest
 import torch
 import xarray as xr
 
-from respeval.grid import Grid
+from respeval.fields.grid import Grid
 from respeval.planet.climate import FLUXES, FORCING, PROGNOSTIC, SURFACE, VARIABLES
 from respeval.planet.datasets import make_forcing, make_initial_conditions, make_record
 from respeval.planet.emulator import PlanetEmulator

@@ -7,8 +7,9 @@ import pytest
 import torch
 import xarray as xr
 
-from respeval.emulator import CounterNoise, Emulator
-from respeval.grid import Grid
+from respeval.emulator.contract import Emulator
+from respeval.emulator.noise import CounterNoise
+from respeval.fields.grid import Grid
 from respeval.planet.climate import FORCING, PROGNOSTIC, SURFACE
 from respeval.planet.datasets import make_forcing, make_initial_conditions
 from respeval.planet.emulator import LAND_MEMORY_DAYS, PlanetEmulator

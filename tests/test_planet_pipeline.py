@@ -13,9 +13,9 @@ from conftest import run
 
 from respeval.config import load_case
 from respeval.diagnostics import diagnose_reference, summary
+from respeval.fields.grid import Grid
+from respeval.fields.perturbation import patch_pattern
 from respeval.files.netcdf import open_saved
-from respeval.grid import Grid
-from respeval.perturbation import patch_pattern
 from respeval.plan import plan_run
 from respeval.planet.datasets import make_forcing, make_initial_conditions
 from respeval.planet.emulator import PlanetEmulator

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from respeval.diagnostics import DiagnosticSettings, diagnose, diagnose_reference
-from respeval.grid import FloatArray, Grid
+from respeval.fields.grid import FloatArray, Grid
 from respeval.planet.climate import PROGNOSTIC, ROLES, SURFACE
 from respeval.planet.datasets import make_forcing
 from respeval.planet.emulator import PlanetEmulator

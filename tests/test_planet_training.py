@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from respeval.checkpoints.native import load_checkpoint
-from respeval.grid import Grid
+from respeval.fields.grid import Grid
 from respeval.planet import SHIPPED_CHECKPOINTS, shipped_checkpoint
 from respeval.planet.assess import assess, one_step_error
 from respeval.planet.climate import PROGNOSTIC

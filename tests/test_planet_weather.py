@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from respeval.grid import Grid, SphericalTransform, sum_over_orders
+from respeval.fields.grid import Grid
+from respeval.fields.transform import SphericalTransform, sum_over_orders
 from respeval.planet.weather import (
     DRIFT_DEGREES_PER_DAY,
     NUM_CHANNELS,

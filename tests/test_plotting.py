@@ -21,8 +21,8 @@ from respeval.diagnostics import (
     global_mean_series,
     response_maps,
 )
-from respeval.emulator import Roles
-from respeval.grid import Grid
+from respeval.fields.grid import Grid
+from respeval.fields.variables import Roles
 
 LABELS = ("p2K", "p4K")
 

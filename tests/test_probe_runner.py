@@ -21,9 +21,10 @@ from respeval.cli import app
 from respeval.config import load_case
 from respeval.console import SilentProbeReporter, probe_table
 from respeval.distributed.comm import Comm
-from respeval.emulator import CounterNoise
+from respeval.emulator.noise import CounterNoise
 from respeval.errors import InputError
-from respeval.grid import Grid, SphericalTransform
+from respeval.fields.grid import Grid
+from respeval.fields.transform import SphericalTransform
 from respeval.loss_probe.arms import PerSample, Plain, SpectralPower, parse_arms
 from respeval.loss_probe.loss import LossWeights, ensemble_loss
 from respeval.loss_probe.profile import make_profile

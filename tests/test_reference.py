@@ -16,10 +16,10 @@ from test_diagnostics import continents, saved_means
 from respeval.diagnostics import response_maps
 from respeval.diagnostics.agreement import Noise, agreement
 from respeval.errors import InputError
+from respeval.fields.grid import Grid
+from respeval.fields.regrid import Conservative
 from respeval.files.netcdf import write_netcdf
-from respeval.grid import Grid
 from respeval.reference import compare_with, compared_outputs
-from respeval.regrid import Conservative
 from respeval.results import remove_reference
 
 FINE = Grid.legendre_gauss(12, 24)

@@ -19,8 +19,10 @@ from conftest import GRID, run
 
 from respeval.config import load_case
 from respeval.distributed.stop import StopSignals
-from respeval.emulator import EmulatorSpec, NoiseSource, Roles, Variable
+from respeval.emulator.contract import EmulatorSpec
+from respeval.emulator.noise import NoiseSource
 from respeval.errors import BlowUpError, InputError, StoppedError
+from respeval.fields.variables import Roles, Variable
 from respeval.files.netcdf import open_saved, write_netcdf
 from respeval.plan import Plan, plan_run
 from respeval.run_folder.joining import concatenate_segments, join_segments

@@ -6,7 +6,8 @@ import cftime
 import numpy as np
 import pytest
 
-from respeval.calendar import (
+from respeval.errors import InputError
+from respeval.fields.calendar import (
     Duration,
     add_months,
     decode_seconds,
@@ -15,7 +16,6 @@ from respeval.calendar import (
     to_date,
     to_seconds,
 )
-from respeval.errors import InputError
 from respeval.segments import parse_segment, plan_segments
 
 CALENDARS = ["standard", "proleptic_gregorian", "noleap", "all_leap", "360_day", "julian"]

@@ -12,12 +12,12 @@ import torch
 from test_runner import Toy, plan
 from test_runner import study as toy_study
 
-from respeval.calendar import to_seconds
 from respeval.commands import run_plan
 from respeval.console import SilentReporter
 from respeval.distributed.comm import Comm
 from respeval.distributed.stop import StopSignals
 from respeval.errors import BlowUpError, InputError, SharedInputError, StoppedError
+from respeval.fields.calendar import to_seconds
 from respeval.run_folder.folder import RunFolder
 from respeval.run_folder.manifest import read_manifest
 from respeval.run_folder.output import NoOutput, RunOutput

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from respeval.standard_names import CMIP, conversion, meaning_of, spelled, standard_name
+from respeval.fields.standard_names import CMIP, conversion, meaning_of, spelled, standard_name
 
 
 @pytest.mark.parametrize(

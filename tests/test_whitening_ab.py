@@ -12,7 +12,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from respeval.grid import Grid
+from respeval.fields.grid import Grid
 from respeval.loss_probe.arms import parse_arms
 from respeval.planet.datasets import make_record
 

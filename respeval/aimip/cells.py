@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from respeval.grid import FloatArray, Grid
+from respeval.fields.grid import FloatArray, Grid
 
 _EARTH_RADIUS_KM = 6371.0
 

@@ -22,9 +22,9 @@ from respeval.aimip.request import (
     months_between,
     next_month,
 )
-from respeval.calendar import DAY_S, decode_seconds, to_date
-from respeval.grid import FloatArray
-from respeval.standard_names import CMIP, CmipVariable
+from respeval.fields.calendar import DAY_S, decode_seconds, to_date
+from respeval.fields.grid import FloatArray
+from respeval.fields.standard_names import CMIP, CmipVariable
 
 #: Bounds of time may be off by this: float32 days since 1850 are.
 _SLACK_S = 1800

@@ -20,9 +20,9 @@ from respeval.aimip.cells import Cells
 from respeval.aimip.members import Month
 from respeval.aimip.request import EXPERIMENTS, MEMBER, MISSING, Place
 from respeval.aimip.sources import Axis, Target
+from respeval.fields.grid import FloatArray
 from respeval.files.netcdf import NETCDF_LOCK
 from respeval.files.publish import publish
-from respeval.grid import FloatArray
 
 
 @dataclass(frozen=True)

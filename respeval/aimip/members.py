@@ -13,9 +13,9 @@ import netCDF4
 import numpy as np
 
 from respeval.aimip.request import EXPERIMENTS
-from respeval.calendar import add_months, decode_seconds, to_date
 from respeval.errors import InputError
-from respeval.grid import FloatArray, Grid
+from respeval.fields.calendar import add_months, decode_seconds, to_date
+from respeval.fields.grid import FloatArray, Grid
 from respeval.run_folder.layout import MEMBER_SUFFIX
 from respeval.run_folder.manifest import read_manifest, read_quarantined, verify_folder
 

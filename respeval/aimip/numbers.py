@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from respeval.aimip.findings import Findings, attribute
-from respeval.grid import FloatArray
-from respeval.standard_names import CmipVariable
+from respeval.fields.grid import FloatArray
+from respeval.fields.standard_names import CmipVariable
 
 #: Heights at 500 hPa lie within, m; geopotential there is ten times as large.
 _HEIGHTS_AT_500 = (4300.0, 6300.0)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from respeval.errors import InputError
-from respeval.grid import FloatArray
-from respeval.standard_names import CMIP, CmipVariable, Meaning, conversion, meaning_of
+from respeval.fields.grid import FloatArray
+from respeval.fields.standard_names import CMIP, CmipVariable, Meaning, conversion, meaning_of
 
 
 @dataclass(frozen=True)

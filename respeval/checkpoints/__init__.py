@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from respeval.checkpoints.registry import FORMAT_OPTION, Reader, choose_reader
-from respeval.emulator import Emulator
+from respeval.emulator.contract import Emulator
 from respeval.errors import InputError
 
 __all__ = ["Reader", "checkpoint_digest", "open_checkpoint"]

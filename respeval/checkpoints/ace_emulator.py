@@ -17,7 +17,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from respeval.checkpoints.ace import fme_on
-from respeval.emulator import CounterNoise, EmulatorSpec, NoiseSource
+from respeval.emulator.contract import EmulatorSpec
+from respeval.emulator.noise import CounterNoise, NoiseSource
 from respeval.errors import InputError
 
 

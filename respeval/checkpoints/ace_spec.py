@@ -22,10 +22,11 @@ from fme.core.derived_variables import get_derived_variable_metadata
 
 from respeval.checkpoints.ace import AceOptions, fme_on
 from respeval.checkpoints.ace_emulator import StepNames
-from respeval.emulator import DerivedForcing, EmulatorSpec, HybridLevels, Roles, Variable
+from respeval.emulator.contract import EmulatorSpec
 from respeval.errors import InputError
-from respeval.grid import FloatArray, Grid
-from respeval.records import open_record
+from respeval.fields.grid import FloatArray, Grid
+from respeval.fields.records import open_record
+from respeval.fields.variables import DerivedForcing, HybridLevels, Roles, Variable
 
 #: Surface pressure at which the nominal pressures of hybrid levels are stated, Pa.
 REFERENCE_PRESSURE_PA = 1.0e5

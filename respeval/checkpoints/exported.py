@@ -32,8 +32,8 @@ from respeval.checkpoints.network import (
 )
 from respeval.checkpoints.normalized import NormalizedEmulator
 from respeval.errors import InputError
+from respeval.fields.grid import FloatArray
 from respeval.files.text import read_document
-from respeval.grid import FloatArray
 
 #: Compared as versions are: `torch.__version__` is no plain text.
 OLDEST_TORCH = "2.9"

@@ -9,11 +9,12 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from respeval.calendar import canonical_calendar
-from respeval.emulator import EmulatorSpec, Roles, Variable
+from respeval.emulator.contract import EmulatorSpec
 from respeval.errors import InputError
+from respeval.fields.calendar import canonical_calendar
+from respeval.fields.grid import FloatArray, Grid, GridKind
+from respeval.fields.variables import Roles, Variable
 from respeval.files.text import parse_json
-from respeval.grid import FloatArray, Grid, GridKind
 
 
 class Frozen(BaseModel):

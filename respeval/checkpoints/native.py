@@ -26,7 +26,7 @@ from respeval.checkpoints.manifest import (
 from respeval.checkpoints.normalized import NormalizedEmulator
 from respeval.checkpoints.weights_file import check_plain
 from respeval.errors import InputError
-from respeval.grid import Grid
+from respeval.fields.grid import Grid
 from respeval.interpreter import compiled_later, nothing_collected
 
 __all__ = [

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from respeval.checkpoints.manifest import ModelManifest
-from respeval.emulator import OCEAN_CUTOFF, NoiseSource
+from respeval.emulator.contract import OCEAN_CUTOFF
+from respeval.emulator.noise import NoiseSource
 
 
 def _column(values: list[float]) -> torch.Tensor:

@@ -12,7 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from respeval.emulator import Emulator
+from respeval.emulator.contract import Emulator
 from respeval.errors import InputError
 
 GROUP = "respeval.checkpoints"

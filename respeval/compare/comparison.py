@@ -23,8 +23,8 @@ from dask.delayed import delayed
 from respeval.compare.runs import Run
 from respeval.diagnostics import DIFFERENCE, Replicated, differences, replicate
 from respeval.errors import InputError
+from respeval.fields.grid import FloatArray
 from respeval.files.netcdf import global_attributes, open_saved
-from respeval.grid import FloatArray
 from respeval.results import regions_of_folder, settings_of_folder
 from respeval.run_folder.names import ZONAL
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from respeval.accumulate import GroupSums
-    from respeval.emulator import Emulator, EmulatorSpec
+    from respeval.emulator.contract import Emulator, EmulatorSpec
     from respeval.plan import Plan
     from respeval.results import RunningRatio
     from respeval.rollout import Fault
@@ -183,7 +183,7 @@ def inspection_tables(checkpoint: Path, emulator: Emulator) -> list[RenderableTy
 
 
 def _facts_table(checkpoint: Path, emulator: Emulator) -> Table:
-    from respeval.estimate import num_parameters
+    from respeval.emulator.computing import num_parameters
 
     spec = emulator.spec
     table = Table(title=str(checkpoint), title_justify="left", show_header=False)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from respeval.standard_names import temperature_metadata
+from respeval.fields.standard_names import temperature_metadata
 
 #: Statistic -> what it is of a response and its reference; `units`: the response's, else 1.
 AGREEMENT: Mapping[str, str] = {

@@ -15,7 +15,7 @@ from respeval.diagnostics.regions import (
     region_mean,
 )
 from respeval.diagnostics.zonal import SURFACES
-from respeval.grid import FloatArray
+from respeval.fields.grid import FloatArray
 
 
 def box_land_warming(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:

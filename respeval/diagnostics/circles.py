@@ -9,7 +9,7 @@ import xarray as xr
 
 from respeval.diagnostics.per_kelvin import POLAR_LAT_MIN
 from respeval.diagnostics.regions import DiagnosticSettings
-from respeval.grid import in_band
+from respeval.fields.grid import in_band
 
 
 @dataclass(frozen=True, eq=False)

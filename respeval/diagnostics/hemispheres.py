@@ -7,7 +7,7 @@ import xarray as xr
 
 from respeval.diagnostics.regions import DiagnosticSettings, output_of_role, ratio, region_mean
 from respeval.diagnostics.warming import with_band_edges
-from respeval.grid import in_band
+from respeval.fields.grid import in_band
 
 HEMISPHERES = ("northern", "southern")
 

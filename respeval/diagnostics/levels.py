@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from respeval.emulator import HybridLevels
+from respeval.fields.variables import HybridLevels
 
 #: Nominal pressure at the surface, Pa, of the coordinate `pressure` and of `lev`.
 REFERENCE_PRESSURE_PA = 1e5

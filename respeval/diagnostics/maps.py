@@ -30,7 +30,7 @@ from respeval.diagnostics.totals import (
     yearly_counts,
 )
 from respeval.diagnostics.uncertainty import STATISTICS, Units, described
-from respeval.standard_names import temperature_metadata
+from respeval.fields.standard_names import temperature_metadata
 
 #: What a map of responses needs beside the responses, so that regions can be averaged.
 CELL_VARIABLES = ("ocean_mask", "land_mask", "area_weight", "mean_ocean_fraction")

@@ -15,7 +15,7 @@ from respeval.diagnostics.regions import (
     ratio,
     region_mean,
 )
-from respeval.grid import BoolArray
+from respeval.fields.grid import BoolArray
 
 #: The polar caps begin at this |latitude|, degrees.
 POLAR_LAT_MIN = 60.0

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import xarray as xr
 
-from respeval.emulator import Roles
 from respeval.errors import InputError
-from respeval.grid import BoolArray
+from respeval.fields.grid import BoolArray
+from respeval.fields.variables import Roles
 
 #: Folded |latitude| bands, degrees, half-open [low, high).
 DEFAULT_BANDS: Mapping[str, tuple[float, float]] = {

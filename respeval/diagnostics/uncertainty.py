@@ -19,7 +19,7 @@ from respeval.diagnostics.sampling import (
     year_correlation,
 )
 from respeval.diagnostics.totals import BASELINE
-from respeval.standard_names import temperature_metadata
+from respeval.fields.standard_names import temperature_metadata
 
 _INTERVAL = f"{100 * CONFIDENCE:g} % interval"
 

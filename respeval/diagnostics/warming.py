@@ -14,7 +14,7 @@ from respeval.diagnostics.regions import (
     ratio,
     region_mean,
 )
-from respeval.grid import in_band
+from respeval.fields.grid import in_band
 
 
 def land_warming(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:

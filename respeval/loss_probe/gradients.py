@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
-from respeval.emulator import CounterNoise, Emulator, EmulatorSpec
+from respeval.emulator.contract import Emulator, EmulatorSpec
+from respeval.emulator.noise import CounterNoise
 from respeval.errors import InputError
-from respeval.grid import SphericalTransform
+from respeval.fields.transform import SphericalTransform
 from respeval.loss_probe.arms import Arm
 from respeval.loss_probe.filters import SpectralFilter
 from respeval.loss_probe.loss import ArmLoss, LossWeights, ScoredEnsemble

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import torch
 
-from respeval.grid import Grid, SphericalTransform
+from respeval.fields.grid import Grid
+from respeval.fields.transform import SphericalTransform
 from respeval.loss_probe.arms import Arm, PerSample, SpectralPower
 from respeval.loss_probe.scores import (
     crps,

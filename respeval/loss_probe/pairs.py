@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from respeval.calendar import Duration, to_date
-from respeval.emulator import EmulatorSpec
+from respeval.emulator.contract import EmulatorSpec
 from respeval.errors import InputError
-from respeval.forcing import Forcing
-from respeval.records import open_record
+from respeval.fields.calendar import Duration, to_date
+from respeval.fields.forcing import Forcing
+from respeval.fields.records import open_record
 
 
 @dataclass(frozen=True)

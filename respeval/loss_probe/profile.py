@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from respeval.grid import SphericalTransform
+from respeval.fields.transform import SphericalTransform
 from respeval.loss_probe.arms import Arm, PerSample
 from respeval.loss_probe.filters import SpectralFilter
 from respeval.loss_probe.gradients import BatchGradients, output_gradient_power

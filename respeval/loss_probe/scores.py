@@ -10,7 +10,7 @@ from itertools import combinations
 
 import torch
 
-from respeval.grid import sum_over_orders
+from respeval.fields.transform import sum_over_orders
 
 #: Floor of a degree's mean power, as a share of the target's mean over degrees, in its logarithm.
 POWER_FLOOR = 1e-12

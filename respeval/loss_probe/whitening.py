@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from respeval.grid import sum_over_orders
+from respeval.fields.transform import sum_over_orders
 from respeval.loss_probe.scores import degree_amplitude
 
 

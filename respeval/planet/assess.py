@@ -8,8 +8,9 @@ import numpy as np
 import torch
 import xarray as xr
 
-from respeval.emulator import CounterNoise, Emulator
-from respeval.grid import BoolArray, FloatArray, Grid, in_band
+from respeval.emulator.contract import Emulator
+from respeval.emulator.noise import CounterNoise
+from respeval.fields.grid import BoolArray, FloatArray, Grid, in_band
 from respeval.planet.climate import FORCING, PROGNOSTIC, SURFACE, TEMPERATURES
 from respeval.planet.datasets import make_forcing, make_initial_conditions
 from respeval.planet.truth import true_response

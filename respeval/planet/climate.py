@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from respeval.emulator import Roles, Variable
-from respeval.grid import FloatArray, Grid
+from respeval.fields.grid import FloatArray, Grid
+from respeval.fields.variables import Roles, Variable
 from respeval.planet.geography import Geography
 from respeval.planet.insolation import DAYS_PER_YEAR, annual_mean_insolation, daily_insolation
 from respeval.planet.sea import annual_mean_sst

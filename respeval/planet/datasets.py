@@ -7,9 +7,9 @@ import numpy as np
 import torch
 import xarray as xr
 
-from respeval.emulator import CounterNoise
+from respeval.emulator.noise import CounterNoise
+from respeval.fields.grid import FloatArray, Grid
 from respeval.files.netcdf import global_attributes
-from respeval.grid import FloatArray, Grid
 from respeval.planet.climate import FORCING, PROGNOSTIC, SURFACE, VARIABLES
 from respeval.planet.emulator import CALENDAR, PlanetEmulator
 from respeval.planet.geography import Geography

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from respeval.emulator import OCEAN_CUTOFF, EmulatorSpec, NoiseSource
-from respeval.grid import Grid
+from respeval.emulator.contract import OCEAN_CUTOFF, EmulatorSpec
+from respeval.emulator.noise import NoiseSource
+from respeval.fields.grid import Grid
 from respeval.planet.climate import (
     FLUXES,
     FORCING,

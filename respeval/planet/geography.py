@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from respeval.emulator import OCEAN_CUTOFF
-from respeval.grid import BoolArray, FloatArray, Grid
+from respeval.emulator.contract import OCEAN_CUTOFF
+from respeval.fields.grid import BoolArray, FloatArray, Grid
 
 LAND_MASK_FILE = Path(__file__).with_name("land_mask.npz")
 MASK_SHAPE = (360, 720)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from respeval.grid import FloatArray
+from respeval.fields.grid import FloatArray
 
 SOLAR_CONSTANT = 1361.0  # W/m**2
 OBLIQUITY = np.radians(23.44)

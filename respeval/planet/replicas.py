@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from respeval.grid import BoolArray, FloatArray, Grid
+from respeval.fields.grid import BoolArray, FloatArray, Grid
 from respeval.planet.climate import PROGNOSTIC, SURFACE, TEMPERATURES
 from respeval.planet.datasets import make_forcing
 from respeval.planet.emulator import CALENDAR, PlanetEmulator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from respeval.grid import FloatArray, Grid
+from respeval.fields.grid import FloatArray, Grid
 from respeval.planet.insolation import DAYS_PER_YEAR
 
 ANOMALY_DECAY_DAYS = 120.0

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from respeval.grid import FloatArray
+from respeval.fields.grid import FloatArray
 
 GAS_CONSTANT = 287.04  # dry air, J/kg/K
 VAPOUR_GAS_CONSTANT = 461.5  # J/kg/K

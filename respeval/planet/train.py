@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from respeval.checkpoints.native import save_checkpoint
-from respeval.grid import Grid
+from respeval.fields.grid import Grid
 from respeval.planet import SHIPPED_CHECKPOINTS
 from respeval.planet.assess import assess, one_step_error
 from respeval.planet.emulator import PlanetEmulator

@@ -28,7 +28,9 @@ from respeval.checkpoints.native import (
     SfnoArguments,
     TransformSettings,
 )
-from respeval.emulator import CounterNoise, EmulatorSpec, Roles, Variable
+from respeval.emulator.contract import EmulatorSpec
+from respeval.emulator.noise import CounterNoise
+from respeval.fields.variables import Roles, Variable
 from respeval.planet.emulator import CALENDAR, PlanetEmulator
 from respeval.planet.samples import Sampler, Samples, SampleSettings
 

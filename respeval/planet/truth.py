@@ -8,8 +8,8 @@ import numpy as np
 import torch
 import xarray as xr
 
+from respeval.fields.grid import FloatArray, Grid
 from respeval.files.netcdf import global_attributes
-from respeval.grid import FloatArray, Grid
 from respeval.planet.climate import SURFACE, Climate
 from respeval.planet.datasets import horizontal_coordinates
 from respeval.planet.emulator import planet_spec

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from respeval.grid import FloatArray, Grid, SphericalTransform
+from respeval.fields.grid import FloatArray, Grid
+from respeval.fields.transform import SphericalTransform
 
 NUM_STRUCTURES = 3
 INDEPENDENT_SHARE = 0.15

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from respeval.grid import FloatArray
+from respeval.fields.grid import FloatArray
 from respeval.plotting.style import (
     FONT_SIZE,
     SMALL_FONT_SIZE,

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from respeval.diagnostics import places_of
-from respeval.grid import FloatArray
+from respeval.fields.grid import FloatArray
 from respeval.plotting.style import (
     FONT_SIZE,
     SMALL_FONT_SIZE,

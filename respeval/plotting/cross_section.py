@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from respeval.grid import FloatArray
+from respeval.fields.grid import FloatArray
 from respeval.plotting.maps import VIK, degrees, mark_round_numbers, symmetric_steps
 from respeval.plotting.style import (
     FONT_SIZE,

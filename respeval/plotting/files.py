@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from respeval.emulator import Roles
+from respeval.fields.variables import Roles
 from respeval.interpreter import nothing_collected
 from respeval.plotting.agreement import agreement_with_reference
 from respeval.plotting.cross_section import zonal_mean_warming

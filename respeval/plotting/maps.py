@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from respeval.grid import BoolArray, FloatArray, Grid
+from respeval.fields.grid import BoolArray, FloatArray, Grid
 from respeval.plotting.style import (
     FONT_SIZE,
     SMALL_FONT_SIZE,

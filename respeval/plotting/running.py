@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from respeval.diagnostics import RATIOS_KNOWN
-from respeval.grid import FloatArray
+from respeval.fields.grid import FloatArray
 from respeval.plotting.series import days_between
 from respeval.plotting.style import (
     BASELINE_COLOR,

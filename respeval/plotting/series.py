@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from respeval.diagnostics import BASELINE, global_mean_series
-from respeval.grid import FloatArray
+from respeval.fields.grid import FloatArray
 from respeval.plotting.style import (
     BASELINE_COLOR,
     FONT_SIZE,

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from respeval.fields.grid import FloatArray
 from respeval.files.publish import write_bytes
-from respeval.grid import FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

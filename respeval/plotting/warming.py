@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeGuard
 import numpy as np
 import xarray as xr
 
-from respeval.grid import FloatArray
+from respeval.fields.grid import FloatArray
 from respeval.plotting.style import (
     FONT_SIZE,
     INTERVAL_REMARK,

@@ -12,13 +12,13 @@ from respeval.diagnostics import BASELINE, response_maps
 from respeval.diagnostics.agreement import AGREEMENT, Noise, agreement, described_agreement
 from respeval.diagnostics.maps import CELL_VARIABLES
 from respeval.errors import InputError
+from respeval.fields.grid import Grid
+from respeval.fields.standard_names import spelled
 from respeval.files.netcdf import open_saved
-from respeval.grid import Grid
 from respeval.reference.known import CHUNKS, PLANE, KnownResponse, open_reference
 from respeval.run_folder.identity import other_samples
 from respeval.run_folder.manifest import read_manifest
 from respeval.run_folder.names import GROUP_MEANS, MANIFEST
-from respeval.standard_names import spelled
 
 #: What is held against the reference: one for all perturbations, or perturbation -> its own.
 Sources = str | Mapping[str, str]

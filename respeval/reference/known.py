@@ -12,10 +12,10 @@ import xarray as xr
 from respeval.diagnostics import response_maps
 from respeval.diagnostics.maps import CELL_VARIABLES
 from respeval.errors import InputError
+from respeval.fields.grid import Grid
+from respeval.fields.records import as_numbers, open_record, read_whole
+from respeval.fields.regrid import Conservative
 from respeval.files.netcdf import open_saved
-from respeval.grid import Grid
-from respeval.records import as_numbers, open_record, read_whole
-from respeval.regrid import Conservative
 from respeval.run_folder.names import GROUP_MEANS, MANIFEST
 
 #: Segments of group means that are in memory at once.

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from respeval.calendar import parse_date, to_date, to_seconds
-from respeval.emulator import Variable
 from respeval.errors import InputError
-from respeval.grid import Grid
-from respeval.records import InitialConditions, choose_starts
+from respeval.fields.calendar import parse_date, to_date, to_seconds
+from respeval.fields.grid import Grid
+from respeval.fields.initial import InitialConditions, choose_starts
+from respeval.fields.variables import Variable
 from respeval.run_folder.manifest import read_manifest, read_quarantined
 from respeval.run_folder.names import MANIFEST
 from respeval.run_folder.restart import Restart

@@ -10,8 +10,8 @@ from typing import Any
 import xarray as xr
 
 from respeval.errors import InputError
+from respeval.fields.records import read_whole
 from respeval.files.netcdf import append_netcdf, global_attributes, open_saved
-from respeval.records import read_whole
 from respeval.run_folder.layout import MEMBER_SUFFIX, ZONAL_SUFFIX
 from respeval.run_folder.manifest import parts_of_name, segment_numbers
 from respeval.run_folder.names import GROUP_MEANS, SEGMENTS, ZONAL

@@ -11,14 +11,14 @@ import numpy as np
 import xarray as xr
 
 from respeval.accumulate import SURFACES, GroupSums
-from respeval.calendar import DAY_S, to_date
-from respeval.emulator import Variable
 from respeval.errors import InputError
+from respeval.fields.calendar import DAY_S, to_date
+from respeval.fields.grid import BoolArray, FloatArray, Grid
+from respeval.fields.records import read_whole
+from respeval.fields.standard_names import standard_name, temperature_metadata
+from respeval.fields.variables import Variable
 from respeval.files.netcdf import global_attributes, open_saved
-from respeval.grid import BoolArray, FloatArray, Grid
-from respeval.records import read_whole
 from respeval.segments import Segment
-from respeval.standard_names import standard_name, temperature_metadata
 
 ZONAL_SUFFIX = "_zonal"
 MEMBER_SUFFIX = "_members"

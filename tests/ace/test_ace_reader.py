@@ -20,7 +20,8 @@ from typer.testing import CliRunner
 
 from respeval.checkpoints import open_checkpoint
 from respeval.cli import app
-from respeval.emulator import CounterNoise, Emulator
+from respeval.emulator.contract import Emulator
+from respeval.emulator.noise import CounterNoise
 from respeval.errors import InputError
 
 Content = dict[str, Any]

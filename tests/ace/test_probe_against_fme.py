@@ -32,7 +32,7 @@ from torch.overrides import TorchFunctionMode
 from typer.testing import CliRunner
 
 from respeval.cli import app
-from respeval.emulator import CounterNoise
+from respeval.emulator.noise import CounterNoise
 
 NUM_BATCHES, BATCH_SIZE = 3, 2
 SIZE = ["--batches", NUM_BATCHES, "--batch-size", BATCH_SIZE]

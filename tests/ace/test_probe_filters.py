@@ -15,7 +15,7 @@ from fme.core.registry import ModuleSelector
 from torch import nn
 from torch_harmonics.sht import RealSHT
 
-from respeval.grid import Grid
+from respeval.fields.grid import Grid
 from respeval.loss_probe.filters import SpectralFilter, find_filters
 
 GRID = Grid.legendre_gauss(8, 18)

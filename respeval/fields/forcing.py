@@ -12,11 +12,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from respeval.calendar import MAX_SECONDS, Duration, Seconds, in_year, to_date, to_seconds
-from respeval.emulator import DerivedForcing
 from respeval.errors import InputError
-from respeval.grid import FloatArray, Grid
-from respeval.records import OpenedRecords, check_units, lacks, on_grid, read_whole, record_files
+from respeval.fields.calendar import MAX_SECONDS, Duration, Seconds, in_year, to_date, to_seconds
+from respeval.fields.grid import FloatArray, Grid
+from respeval.fields.records import (
+    OpenedRecords,
+    check_units,
+    lacks,
+    on_grid,
+    read_whole,
+    record_files,
+)
+from respeval.fields.variables import DerivedForcing
 
 #: Masks are the mean over at most this many times of the period.
 MAX_MASK_TIMES = 400

@@ -7,71 +7,23 @@ the `EmulatorSpec` states.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
-import numpy as np
-
-from respeval.grid import FloatArray, Grid
+from respeval.emulator.noise import NoiseSource
+from respeval.fields.grid import FloatArray, Grid
+from respeval.fields.variables import DerivedForcing, HybridLevels, Roles, Variable
 
 if TYPE_CHECKING:
-    import cftime
     import torch
 
-#: Numbers that a network may be asked to compute in; see `respeval.arithmetic`.
+
+#: Numbers that a network may be asked to compute in; see `respeval.emulator.computing`.
 Precision = Literal["float32", "tf32", "bfloat16"]
 
 #: Emulators prescribe surface temperature where ocean fraction is strictly above this.
 OCEAN_CUTOFF = 0.5
-
-
-@dataclass(frozen=True)
-class Variable:
-    """A field's name in files and its description: units as CF writes them, a long name."""
-
-    name: str
-    units: str
-    long_name: str
-
-
-@dataclass(frozen=True)
-class DerivedForcing:
-    """A forcing that is computed from the date instead of being read, such as insolation.
-
-    name: as the emulator calls it; needs: variables to read for it.
-    compute: dates [time] and fields of `needs`, each [time, lat, lon] -> field [time, lat, lon].
-    """
-
-    name: str
-    needs: tuple[str, ...]
-    compute: Callable[[Sequence[cftime.datetime], Mapping[str, FloatArray]], FloatArray]
-
-
-@dataclass(frozen=True)
-class Roles:
-    """Which variables the diagnostics read; None or empty where the emulator has no such variable.
-
-    near_surface_temperature: land and ocean warming.
-    column_temperature: temperature levels, top to surface.
-    surface_level, upper_level: the two levels of the vertical warming ratio.
-    """
-
-    near_surface_temperature: str | None = None
-    column_temperature: tuple[str, ...] = ()
-    surface_level: str | None = None
-    upper_level: str | None = None
-
-
-@dataclass(frozen=True)
-class HybridLevels:
-    """Edges of the model's layers, top to surface: the pressure there is ap + b·ps.
-
-    ap_Pa, b: [layer + 1]; ps is the pressure at the surface.
-    """
-
-    ap_Pa: tuple[float, ...]
-    b: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -160,14 +112,6 @@ class EmulatorSpec:
         raise KeyError(name)
 
 
-class NoiseSource(Protocol):
-    """Where a stochastic emulator gets its random numbers for one step."""
-
-    def normal(self, *shape: int) -> torch.Tensor:
-        """Standard normal numbers, [member, *shape], float32; a new draw at every call."""
-        ...
-
-
 class Emulator(Protocol):
     """A model that can be stepped. The caller owns gradient mode, precision of matmuls and seed.
 
@@ -218,37 +162,3 @@ class Emulator(Protocol):
         `len(spec.prognostic)` of them are the next state. Arguments are not changed.
         """
         ...
-
-
-@dataclass
-class CounterNoise:
-    """Normal numbers that depend on (seed, stream, step, number of the draw) and on nothing else.
-
-    Each member's numbers come from their own Philox counter (Salmon et al. 2011), so that they are
-    the same in any batch, window or number of processes. Members with equal streams get equal noise.
-
-    streams: one (sample, branch) pair per member; with paired noise every branch is 0.
-    """
-
-    seed: int
-    streams: Sequence[tuple[int, int]]
-    step: int
-    device: torch.device | None = None
-    _num_draws: int = field(default=0, init=False)
-
-    def normal(self, *shape: int) -> torch.Tensor:
-        """See `NoiseSource.normal`."""
-        import torch
-
-        distinct: dict[tuple[int, int], torch.Tensor] = {}
-        for sample, branch in self.streams:
-            if (sample, branch) in distinct:
-                continue
-            # The lowest counter word runs within a draw; the others tell draws and steps apart.
-            bits = np.random.Philox(
-                key=[self.seed, sample], counter=[0, self._num_draws, branch, self.step]
-            )
-            numbers = np.random.Generator(bits).standard_normal(shape, dtype=np.float32)
-            distinct[sample, branch] = torch.from_numpy(np.asarray(numbers)).to(self.device)
-        self._num_draws += 1
-        return torch.stack([distinct[stream] for stream in self.streams])

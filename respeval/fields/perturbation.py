@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from respeval.grid import FloatArray, Grid
+from respeval.fields.grid import FloatArray, Grid
 
 if TYPE_CHECKING:
     import torch

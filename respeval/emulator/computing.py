@@ -1,4 +1,4 @@
-"""In which floating-point numbers an emulator computes: set before it steps, for the whole process."""
+"""How an emulator computes: in which floating-point numbers, compiled or not, with how many weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_map
 
-from respeval.emulator import Emulator, Precision
+from respeval.emulator.contract import Emulator, Precision
 from respeval.errors import InputError
 
 #: In the names of classes: complex numbers, which no transform can make from bfloat16.
@@ -117,3 +117,31 @@ def _in_float32(
 def _widened(leaf: Any) -> Any:
     is_narrow = isinstance(leaf, torch.Tensor) and leaf.dtype == torch.bfloat16
     return leaf.float() if is_narrow else leaf
+
+
+@contextlib.contextmanager
+def compiled(emulator: Emulator) -> Iterator[None]:
+    """Within this the emulator's networks run as torch.compile makes them, for fixed batch sizes.
+
+    The first batch of each size compiles, also where the batch before had another one; what was
+    compiled serves the next time too. Raises InputError where the emulator doesn't say its networks.
+    """
+    networks = networks_of(emulator, "--compile")
+    with contextlib.ExitStack() as undo:
+        for network in networks:
+            network.compile(dynamic=False)
+            undo.callback(setattr, network, "_compiled_call_impl", None)
+        yield
+
+
+def forget_compiled() -> None:
+    """Let go of all that was compiled, with the networks that it belongs to."""
+    torch._dynamo.reset()
+
+
+def num_parameters(emulator: Emulator) -> int | None:
+    """Real numbers that were trained; None where the emulator is no torch module."""
+    if not isinstance(emulator, nn.Module):
+        return None
+    weights = [p for p in emulator.parameters() if p.requires_grad]
+    return sum(p.numel() * (2 if p.is_complex() else 1) for p in weights)

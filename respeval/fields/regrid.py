@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from respeval.errors import InputError
-from respeval.grid import FloatArray, Grid
+from respeval.fields.grid import FloatArray, Grid
 
 #: A cell is missing where more than this share of it is missing in the source.
 MOST_MISSING = 0.5

@@ -1,0 +1,69 @@
+"""The spherical-harmonic transform of a grid, and sums over its orders."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from respeval.fields.grid import Grid
+from respeval.interpreter import compiled_later, nothing_collected
+
+if TYPE_CHECKING:
+    import torch
+
+
+class SphericalTransform:
+    """Real spherical-harmonic transform of fields [..., lat, lon] on one grid and back.
+
+    Coefficients are complex [..., l, m] with l < `lmax`, m < `mmax`, in the orthonormal basis: the
+    mean square over the sphere is `sum_over_orders(|c|²).sum(-1) / 4π`. The truncation is always
+    given, because the defaults of torch-harmonics changed in 0.9. Fields on a grid that runs south
+    to north are flipped on the way in and out.
+
+    Raises ValueError on a grid without a quadrature (`regular`) and where lmax != mmax, which
+    torch-harmonics 0.8 and 0.9 treat differently.
+    """
+
+    def __init__(self, grid: Grid, lmax: int, mmax: int, dtype: torch.dtype | None = None) -> None:
+        import torch
+
+        with compiled_later(), nothing_collected():
+            from torch_harmonics.sht import InverseRealSHT, RealSHT
+
+        if grid.kind == "regular":
+            raise ValueError(
+                "a spherical transform needs a legendre-gauss, equiangular or lobatto grid; "
+                f"these {grid.num_lat} latitudes are none of them"
+            )
+        if lmax != mmax:
+            raise ValueError(f"the truncation must be triangular, got lmax={lmax}, mmax={mmax}")
+        self.lmax, self.mmax = lmax, mmax
+        self._flip = not grid.north_to_south
+        self._dtype = dtype or torch.float64
+        size = {"lmax": lmax, "mmax": mmax, "grid": grid.kind, "norm": "ortho"}
+        self._forward = RealSHT(grid.num_lat, grid.num_lon, **size).to(self._dtype)
+        self._inverse = InverseRealSHT(grid.num_lat, grid.num_lon, **size).to(self._dtype)
+
+    def to(self, device: torch.device) -> SphericalTransform:
+        self._forward.to(device)
+        self._inverse.to(device)
+        return self
+
+    def forward(self, field: torch.Tensor) -> torch.Tensor:
+        """Field [..., lat, lon] to coefficients [..., l, m]."""
+        field = field.to(self._dtype)
+        coefficients: torch.Tensor = self._forward(field.flip(-2) if self._flip else field)
+        return coefficients
+
+    def inverse(self, coefficients: torch.Tensor) -> torch.Tensor:
+        """Coefficients [..., l, m] to a field [..., lat, lon]."""
+        field: torch.Tensor = self._inverse(coefficients)
+        return field.flip(-2) if self._flip else field
+
+
+def sum_over_orders(values: torch.Tensor) -> torch.Tensor:
+    """Sum of [..., l, m] over the orders of each degree, [..., l], with the orders m > 0 twice.
+
+    A real field's coefficients at -m are the conjugates of those at m, so a sum of |c|² or of any
+    other even quantity over all orders counts m > 0 double. Only this function does so.
+    """
+    return 2.0 * values.sum(-1) - values[..., 0]
