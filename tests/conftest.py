@@ -14,7 +14,7 @@ import torch
 import xarray as xr
 import yaml
 
-from respeval.checkpoints.exported import ExportManifest, save_exported
+from respeval.checkpoints.exported.reader import ExportManifest, save_exported
 from respeval.checkpoints.native import Manifest, NativeEmulator, load_checkpoint, save_checkpoint
 from respeval.console import SilentReporter
 from respeval.distributed.comm import Comm

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from respeval.checkpoints import open_checkpoint
-from respeval.checkpoints.ace import AceOptions, parse_options
+from respeval.checkpoints.ace.options import AceOptions, parse_options
 from respeval.cli import app
 from respeval.errors import InputError
 

@@ -23,7 +23,7 @@ from test_native_checkpoint import inputs, noise
 from torch import nn
 
 from respeval.checkpoints import checkpoint_digest, open_checkpoint
-from respeval.checkpoints.exported import ExportedEmulator, save_exported
+from respeval.checkpoints.exported.reader import ExportedEmulator, save_exported
 from respeval.checkpoints.native import NativeEmulator, load_checkpoint, save_checkpoint
 from respeval.errors import InputError
 from respeval.fields.grid import Grid

@@ -20,8 +20,8 @@ from conftest import GRID
 from test_cli import invoke, refused
 
 from respeval.checkpoints import open_checkpoint
-from respeval.checkpoints.exported import save_exported
-from respeval.checkpoints.operators import is_allowed, is_plain_expression
+from respeval.checkpoints.exported.operators import is_allowed, is_plain_expression
+from respeval.checkpoints.exported.reader import save_exported
 from respeval.errors import InputError
 
 MODEL = "models/model.json"
@@ -361,7 +361,7 @@ def test_operators_of_networks_are_called(target: str) -> None:
 
 
 def test_every_listed_operator_is_one_of_torch() -> None:
-    from respeval.checkpoints import operators
+    from respeval.checkpoints.exported import operators
 
     missing = [n for n in operators._ATEN_NAMES if not hasattr(torch.ops.aten, n)]
     assert missing == []

@@ -52,13 +52,13 @@ def _read_native(path: Path, options: Mapping[str, Any], trust: bool) -> Emulato
 
 
 def _read_ace(path: Path, options: Mapping[str, Any], trust: bool) -> Emulator:
-    from respeval.checkpoints.ace import read_ace
+    from respeval.checkpoints.ace.reader import read_ace
 
     return read_ace(path, options, trust)
 
 
 def _read_exported(path: Path, options: Mapping[str, Any], trust: bool) -> Emulator:
-    from respeval.checkpoints.exported import read_exported
+    from respeval.checkpoints.exported.reader import read_exported
 
     return read_exported(path, options, trust)
 

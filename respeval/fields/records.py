@@ -11,10 +11,7 @@ import numpy as np
 import xarray as xr
 
 from respeval.errors import InputError
-from respeval.fields.calendar import (
-    canonical_calendar,
-    decode_seconds,
-)
+from respeval.fields.calendar import canonical_calendar, decode_seconds
 from respeval.fields.grid import FloatArray, Grid
 from respeval.files.limits import check_netcdf, check_zarr
 from respeval.files.netcdf import NETCDF_LOCK

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from respeval.checkpoints.operators import is_allowed, is_plain_expression, is_symbol
+from respeval.checkpoints.exported.operators import is_allowed, is_plain_expression, is_symbol
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PATH = re.compile(r"\w+(\.\w+)*", re.ASCII)

@@ -21,15 +21,15 @@ from pydantic import Field, model_validator
 from torch import nn
 from torch.export import ExportedProgram
 
-from respeval.checkpoints.archive import UntrustedError, plain_copy
-from respeval.checkpoints.manifest import ModelManifest, parse_manifest
-from respeval.checkpoints.network import (
+from respeval.checkpoints.exported.archive import UntrustedError, plain_copy
+from respeval.checkpoints.exported.network import (
     BatchSizes,
     check_operators,
     check_shapes,
     classes_of,
     split_batch,
 )
+from respeval.checkpoints.manifest import ModelManifest, parse_manifest
 from respeval.checkpoints.normalized import NormalizedEmulator
 from respeval.errors import InputError
 from respeval.fields.grid import FloatArray

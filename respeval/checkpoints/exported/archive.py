@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from respeval.checkpoints.program import Part, Payload, Payloads, Program
+from respeval.checkpoints.exported.program import Part, Payload, Payloads, Program
 from respeval.errors import InputError
 
 MODEL = "models/model.json"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ from fme.core.dataset.data_typing import VariableMetadata
 from fme.core.dataset_info import MissingDatasetInfo
 from fme.core.derived_variables import get_derived_variable_metadata
 
-from respeval.checkpoints.ace import AceOptions, fme_on
-from respeval.checkpoints.ace_emulator import StepNames
+from respeval.checkpoints.ace.fme import fme_on
+from respeval.checkpoints.ace.options import AceOptions
 from respeval.emulator.contract import EmulatorSpec
 from respeval.errors import InputError
 from respeval.fields.grid import FloatArray, Grid
@@ -265,3 +266,21 @@ def _derived_forcing(stepper: Stepper, forcing: Collection[str]) -> tuple[Derive
         return found[0].cpu().numpy()
 
     return (DerivedForcing(name, needs, compute),)
+
+
+@dataclass(frozen=True)
+class StepNames:
+    """Names of the tensors of a step, in the order of the stacked fields.
+
+    at_start, at_end: the network's inputs from the forcing of a step's start and of its end.
+    next_step: further fields of the step's end, for the ocean and the correctors.
+    derived: fme's derived variables, behind the outputs of the model itself.
+    """
+
+    prognostic: tuple[str, ...]
+    outputs: tuple[str, ...]
+    forcing: tuple[str, ...]
+    at_start: tuple[str, ...]
+    at_end: tuple[str, ...]
+    next_step: tuple[str, ...]
+    derived: tuple[str, ...] = ()

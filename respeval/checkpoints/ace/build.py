@@ -12,9 +12,10 @@ import torch
 from fme.ace.stepper.single_module import Stepper
 from fme.core.ema import load_ema_params_if_available
 
-from respeval.checkpoints.ace import AceOptions, first_line, fme_on, fme_version
-from respeval.checkpoints.ace_emulator import AceEmulator
-from respeval.checkpoints.ace_spec import describe, entries
+from respeval.checkpoints.ace.emulator import AceEmulator
+from respeval.checkpoints.ace.fme import first_line, fme_on, fme_version
+from respeval.checkpoints.ace.options import AceOptions
+from respeval.checkpoints.ace.spec import describe, entries
 from respeval.errors import InputError
 
 

@@ -16,28 +16,11 @@ from fme.core.stepper_state import StepperState
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from respeval.checkpoints.ace import fme_on
+from respeval.checkpoints.ace.fme import fme_on
+from respeval.checkpoints.ace.spec import StepNames
 from respeval.emulator.contract import EmulatorSpec
 from respeval.emulator.noise import CounterNoise, NoiseSource
 from respeval.errors import InputError
-
-
-@dataclass(frozen=True)
-class StepNames:
-    """Names of the tensors of a step, in the order of the stacked fields.
-
-    at_start, at_end: the network's inputs from the forcing of a step's start and of its end.
-    next_step: further fields of the step's end, for the ocean and the correctors.
-    derived: fme's derived variables, behind the outputs of the model itself.
-    """
-
-    prognostic: tuple[str, ...]
-    outputs: tuple[str, ...]
-    forcing: tuple[str, ...]
-    at_start: tuple[str, ...]
-    at_end: tuple[str, ...]
-    next_step: tuple[str, ...]
-    derived: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""ACE checkpoints, which the `fme` package wrote and opens."""
