@@ -14,9 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-#: The parts of the globe whose latitude circles are averaged, in the order of every such axis.
-SURFACES = ("all", "land", "ocean")
-
 #: The most steps whose outputs wait to be added together on a CPU, and the most memory for them.
 WAITING_STEPS, WAITING_BYTES = 4, 2**25
 

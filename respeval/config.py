@@ -21,17 +21,14 @@ from pydantic import (
 )
 
 from respeval.diagnostics import parse_targets
-from respeval.diagnostics.zonal import SURFACES
 from respeval.emulator.contract import Precision
 from respeval.errors import InputError
 from respeval.fields.calendar import Duration
-from respeval.fields.grid import AreaWeights
-from respeval.fields.perturbation import Scope
+from respeval.fields.grid import DEFAULT_BANDS, SURFACES, TROPICAL_LAT_MAX, AreaWeights
+from respeval.fields.perturbation import BASELINE, Scope
 from respeval.files.settings import STRICT, first_fault, read_yaml, unknown_key, wrong_value
 from respeval.protocol import Protocol, check_protocol, with_protocol
 from respeval.segments import parse_segment
-
-BASELINE = "baseline"
 
 Longitude = Annotated[float, Field(ge=-360, le=720)]
 Latitude = Annotated[float, Field(ge=-90, le=90)]
@@ -159,12 +156,8 @@ class Case(_Frozen):
     initial_condition_scope: Scope = "ocean"
     area_weights: AreaWeights = "grid"
     ocean_fraction_cutoff: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    tropical_lat_max: Annotated[float, Field(gt=0, le=90)] = 15.0
-    bands: Annotated[dict[str, tuple[float, float]], Field(min_length=1)] = {
-        "tropics": (0.0, 15.0),
-        "subtropics": (15.0, 30.0),
-        "midlatitudes": (30.0, 50.0),
-    }
+    tropical_lat_max: Annotated[float, Field(gt=0, le=90)] = TROPICAL_LAT_MAX
+    bands: Annotated[dict[str, tuple[float, float]], Field(min_length=1)] = dict(DEFAULT_BANDS)
     land_boxes: dict[str, LandBox] | None = None
     roles: RoleNames = RoleNames()
     repeat: Literal["none", "year"] = "none"

@@ -30,8 +30,8 @@ from respeval.diagnostics import (
     with_period,
     years_summary,
 )
-from respeval.diagnostics.zonal import SURFACES
 from respeval.errors import InputError
+from respeval.fields.grid import SURFACES
 from respeval.fields.variables import HybridLevels, Roles
 from respeval.files.checksums import Verification
 from respeval.files.netcdf import describe_file, open_saved, write_netcdf

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from respeval.accumulate import (
-    SURFACES,
     WAITING_BYTES,
     WAITING_STEPS,
     GroupSums,
@@ -19,6 +18,7 @@ from respeval.accumulate import (
     deal_members,
     most_waiting,
 )
+from respeval.fields.grid import SURFACES
 
 CPU = torch.device("cpu")
 SHAPE = (2, 3, 4)  # output, lat, lon

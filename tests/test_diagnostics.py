@@ -24,10 +24,10 @@ from respeval.diagnostics import (
     zonal_response,
     zonal_response_of_maps,
 )
-from respeval.diagnostics.regions import ratio
-from respeval.diagnostics.registry import TRENDS
+from respeval.diagnostics.formulas.regions import ratio
+from respeval.diagnostics.formulas.registry import TRENDS
 from respeval.diagnostics.seasons import SEASONAL, seasonal_name
-from respeval.diagnostics.totals import statistics_named_in
+from respeval.diagnostics.statistics.totals import statistics_named_in
 from respeval.fields.grid import Grid
 from respeval.fields.variables import Roles
 

@@ -25,8 +25,8 @@ from respeval.diagnostics import (
     left_out,
     summary,
 )
-from respeval.diagnostics.quantities import QUANTITIES
-from respeval.diagnostics.registry import DIAGNOSTICS, RATIOS, TRENDS
+from respeval.diagnostics.formulas.quantities import QUANTITIES
+from respeval.diagnostics.formulas.registry import DIAGNOSTICS, RATIOS, TRENDS
 from respeval.fields.variables import Roles
 
 AREA = GRID.area_weights()

@@ -12,7 +12,7 @@ from test_diagnostics import GRID, saved_means
 
 from respeval.diagnostics import DIAGNOSTICS, catalog, response_maps
 from respeval.diagnostics.catalog import Entry
-from respeval.diagnostics.sampling import (
+from respeval.diagnostics.statistics.sampling import (
     covariance,
     discoveries,
     effective_number,

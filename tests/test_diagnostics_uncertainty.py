@@ -15,7 +15,11 @@ from scipy import stats
 from test_diagnostics import GRID, ROLES, SETTINGS, continents, months, saved_means, two_levels
 
 from respeval.diagnostics import DiagnosticSettings, diagnose, response_maps, summary
-from respeval.diagnostics.totals import statistics_named_in, year_blocks, year_blocks_until
+from respeval.diagnostics.statistics.totals import (
+    statistics_named_in,
+    year_blocks,
+    year_blocks_until,
+)
 from respeval.fields.variables import Roles
 
 

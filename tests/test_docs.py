@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from respeval.cli import app
 from respeval.diagnostics import diagnose, scalars
 from respeval.diagnostics.catalog import Entry, catalog
-from respeval.diagnostics.registry import DIAGNOSTICS, RATIOS
-from respeval.diagnostics.uncertainty import STATISTICS
+from respeval.diagnostics.formulas.registry import DIAGNOSTICS, RATIOS
+from respeval.diagnostics.statistics.uncertainty import STATISTICS
 from respeval.loss_probe.files import VARIABLES
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -25,7 +25,6 @@ ROWS = [
     "distributed",
     "files",
     "fields",
-    "rounding",
     "emulator",
     "accumulate",
     "segments",

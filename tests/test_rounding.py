@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from respeval.rounding import decimals_of, rounded
+from respeval.diagnostics.numbers import decimals_of, rounded
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,15 @@
 """What the command line shows: progress while something runs, and the tables at its end."""
 
 from respeval.console.catalog import catalog_text
-from respeval.console.compare import MAIN, comparison_notes, comparison_tables, usual_diagnostics
+from respeval.console.compare import comparison_notes, comparison_tables
 from respeval.console.precision import precision_table
 from respeval.console.probe import ConsoleProbeReporter, SilentProbeReporter, probe_table
 from respeval.console.reference import agreement_tables
 from respeval.console.rehearsal import batch_table, compiling_line, response_error_table
 from respeval.console.run import ConsoleReporter, SilentReporter, inspection_tables
 from respeval.console.sweep import amount, estimate_table, sweep_table
-from respeval.console.warming import (
-    QUANTITIES,
-    full_tables,
-    holds,
-    perturbation_columns,
-    truth_table,
-    warming_table,
-)
+from respeval.console.warming import full_tables, perturbation_columns, truth_table, warming_table
+from respeval.diagnostics.numbers import MAIN, QUANTITIES, holds, usual_diagnostics
 
 __all__ = [
     "MAIN",

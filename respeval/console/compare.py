@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING, Any
 from rich import box
 from rich.table import Table
 
-from respeval.console.warming import QUANTITIES
+from respeval.diagnostics.numbers import QUANTITIES
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from respeval.compare import Run
 
+
 #: Differences are marked where their p-value is below this.
 SIGNIFICANT = 0.05
 
-#: What is shown where nothing else is asked for.
-_USUAL = ("land_ocean_warming_ratio", "vertical_warming_ratio_tropical_ocean")
 
 #: Names of runs take at most this share of the width; longer ones are folded.
 _NAMES_SHARE = 0.3
@@ -48,16 +47,6 @@ class _Column:
     @property
     def width(self) -> int:
         return max(map(len, (*self.heading, *self.cells))) + _BORDER
-
-
-#: The diagnostics of a run's own table.
-MAIN = tuple(name for _, name, *_ in QUANTITIES)
-
-
-def usual_diagnostics(present: Sequence[str]) -> list[str]:
-    """What a table shows: the ratios, or else the warming, or else the outputs' means."""
-    named = [name for name in MAIN if name in present]
-    return [name for name in _USUAL if name in present] or named or list(present)
 
 
 def comparison_tables(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich import box
 from rich.table import Table
 
-from respeval.rounding import decimals_of, rounded
+from respeval.diagnostics.numbers import QUANTITIES, decimals_of, holds, rounded
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -70,22 +70,6 @@ def _rounded(value: float) -> str:
     # Adding zero takes the sign off a rounded -0.00.
     return f"{round(value, 2) + 0.0:.2f}"
 
-
-#: Rows of the table: (what, diagnostic, where unless a dimension says it, ends a section).
-QUANTITIES = (
-    ("land, K", "land_warming", "", True),
-    ("ocean, K", "ocean_warming", "", True),
-    ("land/ocean ratio", "land_ocean_warming_ratio", "", True),
-    ("surface level, K", "tropical_ocean_surface_warming", "tropical ocean", True),
-    ("upper level, K", "tropical_ocean_upper_warming", "tropical ocean", True),
-    ("vertical ratio", "vertical_warming_ratio_tropical_ocean", "tropical ocean", True),
-    ("column, global, K", "column_warming", "", True),
-    ("amplification", "arctic_amplification", "Arctic", False),
-    ("", "antarctic_amplification", "Antarctic", True),
-    ("precipitation, %/K", "precipitation_change_per_K", "global", False),
-    ("water path, %/K", "water_path_change_per_K", "global", False),
-    ("Cess, W/m²/K", "cess_feedback", "global", True),
-)
 
 #: More columns than this have no room for intervals on a terminal of 100 characters.
 _MOST_INTERVALS = 2
@@ -206,13 +190,6 @@ def truth_table(truth: xr.Dataset, columns: Mapping[str, xr.Dataset], label: str
             shown += [cell.to_the_point(), holds(exact.value, cell.low, cell.high)]
         table.add_row(quantity, place, rounded(exact.value, 3), *shown, end_section=last)
     return table
-
-
-def holds(truth: float, low: float, high: float) -> str:
-    """Whether an interval holds the truth: yes or no, a stroke where either is not known."""
-    if math.isnan(truth) or math.isnan(low) or math.isnan(high):
-        return "-"
-    return "yes" if low <= truth <= high else "no"
 
 
 def perturbation_columns(

@@ -9,15 +9,19 @@ from respeval.diagnostics.evaluate import (
     diagnose_reference,
     empty_response,
     left_out,
-    places_of,
     read_by_diagnostics,
     replicate,
-    summary,
 )
+from respeval.diagnostics.formulas.quantities import NAMED_IN_ROLES
+from respeval.diagnostics.formulas.regions import DiagnosticSettings, LeftOut
+from respeval.diagnostics.formulas.registry import DIAGNOSTICS
 from respeval.diagnostics.levels import with_hybrid_levels
 from respeval.diagnostics.maps import response_maps
-from respeval.diagnostics.periods import length_years, with_period
-from respeval.diagnostics.precision import (
+from respeval.diagnostics.numbers import places_of, summary
+from respeval.diagnostics.running import main_diagnostics, num_units, running
+from respeval.diagnostics.seasons import seasons_left_out
+from respeval.diagnostics.statistics.periods import length_years, with_period
+from respeval.diagnostics.statistics.precision import (
     KNOWN_TO,
     RATIOS_KNOWN,
     YEARS,
@@ -25,15 +29,12 @@ from respeval.diagnostics.precision import (
     years_left,
     years_summary,
 )
-from respeval.diagnostics.quantities import NAMED_IN_ROLES
-from respeval.diagnostics.regions import DEFAULT_BANDS, DiagnosticSettings, LeftOut
-from respeval.diagnostics.registry import DIAGNOSTICS
-from respeval.diagnostics.running import main_diagnostics, num_units, running
-from respeval.diagnostics.seasons import seasons_left_out
+from respeval.diagnostics.statistics.totals import ends_year
+from respeval.diagnostics.statistics.uncertainty import STATISTICS
 from respeval.diagnostics.targets import Target, check_targets, parse_targets
-from respeval.diagnostics.totals import BASELINE, ends_year
-from respeval.diagnostics.uncertainty import STATISTICS
 from respeval.diagnostics.zonal import global_mean_series, zonal_response, zonal_response_of_maps
+from respeval.fields.grid import DEFAULT_BANDS
+from respeval.fields.perturbation import BASELINE
 
 __all__ = [
     "AGREEMENT",

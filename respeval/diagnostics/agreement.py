@@ -10,6 +10,9 @@ import xarray as xr
 
 from respeval.fields.standard_names import temperature_metadata
 
+REGIONS = ("globe", "land", "ocean")
+
+
 #: Statistic -> what it is of a response and its reference; `units`: the response's, else 1.
 AGREEMENT: Mapping[str, str] = {
     "bias": "mean difference from the reference of",
@@ -121,3 +124,9 @@ def described_agreement(
 
 def _over(numerator: xr.DataArray, denominator: xr.DataArray) -> xr.DataArray:
     return numerator / denominator.where(denominator > 0)
+
+
+def compared_outputs(found: xr.Dataset) -> list[str]:
+    """The outputs that reference.nc compares."""
+    last = "_within_noise"
+    return [str(n).removesuffix(last) for n in found.data_vars if str(n).endswith(last)]

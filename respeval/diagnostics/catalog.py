@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from respeval.diagnostics.registry import DIAGNOSTICS, TRENDS
+from respeval.diagnostics.formulas.registry import DIAGNOSTICS, TRENDS
 from respeval.diagnostics.seasons import SEASONAL, seasonal_name
 
 _FIRST_LINE = re.compile(r"(?P<what>.+), (?P<units>[^,]+), \((?P<dims>[^)]*)\)\.")

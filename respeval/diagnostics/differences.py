@@ -8,9 +8,9 @@ import numpy as np
 import xarray as xr
 
 from respeval.diagnostics.evaluate import Replicated
-from respeval.diagnostics.jackknife import influence
-from respeval.diagnostics.sampling import p_value, t_quantile
-from respeval.diagnostics.uncertainty import described, interval_of, with_statistics
+from respeval.diagnostics.statistics.jackknife import influence
+from respeval.diagnostics.statistics.sampling import p_value, t_quantile
+from respeval.diagnostics.statistics.uncertainty import described, interval_of, with_statistics
 
 #: What the difference of a diagnostic is called, after its name.
 DIFFERENCE = "_difference"

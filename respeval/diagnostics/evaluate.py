@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 
-from respeval.diagnostics.boxes import boxes_in
-from respeval.diagnostics.drift import with_trend, yearly_means
+from respeval.diagnostics.formulas.boxes import boxes_in
+from respeval.diagnostics.formulas.drift import with_trend, yearly_means
+from respeval.diagnostics.formulas.quantities import QUANTITIES, find_output
+from respeval.diagnostics.formulas.regions import (
+    DiagnosticSettings,
+    LeftOut,
+    NotAsked,
+    with_baseline,
+)
+from respeval.diagnostics.formulas.registry import DIAGNOSTICS, TRENDS
 from respeval.diagnostics.output_means import means_with_statistics, output_means, warming_of_globe
-from respeval.diagnostics.output_per_kelvin import PER_K
-from respeval.diagnostics.quantities import QUANTITIES, find_output
-from respeval.diagnostics.regions import DiagnosticSettings, LeftOut, NotAsked, with_baseline
-from respeval.diagnostics.registry import DIAGNOSTICS, TRENDS
 from respeval.diagnostics.scalars import scalars, scalars_with_statistics
 from respeval.diagnostics.seasons import seasonal
-from respeval.diagnostics.totals import BASELINE, parts_of_stack, statistics_named_in, variables_of
-from respeval.diagnostics.uncertainty import Units
-from respeval.diagnostics.zonal import SURFACES, zonal_response_of_maps, zonal_totals
-
-#: What the mean of an output over a surface is called in the summary.
-MEAN_LABELS = {"all": "global_mean", "land": "land_mean", "ocean": "ocean_mean"}
+from respeval.diagnostics.statistics.totals import parts_of_stack
+from respeval.diagnostics.statistics.uncertainty import Units
+from respeval.diagnostics.zonal import zonal_response_of_maps, zonal_totals
+from respeval.fields.grid import SURFACES
+from respeval.fields.perturbation import BASELINE
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,67 +136,6 @@ def empty_response(outputs: Iterable[str], labels: Sequence[str]) -> xr.Dataset:
     response = with_baseline(xr.Dataset({name: zeros for name in names}), of_baseline)
     response = response.assign(area=zeros[0])
     return response.assign_coords(perturbation=list(labels), surface=list(SURFACES), lat=[0.0])
-
-
-def summary(diagnostics: xr.Dataset) -> dict[str, float | None]:
-    """Flat keys and numbers for summary.json; what is not finite becomes None (JSON's null).
-
-    `LABEL/NAME` of a scalar, `LABEL/NAME/BAND` by band, `LABEL/NAME/VARIABLE` by level, and so on
-    with further dimensions; `baseline/NAME` of `baseline_NAME`, which no perturbation has;
-    `LABEL/global_mean/NAME`, `LABEL/land_mean/NAME` and `LABEL/ocean_mean/NAME` of the outputs, and
-    `LABEL/global_mean_per_K/NAME` and so on.
-    Statistics: `_stderr`, `_low` and so on after the diagnostic's name, as in
-    `LABEL/land_warming_stderr/BAND` and `LABEL/global_mean_low/NAME`. Zonal means and annual
-    cycles are left out.
-    """
-    belongs = statistics_named_in(diagnostics)
-    variables = variables_of(diagnostics)
-    of_responses = {n: v for n, v in variables.items() if "perturbation" in v.dims}
-    labels = diagnostics["perturbation"].values
-    numbers: dict[str, float | None] = {}
-    for i, label in enumerate(labels):
-        for name, variable in of_responses.items():
-            value = variable.isel(perturbation=i)
-            if value.dims == ("surface",):
-                quantity = belongs.get(name, name)
-                suffix, output = name.removeprefix(quantity), quantity.removesuffix("_mean")
-                if quantity.endswith(PER_K):
-                    suffix, output = f"{PER_K}{suffix}", quantity.removesuffix(PER_K)
-                surfaces = diagnostics.variables["surface"].values
-                for surface, number in zip(surfaces, value.values, strict=True):
-                    numbers[f"{label}/{MEAN_LABELS[surface]}{suffix}/{output}"] = _finite(number)
-            else:
-                numbers |= _numbers_by_place(f"{label}/{name}", value, diagnostics)
-    if len(labels):
-        for name, variable in variables.items():
-            if name not in of_responses:
-                own = name.removeprefix(f"{BASELINE}_")
-                numbers |= _numbers_by_place(f"{BASELINE}/{own}", variable, diagnostics)
-    return numbers
-
-
-def _numbers_by_place(
-    key: str, value: xr.Variable, diagnostics: xr.Dataset
-) -> dict[str, float | None]:
-    """`KEY/PLACE/…` of every value, the places being texts; nothing of a profile by latitude or month."""
-    if {"lat", "month"} & set(value.dims):
-        return {}
-    places = itertools.product(*(diagnostics.variables[dim].values for dim in value.dims))
-    return {
-        "/".join([key, *map(str, place)]): _finite(number)
-        for place, number in zip(places, value.values.ravel(), strict=True)
-    }
-
-
-def places_of(values: xr.DataArray) -> list[str]:
-    """Names of a diagnostic's places, band, level or surface; those of several dimensions joined."""
-    dims = [dim for dim in values.dims if dim not in ("run", "perturbation")]
-    places = itertools.product(*(values[dim].values for dim in dims))
-    return [", ".join(map(str, place)) for place in places]
-
-
-def _finite(number: float) -> float | None:
-    return float(number) if math.isfinite(number) else None
 
 
 def read_by_diagnostics(outputs: Iterable[str], settings: DiagnosticSettings) -> list[str]:

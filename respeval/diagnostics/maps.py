@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from respeval.diagnostics.jackknife import influence, leave_one_out
-from respeval.diagnostics.sampling import (
+from respeval.diagnostics.statistics.jackknife import influence, leave_one_out
+from respeval.diagnostics.statistics.sampling import (
     FALSE_DISCOVERY_RATE,
     covariance,
     discoveries,
@@ -16,8 +16,7 @@ from respeval.diagnostics.sampling import (
     p_value,
     year_correlation,
 )
-from respeval.diagnostics.totals import (
-    BASELINE,
+from respeval.diagnostics.statistics.totals import (
     STACK_DIM,
     means_of_totals,
     names_with_dims,
@@ -29,7 +28,8 @@ from respeval.diagnostics.totals import (
     year_blocks,
     yearly_counts,
 )
-from respeval.diagnostics.uncertainty import STATISTICS, Units, described
+from respeval.diagnostics.statistics.uncertainty import STATISTICS, Units, described
+from respeval.fields.perturbation import BASELINE
 from respeval.fields.standard_names import temperature_metadata
 
 #: What a map of responses needs beside the responses, so that regions can be averaged.

@@ -7,17 +7,25 @@ from typing import Any
 
 import xarray as xr
 
-from respeval.diagnostics.output_per_kelvin import PER_K, described_per_K, mean_per_K, per_kelvin
-from respeval.diagnostics.regions import DiagnosticSettings, outputs_in
+from respeval.diagnostics.formulas.regions import (
+    SMALLEST_DENOMINATOR,
+    DiagnosticSettings,
+    outputs_in,
+)
 from respeval.diagnostics.scalars import means_and_replicates
-from respeval.diagnostics.totals import BASELINE, STACK_DIM, response_of_means, stack
-from respeval.diagnostics.uncertainty import (
+from respeval.diagnostics.statistics.totals import STACK_DIM, response_of_means, stack
+from respeval.diagnostics.statistics.uncertainty import (
     Statistic,
     Units,
     described,
     statistics_of,
+    statistics_of_ratio,
     with_statistics,
 )
+from respeval.fields.perturbation import BASELINE
+
+#: What the means per kelvin are called, after their output's name.
+PER_K = "_per_K"
 
 
 def output_means(response: xr.Dataset, settings: DiagnosticSettings) -> xr.Dataset:
@@ -135,3 +143,44 @@ def warming_of_globe(
         for each in (*circles[:2], per_climate)
     )
     return Statistic.of(*parts)
+
+
+def mean_per_K(
+    means: Statistic, warming: Statistic, units: Units
+) -> tuple[Statistic, dict[str, xr.Variable]]:
+    """Means over the global-mean warming, with `STATISTICS`; their interval is Fieller's.
+
+    means: (…, perturbation, surface) of responses. warming: (perturbation), K. Both with the
+        perturbation where the unit is left out of the baseline alone, since a ratio is not linear.
+    """
+    parts = [
+        per_kelvin(above, below)
+        for above, below in (
+            (means.value, warming.value),
+            (means.paired, warming.paired),
+            (means.alone, warming.alone),
+        )
+    ]
+    found = Statistic(parts[0].transpose(*means.value.dims), parts[1], parts[2])
+    return found, statistics_of_ratio(found, (means, warming), units)
+
+
+def per_kelvin(mean: xr.Variable, warming: xr.Variable) -> xr.Variable:
+    """A mean over the global-mean warming; NaN where that is below 1e-12 K in magnitude."""
+    value: xr.Variable = mean / warming.where(abs(warming) >= SMALLEST_DENOMINATOR)
+    return value
+
+
+def described_per_K(
+    value: xr.Variable, name: str, attributes: Mapping[Hashable, Any]
+) -> xr.Variable:
+    """The means of an output per kelvin, with what CF wants to know of them."""
+    units = str(attributes.get("units", "1"))
+    return described(
+        value,
+        {
+            "units": {"K": "1", "1": "K-1"}.get(units, f"{units} K-1"),
+            "long_name": f"mean response of {attributes.get('long_name', name)} per kelvin of "
+            "global-mean near-surface warming",
+        },
+    )

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import xarray as xr
 
-from respeval.diagnostics.circles import MergedCircles
 from respeval.diagnostics.evaluate import read_by_diagnostics
+from respeval.diagnostics.formulas.per_kelvin import POLAR_LAT_MIN
+from respeval.diagnostics.formulas.regions import DiagnosticSettings
 from respeval.diagnostics.output_means import means_with_statistics
-from respeval.diagnostics.periods import length_years, with_periods
-from respeval.diagnostics.precision import KNOWN_TO, RATIOS_KNOWN, YEARS, years_left
-from respeval.diagnostics.regions import DiagnosticSettings
 from respeval.diagnostics.scalars import scalars_with_statistics
-from respeval.diagnostics.totals import (
+from respeval.diagnostics.statistics.periods import length_years, with_periods
+from respeval.diagnostics.statistics.precision import KNOWN_TO, RATIOS_KNOWN, YEARS, years_left
+from respeval.diagnostics.statistics.totals import (
     names_with_dims,
     statistics_named_in,
     year_blocks,
@@ -23,8 +24,9 @@ from respeval.diagnostics.totals import (
     yearly_counts,
     yearly_totals,
 )
-from respeval.diagnostics.uncertainty import Units
-from respeval.diagnostics.zonal import SURFACES, zonal_totals
+from respeval.diagnostics.statistics.uncertainty import Units
+from respeval.diagnostics.zonal import zonal_totals
+from respeval.fields.grid import SURFACES, in_band
 
 #: What is told against time, beside the near-surface temperature's means over the surfaces.
 MAIN = (
@@ -175,3 +177,39 @@ def num_units(zonal: xr.Dataset) -> tuple[int, int]:
     blocks = year_blocks(zonal)
     pairs = Units.of(yearly_counts(zonal["count"], blocks)).pairs
     return len(blocks), int(pairs.sum(["sample", "year"]).min())
+
+
+@dataclass(frozen=True, eq=False)
+class MergedCircles:
+    """Zones that lie in the same bands, tropics and polar caps, and how circles make them.
+
+    area: (surface, lat), of the zones; `lat` is the latitude of a circle in each. shares: (surface,
+    zone, lat), of the circles in the area of each zone; 0 where it has no cell.
+    """
+
+    area: xr.DataArray
+    shares: xr.DataArray
+
+    @classmethod
+    def of(cls, area: xr.DataArray, settings: DiagnosticSettings) -> MergedCircles:
+        """area: (surface, lat), of the circles."""
+        latitude = area["lat"].values
+        regions = [*settings.bands.values(), (0.0, settings.tropical_lat_max)]
+        belongs = [in_band(latitude, low, high) for low, high in regions]
+        belongs += [latitude >= POLAR_LAT_MIN, latitude <= -POLAR_LAT_MIN]
+        _, first, zone = np.unique(
+            np.array(belongs), axis=1, return_index=True, return_inverse=True
+        )
+        inside = np.arange(first.size)[:, None] == np.ravel(zone)
+        parts = xr.DataArray(inside, dims=("zone", "lat")) * area.drop_vars("lat")
+        whole = parts.sum("lat")
+        shares = parts / whole.where(whole > 0, 1.0)
+        merged = whole.rename(zone="lat").assign_coords(lat=latitude[first])
+        return cls(merged.transpose("surface", "lat"), shares)
+
+    def merge(self, values: xr.DataArray) -> xr.DataArray:
+        """Means over circles (…, surface, lat) to means over zones, same dimensions."""
+        known = values.drop_vars("lat").where((self.shares > 0).any("zone"), 0.0)
+        merged = xr.dot(known, self.shares, dim="lat").rename(zone="lat")
+        zones: xr.DataArray = merged.assign_coords(lat=self.area["lat"]).where(self.area > 0)
+        return zones

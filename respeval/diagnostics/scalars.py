@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 
 import xarray as xr
 
-from respeval.diagnostics.jackknife import UNIT_DIMS, leave_one_out
-from respeval.diagnostics.regions import DiagnosticSettings, LeftOut, with_baseline
-from respeval.diagnostics.registry import DIAGNOSTICS, RATIOS
-from respeval.diagnostics.totals import BASELINE, means_of_totals, response_of_means
-from respeval.diagnostics.uncertainty import (
+from respeval.diagnostics.formulas.regions import DiagnosticSettings, LeftOut, with_baseline
+from respeval.diagnostics.formulas.registry import DIAGNOSTICS, RATIOS
+from respeval.diagnostics.statistics.jackknife import UNIT_DIMS, leave_one_out
+from respeval.diagnostics.statistics.totals import means_of_totals, response_of_means
+from respeval.diagnostics.statistics.uncertainty import (
     Statistic,
     Units,
     statistics_of,
@@ -18,6 +18,7 @@ from respeval.diagnostics.uncertainty import (
     with_statistics,
 )
 from respeval.diagnostics.zonal import with_area
+from respeval.fields.perturbation import BASELINE
 
 #: Every diagnostic of a response under its own name.
 EVERY: Mapping[str, str] = {name: name for name in DIAGNOSTICS}

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from respeval.diagnostics.regions import DiagnosticSettings
+from respeval.diagnostics.formulas.regions import DiagnosticSettings
 from respeval.diagnostics.scalars import scalars_with_statistics
-from respeval.diagnostics.uncertainty import Units
+from respeval.diagnostics.statistics.uncertainty import Units
 from respeval.diagnostics.zonal import zonal_totals
 
 SEASONS: Mapping[str, tuple[int, ...]] = {

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from respeval.diagnostics.precision import relative_half_width, years_left
-from respeval.diagnostics.regions import DiagnosticSettings, LeftOut
-from respeval.diagnostics.registry import DIAGNOSTICS
+from respeval.diagnostics.formulas.regions import DiagnosticSettings, LeftOut
+from respeval.diagnostics.formulas.registry import DIAGNOSTICS
+from respeval.diagnostics.statistics.precision import relative_half_width, years_left
 from respeval.errors import InputError
 
 _EXPECTED = "expected NAME[/PLACE]:FRACTION, e.g. land_ocean_warming_ratio/tropics:0.05"

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from respeval.diagnostics.regions import in_baseline, outputs_in
-from respeval.diagnostics.totals import (
+from respeval.diagnostics.formulas.regions import in_baseline, outputs_in
+from respeval.diagnostics.statistics.totals import (
     means_of_totals,
     names_with_dims,
     require,
@@ -21,8 +21,7 @@ from respeval.diagnostics.totals import (
     yearly_counts,
     yearly_totals,
 )
-
-SURFACES = ("all", "land", "ocean")
+from respeval.fields.grid import SURFACES
 
 
 def zonal_totals(zonal: xr.Dataset) -> xr.Dataset:

@@ -1,20 +1,29 @@
-"""Where the cells are, how much area each one has, and the spherical-harmonic transforms on them.
+"""Where the cells are, how much area each one has, and what bands and surfaces of them are called.
 
-Everything that depends on a convention of the sphere is stated here once: the area weights, the
-half-open latitude bands, the transform's truncation and norm, and the doubling of the orders m > 0.
+The conventions of the sphere are stated here once: area weights, half-open bands of latitude.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    pass
+#: What means are over: every cell, and those that the masks of a run call land and ocean.
+SURFACES = ("all", "land", "ocean")
 
+#: Folded |latitude| bands, degrees, half-open [low, high).
+DEFAULT_BANDS: Mapping[str, tuple[float, float]] = {
+    "tropics": (0.0, 15.0),
+    "subtropics": (15.0, 30.0),
+    "midlatitudes": (30.0, 50.0),
+}
+
+#: The tropics are |latitude| below this, degrees.
+TROPICAL_LAT_MAX = 15.0
 
 GridKind = Literal["legendre-gauss", "equiangular", "lobatto", "regular"]
 AreaWeights = Literal["grid", "cos_lat"]

@@ -15,6 +15,9 @@ from respeval.fields.grid import FloatArray, Grid
 if TYPE_CHECKING:
     import torch
 
+#: The group whose SST is left as it is; its place among the groups is always the first.
+BASELINE = "baseline"
+
 Scope = Literal["ocean", "field", "none"]
 
 

@@ -1,4 +1,7 @@
-"""The spherical-harmonic transform of a grid, and sums over its orders."""
+"""The spherical-harmonic transform of a grid, and sums over its orders.
+
+Truncation, norm and the doubling of the orders m > 0 are stated here once.
+"""
 
 from __future__ import annotations
 

@@ -10,13 +10,18 @@ import xarray as xr
 
 from respeval.emulator.contract import Emulator
 from respeval.emulator.noise import CounterNoise
-from respeval.fields.grid import BoolArray, FloatArray, Grid, in_band
+from respeval.fields.grid import (
+    DEFAULT_BANDS,
+    TROPICAL_LAT_MAX,
+    BoolArray,
+    FloatArray,
+    Grid,
+    in_band,
+)
 from respeval.planet.climate import FORCING, PROGNOSTIC, SURFACE, TEMPERATURES
 from respeval.planet.datasets import make_forcing, make_initial_conditions
 from respeval.planet.truth import true_response
 
-BANDS = {"tropics": (0.0, 15.0), "subtropics": (15.0, 30.0), "midlatitudes": (30.0, 50.0)}
-TROPICAL_LAT_MAX = 15.0
 UPPER_LEVEL = 2
 
 
@@ -102,7 +107,7 @@ def summarize(grid: Grid, warming: FloatArray, land: BoolArray, ocean: BoolArray
 
     near_surface = warming[-1]
     ratios = {}
-    for name, (low, high) in BANDS.items():
+    for name, (low, high) in DEFAULT_BANDS.items():
         band = in_band(grid.latitude, low, high)[:, None]
         ratios[name] = mean(near_surface, band & land) / mean(near_surface, band & ocean)
     tropical = in_band(grid.latitude, 0.0, TROPICAL_LAT_MAX)[:, None] & ocean

@@ -15,14 +15,13 @@ import numpy as np
 import torch
 import xarray as xr
 
-from respeval.fields.grid import BoolArray, FloatArray, Grid
+from respeval.fields.grid import SURFACES, BoolArray, FloatArray, Grid
 from respeval.planet.climate import PROGNOSTIC, SURFACE, TEMPERATURES
 from respeval.planet.datasets import make_forcing
 from respeval.planet.emulator import CALENDAR, PlanetEmulator
 from respeval.planet.insolation import DAYS_PER_YEAR
 from respeval.planet.truth import true_response
 
-SURFACES = ("all", "land", "ocean")
 BATCH = 256
 
 #: Share of the largest variance below which a pattern of noise is rounding.

@@ -1,11 +1,10 @@
 """A run's response held against a reference: a file of responses, or another run's folder."""
 
+from respeval.diagnostics.agreement import REGIONS, compared_outputs
 from respeval.reference.comparison import (
-    REGIONS,
     Sources,
     check_sources,
     compare_with,
-    compared_outputs,
     summary_of_reference,
 )
 

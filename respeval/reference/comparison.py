@@ -9,7 +9,14 @@ import numpy as np
 import xarray as xr
 
 from respeval.diagnostics import BASELINE, response_maps
-from respeval.diagnostics.agreement import AGREEMENT, Noise, agreement, described_agreement
+from respeval.diagnostics.agreement import (
+    AGREEMENT,
+    REGIONS,
+    Noise,
+    agreement,
+    compared_outputs,
+    described_agreement,
+)
 from respeval.diagnostics.maps import CELL_VARIABLES
 from respeval.errors import InputError
 from respeval.fields.grid import Grid
@@ -22,8 +29,6 @@ from respeval.run_folder.names import GROUP_MEANS, MANIFEST
 
 #: What is held against the reference: one for all perturbations, or perturbation -> its own.
 Sources = str | Mapping[str, str]
-
-REGIONS = ("globe", "land", "ocean")
 
 
 def compare_with(folder: Path, response: xr.Dataset, sources: Sources) -> xr.Dataset:
@@ -92,12 +97,6 @@ def summary_of_reference(found: xr.Dataset) -> dict[str, float | None]:
                     key = f"{label}/reference/{statistic}/{region}/{name}"
                     numbers[key] = float(number) if np.isfinite(number) else None
     return numbers
-
-
-def compared_outputs(found: xr.Dataset) -> list[str]:
-    """The outputs that reference.nc compares."""
-    last = "_within_noise"
-    return [str(n).removesuffix(last) for n in found.data_vars if str(n).endswith(last)]
 
 
 def _outputs_of(response: xr.Dataset) -> list[str]:

@@ -11,8 +11,8 @@ import xarray as xr
 
 from respeval.console import QUANTITIES, holds
 from respeval.diagnostics import BASELINE, catalog, places_of
+from respeval.diagnostics.numbers import decimals_of, rounded
 from respeval.report.parts import Cell, Table, interval_cells
-from respeval.rounding import decimals_of, rounded
 
 _PLACES = {"all": "global mean", "land": "land mean", "ocean": "ocean mean"}
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from respeval.rounding import decimals_of, rounded
+from respeval.diagnostics.numbers import decimals_of, rounded
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from respeval.accumulate import SURFACES, GroupSums
+from respeval.accumulate import GroupSums
 from respeval.errors import InputError
 from respeval.fields.calendar import DAY_S, to_date
-from respeval.fields.grid import BoolArray, FloatArray, Grid
+from respeval.fields.grid import SURFACES, BoolArray, FloatArray, Grid
 from respeval.fields.records import read_whole
 from respeval.fields.standard_names import standard_name, temperature_metadata
 from respeval.fields.variables import Variable

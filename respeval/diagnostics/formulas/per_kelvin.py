@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from respeval.diagnostics.quantities import output_with
-from respeval.diagnostics.regions import (
+from respeval.diagnostics.formulas.quantities import output_with
+from respeval.diagnostics.formulas.regions import (
     DiagnosticSettings,
     LeftOut,
     global_warming,

@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 from scipy.special import stdtr, stdtrit
 
-from respeval.diagnostics.jackknife import unit_dims
+from respeval.diagnostics.statistics.jackknife import unit_dims
 
 #: Probability with which an interval shall cover the truth.
 CONFIDENCE = 0.95

@@ -5,8 +5,13 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from respeval.diagnostics.regions import DiagnosticSettings, output_of_role, ratio, region_mean
-from respeval.diagnostics.warming import with_band_edges
+from respeval.diagnostics.formulas.regions import (
+    DiagnosticSettings,
+    output_of_role,
+    ratio,
+    region_mean,
+)
+from respeval.diagnostics.formulas.warming import with_band_edges
 from respeval.fields.grid import in_band
 
 HEMISPHERES = ("northern", "southern")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import xarray as xr
 
-from respeval.diagnostics.per_kelvin import percentage
-from respeval.diagnostics.quantities import output_with
-from respeval.diagnostics.regions import DiagnosticSettings, region_mean
+from respeval.diagnostics.formulas.per_kelvin import percentage
+from respeval.diagnostics.formulas.quantities import output_with
+from respeval.diagnostics.formulas.regions import DiagnosticSettings, region_mean
 
 #: Part of the globe -> surface of a zonal response.
 REGIONS = {"global": "all", "land": "land", "ocean": "ocean"}

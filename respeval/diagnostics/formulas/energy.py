@@ -9,9 +9,14 @@ from collections.abc import Callable
 
 import xarray as xr
 
-from respeval.diagnostics.per_kelvin import per_K
-from respeval.diagnostics.quantities import find_output, output_with
-from respeval.diagnostics.regions import DiagnosticSettings, LeftOut, in_baseline, region_mean
+from respeval.diagnostics.formulas.per_kelvin import per_K
+from respeval.diagnostics.formulas.quantities import find_output, output_with
+from respeval.diagnostics.formulas.regions import (
+    DiagnosticSettings,
+    LeftOut,
+    in_baseline,
+    region_mean,
+)
 
 #: Latent heat of vaporization, J/kg, as ACE takes it.
 LATENT_HEAT = 2.5e6

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from respeval.diagnostics.per_kelvin import precipitation_change
-from respeval.diagnostics.regions import (
+from respeval.diagnostics.formulas.per_kelvin import precipitation_change
+from respeval.diagnostics.formulas.regions import (
     Diagnostic,
     DiagnosticSettings,
     LeftOut,
     global_warming,
     ratio,
 )
-from respeval.diagnostics.warming import tropical_ocean_upper_warming
+from respeval.diagnostics.formulas.warming import tropical_ocean_upper_warming
 
 
 def _over(surface: str) -> Diagnostic:

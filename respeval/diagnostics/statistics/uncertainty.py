@@ -8,8 +8,8 @@ from typing import Any
 
 import xarray as xr
 
-from respeval.diagnostics.jackknife import influence, occupied_pairs, unit_dims
-from respeval.diagnostics.sampling import (
+from respeval.diagnostics.statistics.jackknife import influence, occupied_pairs, unit_dims
+from respeval.diagnostics.statistics.sampling import (
     CONFIDENCE,
     covariance,
     effective_number,
@@ -18,7 +18,7 @@ from respeval.diagnostics.sampling import (
     t_quantile,
     year_correlation,
 )
-from respeval.diagnostics.totals import BASELINE
+from respeval.fields.perturbation import BASELINE
 from respeval.fields.standard_names import temperature_metadata
 
 _INTERVAL = f"{100 * CONFIDENCE:g} % interval"

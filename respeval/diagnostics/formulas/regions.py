@@ -14,15 +14,8 @@ import numpy as np
 import xarray as xr
 
 from respeval.errors import InputError
-from respeval.fields.grid import BoolArray
+from respeval.fields.grid import DEFAULT_BANDS, TROPICAL_LAT_MAX, BoolArray
 from respeval.fields.variables import Roles
-
-#: Folded |latitude| bands, degrees, half-open [low, high).
-DEFAULT_BANDS: Mapping[str, tuple[float, float]] = {
-    "tropics": (0.0, 15.0),
-    "subtropics": (15.0, 30.0),
-    "midlatitudes": (30.0, 50.0),
-}
 
 #: No output's name ends so.
 _IN_BASELINE = "@baseline"
@@ -55,7 +48,7 @@ class DiagnosticSettings:
 
     roles: Roles = field(default_factory=Roles)
     bands: Mapping[str, tuple[float, float]] = field(default_factory=lambda: dict(DEFAULT_BANDS))
-    tropical_lat_max: float = 15.0
+    tropical_lat_max: float = TROPICAL_LAT_MAX
     levels_hPa: tuple[float, ...] = ()
     output_names: Mapping[str, str] = field(default_factory=dict)
     amplitudes_K: Mapping[str, float] = field(default_factory=dict)

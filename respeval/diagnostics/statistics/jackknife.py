@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import xarray as xr
 
-from respeval.diagnostics.totals import BASELINE
+from respeval.fields.perturbation import BASELINE
 
 #: Dimensions that number the units; maps have no `sample`.
 UNIT_DIMS = ("sample", "year")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from respeval.diagnostics.humidity import REGIONS
-from respeval.diagnostics.regions import DiagnosticSettings, output_of_role, region_mean
-from respeval.diagnostics.sampling import effective_number, t_quantile, year_correlation
-from respeval.diagnostics.totals import BASELINE, year_blocks
-from respeval.diagnostics.uncertainty import with_statistics
+from respeval.diagnostics.formulas.humidity import REGIONS
+from respeval.diagnostics.formulas.regions import DiagnosticSettings, output_of_role, region_mean
+from respeval.diagnostics.statistics.sampling import effective_number, t_quantile, year_correlation
+from respeval.diagnostics.statistics.totals import year_blocks
+from respeval.diagnostics.statistics.uncertainty import with_statistics
+from respeval.fields.perturbation import BASELINE
 
 #: A block of segments that is shorter than this share of the first is no whole year.
 WHOLE_YEAR = 0.95

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from respeval.diagnostics.regions import (
+from respeval.diagnostics.formulas.regions import (
     DiagnosticSettings,
     LeftOut,
     output_of_role,

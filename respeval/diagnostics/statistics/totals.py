@@ -15,9 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from respeval.errors import InputError
-
-#: The group that every perturbation is compared with.
-BASELINE = "baseline"
+from respeval.fields.perturbation import BASELINE
 
 #: The dimension of a stack of variables, and about how many bytes of it are worked on at once.
 STACK_DIM = "output"

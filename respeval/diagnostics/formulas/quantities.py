@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import xarray as xr
 
-from respeval.diagnostics.regions import DiagnosticSettings, LeftOut
+from respeval.diagnostics.formulas.regions import DiagnosticSettings, LeftOut
 
 
 @dataclass(frozen=True)

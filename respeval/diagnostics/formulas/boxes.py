@@ -7,15 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import xarray as xr
 
-from respeval.diagnostics.regions import (
+from respeval.diagnostics.formulas.regions import (
     DiagnosticSettings,
     NotAsked,
     output_of_role,
     ratio,
     region_mean,
 )
-from respeval.diagnostics.zonal import SURFACES
-from respeval.fields.grid import FloatArray
+from respeval.fields.grid import SURFACES, FloatArray
 
 
 def box_land_warming(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:

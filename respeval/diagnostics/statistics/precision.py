@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 from scipy.special import stdtrit
 
-from respeval.diagnostics.sampling import CONFIDENCE, SMALLEST_NUMBER
-from respeval.diagnostics.uncertainty import described
+from respeval.diagnostics.statistics.sampling import CONFIDENCE, SMALLEST_NUMBER
+from respeval.diagnostics.statistics.uncertainty import described
 
 #: The ratios of which is told how many more years they need, and how well they shall be known.
 RATIOS_KNOWN = ("land_ocean_warming_ratio", "vertical_warming_ratio_tropical_ocean")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from respeval.diagnostics import (
+from respeval.diagnostics.formulas import (
     boxes,
     drift,
     energy,
@@ -18,7 +18,7 @@ from respeval.diagnostics import (
     per_kelvin,
     warming,
 )
-from respeval.diagnostics.regions import Diagnostic, global_warming
+from respeval.diagnostics.formulas.regions import Diagnostic, global_warming
 
 #: Name in diagnostics.nc -> function. A new scalar diagnostic is one more line here.
 DIAGNOSTICS: Mapping[str, Diagnostic] = {

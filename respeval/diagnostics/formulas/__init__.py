@@ -1,0 +1,1 @@
+"""What the diagnostics are: formulas on zonal responses, each declared once."""

@@ -1,0 +1,1 @@
+"""How sure a number is: totals by year and sample, replicates, intervals, tests."""
