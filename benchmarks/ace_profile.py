@@ -16,11 +16,11 @@ import torch
 from benchmarks.clock import Clock
 from benchmarks.overhead import NETWORK, most_of
 from benchmarks.studies import Size, options_of
-from respeval.accumulate import deal_members
-from respeval.config import load_case
+from respeval.case.file import load_case
 from respeval.distributed.comm import Comm
-from respeval.plan import Plan, prepare
-from respeval.runner import Execution, make_rollout
+from respeval.plan.execution import Execution, make_rollout
+from respeval.plan.plan import Plan, prepare
+from respeval.rollout.members import deal_members
 
 #: Samples that are stepped at once, each with its climates.
 BATCHES = (1, 2, 4)

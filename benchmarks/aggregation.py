@@ -10,7 +10,8 @@ from typing import TypeVar
 import torch
 
 from benchmarks.frame import Benchmark, Goal, Options, Outcome, Table, alternate, spread
-from respeval.accumulate import GroupSums, Member, MemberSums
+from respeval.rollout.members import Member
+from respeval.rollout.sums import GroupSums, MemberSums
 
 CPU = torch.device("cpu")
 NUM_OUTPUTS, GROUPS, SAMPLES = 40, 4, 2

@@ -10,14 +10,15 @@ import numpy as np
 import torch
 
 from benchmarks.studies import DIAGNOSTIC, NUM_LEVELS, PROGNOSTIC, scales
-from respeval.accumulate import GroupSums, Member, MemberSums
-from respeval.config import load_case
+from respeval.case.file import load_case
 from respeval.fields.calendar import DAY_S, to_seconds
 from respeval.fields.grid import Grid
 from respeval.fields.variables import Roles, Variable
+from respeval.rollout.members import Member
+from respeval.rollout.segments import plan_segments
+from respeval.rollout.sums import GroupSums, MemberSums
 from respeval.run_folder.folder import RunFolder
 from respeval.run_folder.layout import Layout
-from respeval.segments import plan_segments
 
 WARMING_K = 4.0
 

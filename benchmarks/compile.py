@@ -22,11 +22,11 @@ import torch
 from benchmarks.frame import Benchmark, Options, Outcome, Table, alternate, spread
 from benchmarks.processes import timed, watched
 from benchmarks.studies import Size, native_study, options_of
-from respeval.accumulate import Member
-from respeval.config import load_case
+from respeval.case.file import load_case
 from respeval.distributed.comm import Comm
-from respeval.plan import Plan, prepare
-from respeval.runner import Execution, make_rollout
+from respeval.plan.execution import Execution, make_rollout
+from respeval.plan.plan import Plan, prepare
+from respeval.rollout.members import Member
 
 #: Steps of a block, of which the first is not timed; the difference is taken at its end.
 NUM_STEPS = 10

@@ -10,14 +10,17 @@ from pathlib import Path
 import torch
 
 from benchmarks.frame import ROOT, Benchmark, Goal, Options, Outcome, Table
-from respeval.accumulate import GroupSums
-from respeval.config import load_case
+from respeval.case.file import load_case
+from respeval.case.roles import settings_of
 from respeval.console import SilentReporter
 from respeval.distributed.comm import Comm
-from respeval.plan import prepare
-from respeval.results import analyse, settings_of
-from respeval.runner import Execution, execute, open_output
-from respeval.segments import Segment
+from respeval.plan.execution import Execution
+from respeval.plan.plan import prepare
+from respeval.plan.resume import open_output
+from respeval.results import analyse
+from respeval.rollout.segments import Segment
+from respeval.rollout.sums import GroupSums
+from respeval.runner import execute
 
 sys.path.append(str(ROOT / "tests"))
 import conftest

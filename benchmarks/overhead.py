@@ -15,17 +15,21 @@ import torch
 from benchmarks.clock import Clock
 from benchmarks.frame import Benchmark, Goal, Options, Outcome, Table, alternate, spread
 from benchmarks.studies import Size, native_plan, native_study
-from respeval.accumulate import GroupSums, Member, MemberSums
 from respeval.checkpoints.native import NativeEmulator
 from respeval.checkpoints.normalized import NormalizedEmulator
 from respeval.console import SilentReporter
 from respeval.distributed.comm import Comm
 from respeval.emulator.noise import CounterNoise
 from respeval.fields.forcing import Forcing
-from respeval.plan import Plan
-from respeval.rollout import RangeGuard, Rollout
+from respeval.plan.execution import Execution, make_rollout
+from respeval.plan.plan import Plan
+from respeval.plan.resume import open_output
+from respeval.rollout.guard import RangeGuard
+from respeval.rollout.members import Member
+from respeval.rollout.steps import Rollout
+from respeval.rollout.sums import GroupSums, MemberSums
 from respeval.run_folder.folder import RunFolder
-from respeval.runner import Execution, execute, make_rollout, open_output
+from respeval.runner import execute
 
 NETWORK, STEP = "the network", "normalization, prescribed SST"
 

@@ -15,7 +15,8 @@ import torch
 from benchmarks.frame import Benchmark, Goal, Options, Outcome, Table, spread
 from benchmarks.processes import watched
 from benchmarks.studies import DIAGNOSTIC, PROGNOSTIC, Size, native_study, run_command
-from respeval.accumulate import GroupSums, MemberSums, deal_members
+from respeval.rollout.members import deal_members
+from respeval.rollout.sums import GroupSums, MemberSums
 
 NUM_OUTPUTS = len(PROGNOSTIC) + len(DIAGNOSTIC)
 LAUNCHER = ("-m", "torch.distributed.run", "--standalone")

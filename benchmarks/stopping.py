@@ -19,9 +19,9 @@ from respeval.diagnostics import (
     relative_half_width,
 )
 from respeval.fields.grid import Grid
+from respeval.plan.goal import FEWEST_UNITS, FEWEST_YEARS
 from respeval.planet.climate import ROLES
 from respeval.planet.replicas import Replicas, YearlyWeather
-from respeval.until import FEWEST_UNITS, FEWEST_YEARS
 
 #: Heading -> samples, and a slow anomaly's standard deviation (K) and lag-1 correlation.
 CASES = {

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 import xarray as xr
 
+from respeval.case.file import load_case
 from respeval.checkpoints.native import Manifest, NativeEmulator, save_checkpoint
-from respeval.config import load_case
 from respeval.fields.grid import Grid
-from respeval.plan import Plan, prepare
+from respeval.plan.plan import Plan, prepare
 
 NUM_LEVELS = 8
 TIMESTEP_S = 21_600

@@ -41,7 +41,7 @@ def main() -> None:
 def _note_steps(found: dict[str, Any]) -> None:
     """Note when the first step was in the sums (`RangeGuard.check` follows it), and all steps' time."""
     from respeval import commands
-    from respeval.rollout import RangeGuard
+    from respeval.rollout.guard import RangeGuard
 
     check, execute = RangeGuard.check, commands.execute
 

@@ -289,7 +289,7 @@ def run(
     """
     with one_line_errors():
         with nothing_collected():
-            from respeval.options import check_at_least_one, parse_batch_size, parse_lists
+            from respeval.case.options import check_at_least_one, parse_batch_size, parse_lists
 
         options = {
             "years": years,
@@ -385,7 +385,7 @@ def diagnose(
 
         with verification_of(folder, num_cores_kept=1) as verification:
             with nothing_collected():
-                from respeval.options import parse_lists
+                from respeval.case.options import parse_lists
                 from respeval.results import analyse, settings_of_folder, sources_of_folder
                 from respeval.tables import show_table
 
@@ -440,9 +440,9 @@ def compare(
     only zonal.nc of each run is read, and no model.
     """
     with one_line_errors():
+        from respeval.case.options import check_at_least_one, parse_lists
         from respeval.compare import Wishes
         from respeval.compare_command import compare_folders
-        from respeval.options import check_at_least_one, parse_lists
 
         check_at_least_one("workers", workers)
         names = [name for text in diagnostics or () for name in text.split(",") if name]
@@ -456,8 +456,8 @@ def compare(
 def inspect(checkpoint: Checkpoint, reader: Reader = None, trust_checkpoint: Trust = False) -> None:
     """Show what is in a checkpoint and what data a run of it needs."""
     with one_line_errors():
+        from respeval.case.options import parse_reader
         from respeval.commands import inspect_checkpoint
-        from respeval.options import parse_reader
 
         inspect_checkpoint(checkpoint, parse_reader(reader), trust_checkpoint)
 
@@ -474,8 +474,8 @@ def demo(
     true response is known, and stands beside theirs.
     """
     with one_line_errors():
+        from respeval.case.options import check_at_least_one
         from respeval.demo_command import run_demo
-        from respeval.options import check_at_least_one
 
         check_at_least_one("years", years)
         check_at_least_one("samples", samples)
@@ -570,8 +570,8 @@ def gradient_probe(
     command under `torchrun --nproc-per-node N -m respeval gradient-probe …` uses N processes.
     """
     with one_line_errors():
+        from respeval.case.options import check_at_least_one, parse_reader
         from respeval.commands import probe_checkpoint
-        from respeval.options import check_at_least_one, parse_reader
 
         for name, count in (("batches", batches), ("batch-size", batch_size), ("threads", threads)):
             check_at_least_one(name, count)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
-import torch
 import xarray as xr
 from rich.console import Console
 
-from respeval.batch_size import KEPT, with_batch_size
 from respeval.checkpoints import open_checkpoint
 from respeval.console import (
     ConsoleProbeReporter,
@@ -27,33 +24,23 @@ from respeval.diagnostics import DiagnosticSettings, left_out
 from respeval.distributed.comm import Comm, connect
 from respeval.distributed.stop import StopSignals
 from respeval.emulator.computing import check_precision, forget_compiled
-from respeval.emulator.contract import EmulatorSpec
 from respeval.errors import StoppedError
 from respeval.files.netcdf import open_saved
 from respeval.interpreter import give_back_freed
-from respeval.plan import Plan, go_on
+from respeval.plan.batch_size import KEPT, with_batch_size
+from respeval.plan.execution import Execution, Threads
+from respeval.plan.goal import Goal, goal_of, has_ended, settings_of_plan
+from respeval.plan.plan import Plan
+from respeval.plan.rehearsal import measure_compiling, measure_precision
+from respeval.plan.resume import go_on, open_output, read_snapshot
 from respeval.probe_plan import ProbePlan, parse_settings, prepare_probe
 from respeval.probe_runner import check_folder, run_probe, write_probe
 from respeval.reference import Sources
-from respeval.rehearsal import measure_compiling, measure_precision
 from respeval.results import RunningRatio, analyse
 from respeval.run_folder.names import DIAGNOSTICS_FILE, ZONAL
 from respeval.run_folder.output import Progress, RunOutput
-from respeval.runner import Execution, default_threads, execute, open_output, read_snapshot
+from respeval.runner import execute
 from respeval.tables import make_console, tell_left_out
-from respeval.until import Goal, goal_of, has_ended, settings_of_plan
-
-
-class Threads:
-    """Threads of this process: as asked, else one until the emulator is known, then its default."""
-
-    def __init__(self, asked: int | None) -> None:
-        self._asked = min(asked, os.cpu_count() or 1) if asked else None
-        self._usual = torch.get_num_threads()
-        torch.set_num_threads(self._asked or 1)
-
-    def choose(self, spec: EmulatorSpec, comm: Comm) -> None:
-        torch.set_num_threads(self._asked or default_threads(spec, comm) or self._usual)
 
 
 def run_plan(

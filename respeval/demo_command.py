@@ -7,20 +7,21 @@ from pathlib import Path
 import torch
 import xarray as xr
 
+from respeval.case.file import load_case
+from respeval.case.roles import settings_of
 from respeval.commands import run_plan
-from respeval.config import load_case
 from respeval.console import perturbation_columns, truth_table
 from respeval.diagnostics import diagnose_reference
 from respeval.distributed.comm import connect
 from respeval.distributed.stop import StopSignals
 from respeval.files.netcdf import open_saved, write_netcdf
-from respeval.plan import prepare
+from respeval.plan.execution import Execution
+from respeval.plan.plan import prepare
 from respeval.planet import SHIPPED_CHECKPOINTS
 from respeval.planet.study import write_study
 from respeval.report_command import write_report
-from respeval.results import TRUTH, settings_of
+from respeval.results import TRUTH
 from respeval.run_folder.names import DIAGNOSTICS_FILE
-from respeval.runner import Execution
 from respeval.tables import make_console
 
 REPORT = "report.html"

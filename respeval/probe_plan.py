@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from respeval.case.case import Case
+from respeval.case.file import load_case
 from respeval.checkpoints import open_checkpoint
-from respeval.config import Case, load_case
 from respeval.emulator.contract import Emulator, EmulatorSpec
 from respeval.errors import InputError
 from respeval.fields.transform import SphericalTransform

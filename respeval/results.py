@@ -16,7 +16,8 @@ import xarray as xr
 from numpy.typing import NDArray
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from respeval.config import Case, load_case
+from respeval.case.file import load_case
+from respeval.case.roles import settings_of
 from respeval.diagnostics import (
     DIAGNOSTICS,
     NAMED_IN_ROLES,
@@ -82,20 +83,6 @@ class Results:
 
     diagnostics: xr.Dataset
     figures: tuple[Path, ...]
-
-
-def settings_of(case: Case, roles: Roles, levels_hPa: Sequence[float]) -> DiagnosticSettings:
-    """What the diagnostics of a run are asked for."""
-    known = tuple(levels_hPa) if len(levels_hPa) == len(roles.column_temperature) else ()
-    named = {quantity: getattr(case.roles, quantity) for quantity in NAMED_IN_ROLES}
-    return DiagnosticSettings(
-        roles,
-        case.bands,
-        case.tropical_lat_max,
-        known,
-        {quantity: name for quantity, name in named.items() if name is not None},
-        case.amplitudes_K,
-    )
 
 
 def settings_of_folder(folder: Path, overrides: Mapping[str, Any]) -> DiagnosticSettings:

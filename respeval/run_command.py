@@ -12,21 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from respeval.commands import Threads, run_plan
-from respeval.config import load_case
+from respeval.case.file import load_case
+from respeval.commands import run_plan
 from respeval.console import amount, estimate_table, sweep_table
 from respeval.distributed.comm import Comm, connect
 from respeval.distributed.stop import StopSignals
 from respeval.errors import BlowUpError, InputError, SharedInputError, StoppedError
-from respeval.estimate import NUM_MEASURED, Estimate, look_ahead
 from respeval.fields.records import OpenedRecords
-from respeval.plan import Plan, prepare
+from respeval.plan.estimate import NUM_MEASURED, Estimate, look_ahead
+from respeval.plan.execution import Execution, Threads
+from respeval.plan.goal import check_goal
+from respeval.plan.plan import Plan, prepare
 from respeval.results import main_numbers, told_quarantined
 from respeval.run_folder.folder import free_folder, fresh_folder
 from respeval.run_folder.sweep import Entry, Status, Sweep, find_checkpoints, holds_sweep
-from respeval.runner import Execution
 from respeval.tables import make_console, show_table
-from respeval.until import check_goal
 
 EXIT_SOME_FAILED = 1
 

@@ -3,53 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 
-from respeval.accumulate import GroupSums, Member, MemberSums, deal_members
 from respeval.distributed.comm import Comm
 from respeval.distributed.stop import StopSignals, StopVote
-from respeval.emulator.contract import EmulatorSpec
 from respeval.errors import BlowUpError, InputError, SharedInputError, StoppedError
-from respeval.fields.calendar import to_seconds
-from respeval.header import header_of
-from respeval.plan import Plan, date_of
-from respeval.rollout import Fault, RangeGuard, Rollout, Step
-from respeval.run_folder.folder import RunFolder
-from respeval.run_folder.output import NoOutput, Progress, RunOutput
+from respeval.plan.execution import Execution, make_rollout
+from respeval.plan.goal import Goal
+from respeval.plan.plan import Plan, date_of
+from respeval.rollout.guard import Fault, RangeGuard
+from respeval.rollout.members import deal_members
+from respeval.rollout.segments import Segment
+from respeval.rollout.steps import Step
+from respeval.rollout.sums import GroupSums, MemberSums
+from respeval.run_folder.output import RunOutput
 from respeval.run_folder.restart import Block, Snapshot, blocks_of
-from respeval.segments import Segment
-from respeval.until import Goal
 
 Result = TypeVar("Result")
 
-#: Grids with fewer cells than this run faster on one thread than on several.
-SMALL_GRID_CELLS = 64 * 128
 
 #: Steps between two readings of the guard on a GPU, where reading makes the host wait.
 GUARD_INTERVAL = 32
-
-
-@dataclass(frozen=True)
-class Execution:
-    """How a run is computed; nothing here changes its results beyond rounding.
-
-    window_length: steps of forcing read at once, None for about 64 MiB.
-    samples_per_batch: samples stepped at once with all their groups; None for one on a CPU, where
-        a small batch is fastest, and for all on a GPU. `with_batch_size` puts a number in the place
-        of `auto`.
-    fail_fast: whether the first member that blows up ends the run, instead of leaving the means.
-    compile: whether the network runs as torch.compile makes it.
-    """
-
-    window_length: int | None = None
-    samples_per_batch: int | Literal["auto"] | None = None
-    fail_fast: bool = False
-    compile: bool = False
 
 
 class Reporter(Protocol):
@@ -62,48 +39,6 @@ class Reporter(Protocol):
     def published(self, segment: Segment, means: GroupSums) -> None: ...
 
     def quarantined(self, fault: Fault) -> None: ...
-
-
-def open_output(plan: Plan, checkpoint: Path, folder: Path, comm: Comm) -> RunOutput:
-    """Where this process's results go: the folder on the root, nowhere elsewhere."""
-    if not comm.is_root:
-        return NoOutput()
-    header = header_of(plan, checkpoint)
-    provenance = {
-        "checkpoint": checkpoint.name,
-        "checkpoint_sha256": header["checkpoint_sha256"],
-        "case_digest": header["case_digest"],
-        "precision": plan.precision,
-        "history": f"{header['created']} respeval run",
-    }
-    layout = replace(plan.layout, provenance=provenance)
-    return RunFolder(folder, header, layout, to_seconds(plan.forcing.starts[0]))
-
-
-def default_threads(spec: EmulatorSpec, comm: Comm) -> int | None:
-    """Threads of this process, None for torch's own choice.
-
-    One under torchrun and on small grids, where threads wait for each other more than they work.
-    """
-    small = spec.grid.num_lat * spec.grid.num_lon < SMALL_GRID_CELLS
-    return 1 if comm.num_processes > 1 or small else None
-
-
-def read_snapshot(plan: Plan, folder: Path, progress: Progress, comm: Comm) -> Snapshot | None:
-    """This process's members as the folder's restart files have them; None where the run begins.
-
-    Raises InputError where the files are missing, damaged or of another shape.
-    """
-    if progress.restart is None:
-        return None
-    spec = plan.emulator.spec
-    dealt = deal_members(plan.num_samples, len(plan.case.groups), comm.num_processes)
-    first = sum(map(len, dealt[: comm.rank]))
-    shapes = {
-        "state": (len(spec.prognostic), *spec.grid.shape),
-        "totals": (len(spec.outputs), *spec.grid.shape),
-    }
-    return progress.restart.read(folder, first, first + len(dealt[comm.rank]), shapes)
 
 
 def execute(
@@ -348,30 +283,3 @@ class _Course:
             f"stopped by {signal} after step {step} of {self._plan.num_steps} "
             f"({date_of(self._plan, step)}); run the same command again to go on"
         )
-
-
-def make_rollout(
-    plan: Plan, members: Sequence[Member], execution: Execution, comm: Comm
-) -> Rollout:
-    """The rollout of this process's members on its device."""
-    case = plan.case
-    usual = 1 if comm.device.type == "cpu" else plan.num_samples
-    asked = execution.samples_per_batch
-    samples_per_batch = asked if isinstance(asked, int) else usual
-    return Rollout(
-        plan.emulator.to(comm.device),
-        plan.forcing,
-        plan.initial,
-        plan.patterns,
-        members,
-        plan.num_steps,
-        case.ocean_fraction_cutoff,
-        case.initial_condition_scope,
-        case.seed,
-        case.paired_noise,
-        samples_per_batch * len(case.groups),
-        execution.window_length or plan.forcing.window_length(),
-        comm.device,
-        case.precision,
-        execution.compile,
-    )

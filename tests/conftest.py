@@ -14,6 +14,7 @@ import torch
 import xarray as xr
 import yaml
 
+from respeval.case.roles import settings_of
 from respeval.checkpoints.exported.reader import ExportManifest, save_exported
 from respeval.checkpoints.native import Manifest, NativeEmulator, load_checkpoint, save_checkpoint
 from respeval.console import SilentReporter
@@ -21,10 +22,12 @@ from respeval.distributed.comm import Comm
 from respeval.distributed.stop import StopSignals
 from respeval.fields.calendar import to_seconds
 from respeval.fields.grid import Grid
-from respeval.plan import Plan, go_on
-from respeval.results import analyse, settings_of
+from respeval.plan.execution import Execution
+from respeval.plan.plan import Plan
+from respeval.plan.resume import go_on, read_snapshot
+from respeval.results import analyse
 from respeval.run_folder.folder import RunFolder
-from respeval.runner import Execution, execute, read_snapshot
+from respeval.runner import execute
 
 # The tests of ACE have an environment, and a conftest, of their own; `make ace` runs them alone. So
 # do those of the demo's files, which `make exchange` runs.

@@ -8,17 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from respeval.accumulate import (
+from respeval.fields.grid import SURFACES
+from respeval.rollout.members import Member, deal_members
+from respeval.rollout.sums import (
     WAITING_BYTES,
     WAITING_STEPS,
     GroupSums,
-    Member,
     MemberSums,
     circle_means,
-    deal_members,
     most_waiting,
 )
-from respeval.fields.grid import SURFACES
 
 CPU = torch.device("cpu")
 SHAPE = (2, 3, 4)  # output, lat, lon
@@ -69,7 +68,7 @@ def test_sums_are_those_of_float64_to_the_last_bit(dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("piece", [1, 7, 48, 1000])
 def test_outputs_that_wait_are_in_every_total(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("respeval.accumulate.PIECE", piece)
+    monkeypatch.setattr("respeval.rollout.sums.PIECE", piece)
     outputs, sums = steps(2, 11) / 3.0, MemberSums((2, *SHAPE), CPU)
     expected = torch.zeros(2, *SHAPE, dtype=torch.float64)
     read_after = {0, 1, 2, 5, 9, 10}

@@ -14,10 +14,10 @@ from test_rehearsal import invoke
 from test_runner import Toy, plan
 from test_runner import study as toy_study
 
-from respeval.batch_size import candidates, fastest, with_batch_size
 from respeval.distributed.comm import Comm
 from respeval.errors import InputError
-from respeval.runner import Execution
+from respeval.plan.batch_size import candidates, fastest, with_batch_size
+from respeval.plan.execution import Execution
 
 AUTO = Execution(samples_per_batch="auto")
 
@@ -47,7 +47,7 @@ class Timed(Toy):
         super().__init__()
         self.now, self.seconds = 0.0, seconds
         clock = SimpleNamespace(perf_counter=lambda: self.now)
-        monkeypatch.setattr("respeval.rehearsal.time", clock)
+        monkeypatch.setattr("respeval.plan.rehearsal.time", clock)
 
     def step(self, state: torch.Tensor, *rest: Any, **more: Any) -> torch.Tensor:
         spent = self.seconds.get(len(state) // 3)  # three groups

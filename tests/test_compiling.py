@@ -19,13 +19,13 @@ from test_rehearsal import invoke
 from test_runner import Toy, plan
 from test_runner import study as toy_study
 
-from respeval.config import load_case
+from respeval.case.file import load_case
 from respeval.console import compiling_line
 from respeval.distributed.comm import Comm
 from respeval.errors import InputError
-from respeval.plan import prepare
-from respeval.rehearsal import Compiling, measure_compiling
-from respeval.runner import Execution
+from respeval.plan.execution import Execution
+from respeval.plan.plan import prepare
+from respeval.plan.rehearsal import Compiling, measure_compiling
 
 STEPS = 5
 
@@ -103,7 +103,9 @@ def test_times_are_those_of_the_first_step_and_of_the_others(
 ) -> None:
     """A clock that only the network moves: by 3 s as it is, by 1 s compiled, 100 s for compiling."""
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr("respeval.rehearsal.time", SimpleNamespace(perf_counter=lambda: clock.now))
+    monkeypatch.setattr(
+        "respeval.plan.rehearsal.time", SimpleNamespace(perf_counter=lambda: clock.now)
+    )
     planned = prepare(study, load_case(study.parent / "case.yaml", {}))
     network: Any = planned.emulator.network  # type: ignore[attr-defined]
 

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from respeval.config import Case, PatternPerturbation, load_case, parse_band, parse_perturbation
+from respeval.case.case import Case, PatternPerturbation
+from respeval.case.file import load_case
+from respeval.case.options import parse_band, parse_perturbation
 from respeval.errors import InputError
 
 MINIMAL: dict[str, Any] = {"forcing": "f.nc", "initial_condition": "i.nc", "years": 1}

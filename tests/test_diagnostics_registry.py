@@ -16,7 +16,7 @@ import xarray as xr
 from scipy import stats
 from test_diagnostics import GRID, continents, months, saved_means
 
-from respeval.config import RoleNames
+from respeval.case.case import RoleNames
 from respeval.diagnostics import (
     NAMED_IN_ROLES,
     DiagnosticSettings,

@@ -19,15 +19,15 @@ from test_runner import study as toy_study
 from torch import nn
 from typer.testing import CliRunner
 
-import respeval.estimate
+import respeval.plan.estimate
 from respeval.cli import app
 from respeval.console.sweep import amount
 from respeval.distributed.comm import Comm
 from respeval.emulator.computing import num_parameters
-from respeval.estimate import Disk, Estimate, look_ahead, measure_peak
 from respeval.files.netcdf import netcdf_size, write_netcdf
-from respeval.plan import prepare
-from respeval.runner import Execution
+from respeval.plan.estimate import Disk, Estimate, look_ahead, measure_peak
+from respeval.plan.execution import Execution
+from respeval.plan.plan import prepare
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +48,7 @@ def invoke(*arguments: object, code: int = 0) -> Any:
 
 
 def estimate_of(checkpoint: Path, folder: Path, **options: Any) -> Estimate:
-    from respeval.config import load_case
+    from respeval.case.file import load_case
 
     planned = prepare(checkpoint, load_case(checkpoint.parent / "case.yaml", options))
     return look_ahead(planned, checkpoint, folder, Comm(), Execution())
@@ -122,8 +122,8 @@ def test_time_is_that_of_measured_steps_after_a_first_one(
 ) -> None:
     """Three samples, one per batch: 6 s a step; a window of 75 steps is read at the same time."""
     clock = Clock()
-    monkeypatch.setattr(respeval.estimate, "time", clock)
-    monkeypatch.setattr(respeval.estimate, "MAX_MEASURING_S", 1000.0)
+    monkeypatch.setattr(respeval.plan.estimate, "time", clock)
+    monkeypatch.setattr(respeval.plan.estimate, "MAX_MEASURING_S", 1000.0)
     toy = Slow(clock)
     planned = plan(toy_study(tmp_path / "study"), toy)
     read = planned.forcing.read

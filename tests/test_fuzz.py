@@ -19,8 +19,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from respeval.case.file import load_case
 from respeval.checkpoints import open_checkpoint
-from respeval.config import load_case
 from respeval.errors import InputError
 from respeval.fields.records import open_record, read_whole
 from respeval.files.netcdf import open_saved

@@ -23,9 +23,10 @@ from respeval.console import SilentReporter
 from respeval.distributed.comm import Comm
 from respeval.errors import InputError
 from respeval.interpreter import give_back_freed
-from respeval.plan import Plan
+from respeval.plan.execution import Execution
+from respeval.plan.plan import Plan
 from respeval.run_folder.output import NoOutput
-from respeval.runner import Execution, execute
+from respeval.runner import execute
 
 
 class Watching(Toy):
@@ -46,7 +47,7 @@ class Watching(Toy):
 def test_a_step_begins_without_the_outputs_of_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("respeval.accumulate.WAITING_STEPS", 1)  # as on a grid that is large
+    monkeypatch.setattr("respeval.rollout.sums.WAITING_STEPS", 1)  # as on a grid that is large
     emulator = Watching()
     planned = plan(toy_study(tmp_path, days=(0,)), emulator, steps=5, segment="3 steps")
     execute(planned, NoOutput(), Comm(), Execution(), SilentReporter())

@@ -17,14 +17,14 @@ from test_cli import invoke, refused
 from test_resume import Interrupted
 from test_runner import Toy, plan, study
 
-from respeval.config import load_case
+from respeval.case.file import load_case
+from respeval.case.options import parse_lists
 from respeval.diagnostics import DiagnosticSettings, left_out
 from respeval.distributed.stop import StopSignals
 from respeval.errors import InputError, StoppedError
 from respeval.fields.grid import Grid, in_box
 from respeval.fields.variables import Roles
 from respeval.files.netcdf import open_saved
-from respeval.options import parse_lists
 
 GRID = conftest.GRID
 SETTINGS = DiagnosticSettings(Roles("air", ("air",), "air", "air"))

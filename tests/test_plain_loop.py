@@ -17,10 +17,10 @@ import torch
 import xarray as xr
 from conftest import GRID, manifest, run, write_study
 
+from respeval.case.file import load_case
 from respeval.checkpoints.native import NativeEmulator, load_checkpoint, save_checkpoint
-from respeval.config import load_case
 from respeval.files.netcdf import open_saved
-from respeval.plan import prepare
+from respeval.plan.plan import prepare
 
 WARMING_K = {"baseline": 0.0, "p2K": 2.0, "p4K": 4.0}
 NUM_SAMPLES, NUM_STEPS, SEGMENT = 2, 13, 5

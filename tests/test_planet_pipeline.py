@@ -11,16 +11,16 @@ import pytest
 import xarray as xr
 from conftest import run
 
-from respeval.config import load_case
+from respeval.case.file import load_case
+from respeval.case.roles import settings_of
 from respeval.diagnostics import diagnose_reference, summary
 from respeval.fields.grid import Grid
 from respeval.fields.perturbation import patch_pattern
 from respeval.files.netcdf import open_saved
-from respeval.plan import plan_run
+from respeval.plan.plan import plan_run
 from respeval.planet.datasets import make_forcing, make_initial_conditions
 from respeval.planet.emulator import PlanetEmulator
 from respeval.planet.truth import true_response
-from respeval.results import settings_of
 
 GRID = Grid.legendre_gauss(12, 24)
 PATCH = {"lat_center": 5.0, "lon_center": 190.0, "lat_width": 60.0, "lon_width": 120.0}

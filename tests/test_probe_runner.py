@@ -16,9 +16,9 @@ from conftest import GRID, checkpoint, forcing, write_study
 from test_processes import torchrun
 from typer.testing import CliRunner
 
+from respeval.case.file import load_case
 from respeval.checkpoints.native import NativeEmulator, load_checkpoint
 from respeval.cli import app
-from respeval.config import load_case
 from respeval.console import SilentProbeReporter, probe_table
 from respeval.distributed.comm import Comm
 from respeval.emulator.noise import CounterNoise

@@ -9,10 +9,11 @@ import cftime
 import pytest
 from test_cli import refused
 
-from respeval.config import Case, load_case
+from respeval.case.case import Case
+from respeval.case.file import load_case
+from respeval.case.protocol import check_samples
 from respeval.errors import InputError
-from respeval.plan import prepare
-from respeval.protocol import check_samples
+from respeval.plan.plan import prepare
 
 PATHS: dict[str, Any] = {"forcing": "f.nc", "initial_condition": "i.nc", "years": 46}
 

@@ -26,7 +26,7 @@ from respeval.cli import app
 from respeval.distributed.stop import StopSignals
 from respeval.errors import BlowUpError, InputError, StoppedError
 from respeval.files.lock import FolderLock
-from respeval.plan import Plan
+from respeval.plan.plan import Plan
 
 
 @pytest.fixture(autouse=True)

@@ -17,16 +17,16 @@ import torch
 import xarray as xr
 from conftest import GRID, run
 
-from respeval.config import load_case
+from respeval.case.file import load_case
 from respeval.distributed.stop import StopSignals
 from respeval.emulator.contract import EmulatorSpec
 from respeval.emulator.noise import NoiseSource
 from respeval.errors import BlowUpError, InputError, StoppedError
 from respeval.fields.variables import Roles, Variable
 from respeval.files.netcdf import open_saved, write_netcdf
-from respeval.plan import Plan, plan_run
+from respeval.plan.execution import Execution
+from respeval.plan.plan import Plan, plan_run
 from respeval.run_folder.joining import concatenate_segments, join_segments
-from respeval.runner import Execution
 
 MEMORY, COUPLING, DRIFT = 0.8, 0.3, 0.01
 

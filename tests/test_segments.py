@@ -16,7 +16,7 @@ from respeval.fields.calendar import (
     to_date,
     to_seconds,
 )
-from respeval.segments import parse_segment, plan_segments
+from respeval.rollout.segments import parse_segment, plan_segments
 
 CALENDARS = ["standard", "proleptic_gregorian", "noleap", "all_leap", "360_day", "julian"]
 

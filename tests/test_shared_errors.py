@@ -18,10 +18,11 @@ from respeval.distributed.comm import Comm
 from respeval.distributed.stop import StopSignals
 from respeval.errors import BlowUpError, InputError, SharedInputError, StoppedError
 from respeval.fields.calendar import to_seconds
+from respeval.plan.execution import Execution
 from respeval.run_folder.folder import RunFolder
 from respeval.run_folder.manifest import read_manifest
 from respeval.run_folder.output import NoOutput, RunOutput
-from respeval.runner import Execution, execute
+from respeval.runner import execute
 
 
 class Meeting:

@@ -21,7 +21,7 @@ from conftest import assert_equal_runs, write_study
 from test_processes import torchrun
 from typer.testing import CliRunner
 
-import respeval.plan
+import respeval.plan.plan
 from respeval.checkpoints.native import NativeEmulator
 from respeval.cli import app
 from respeval.errors import InputError
@@ -170,7 +170,7 @@ def test_one_emulator_is_released_before_the_next_is_loaded(
     checkpoints: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded: list[weakref.ref[Any]] = []
-    really_open = respeval.plan.open_checkpoint
+    really_open = respeval.plan.plan.open_checkpoint
 
     def watched(*rest: Any) -> Any:
         assert not [reference for reference in loaded if reference() is not None]
@@ -181,7 +181,7 @@ def test_one_emulator_is_released_before_the_next_is_loaded(
 
     gc.disable()
     try:
-        monkeypatch.setattr(respeval.plan, "open_checkpoint", watched)
+        monkeypatch.setattr(respeval.plan.plan, "open_checkpoint", watched)
         for more in ((), ("--dry-run",)):
             result = invoke("run", *checkpoints[:2], "-o", tmp_path / "out", "--days", "2", *more)
             assert result.exit_code == 0, result.output

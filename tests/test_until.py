@@ -19,12 +19,12 @@ from test_processes import torchrun
 from test_running import run_of
 from typer.testing import CliRunner
 
+from respeval.case.file import load_case
 from respeval.cli import app
-from respeval.config import load_case
 from respeval.diagnostics import parse_targets, relative_half_width
 from respeval.files.netcdf import open_saved
+from respeval.plan.goal import FEWEST_UNITS, FEWEST_YEARS, Goal, is_long_enough
 from respeval.run_folder.output import NoOutput
-from respeval.until import FEWEST_UNITS, FEWEST_YEARS, Goal, is_long_enough
 
 #: What three samples of the study reach in the sixth year of their means, and not in the fifth.
 TARGET = "p8K/ocean_warming/tropics:0.07"

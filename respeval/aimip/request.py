@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from respeval.case.protocol import NUM_SAMPLES
 from respeval.fields.standard_names import CMIP
-from respeval.protocol import NUM_SAMPLES
 
 #: Experiment -> change of SST in K.
 EXPERIMENTS = {"aimip": 0.0, "aimip-p2k": 2.0, "aimip-p4k": 4.0}

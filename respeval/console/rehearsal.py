@@ -12,7 +12,7 @@ from respeval.console.sweep import amount
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from respeval.rehearsal import Compiling
+    from respeval.plan.rehearsal import Compiling
 
 #: Of a `ResponseError`: the global mean's response in the run's precision, and in float32.
 _GIVEN_K, _EXACT_K = "near_surface_K", "near_surface_float32_K"

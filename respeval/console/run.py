@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from respeval.accumulate import GroupSums
     from respeval.emulator.contract import Emulator, EmulatorSpec
-    from respeval.plan import Plan
+    from respeval.plan.plan import Plan
     from respeval.results import RunningRatio
-    from respeval.rollout import Fault
-    from respeval.segments import Segment
+    from respeval.rollout.guard import Fault
+    from respeval.rollout.segments import Segment
+    from respeval.rollout.sums import GroupSums
 
 #: Seconds between two lines of progress where the output is no terminal.
 LINE_INTERVAL_S = 10.0
@@ -60,7 +60,7 @@ class ConsoleReporter:
 
     def planned(self, plan: Plan, first_step: int) -> None:
         """Say what will run and what SST change each group sees; start the clock."""
-        from respeval.plan import date_of
+        from respeval.plan.plan import date_of
 
         self._plan, self._first_step = plan, first_step
         self._num_segments = plan.segments[-1].number if plan.segments else 0
@@ -121,7 +121,7 @@ class ConsoleReporter:
             self._console.print(text, highlight=False)
 
     def _describe(self, step: int) -> str:
-        from respeval.plan import date_of
+        from respeval.plan.plan import date_of
 
         elapsed = max(time.monotonic() - self._begin, 1e-9)
         speed = (step - self._first_step) / elapsed

@@ -13,7 +13,7 @@ from respeval.run_folder.sweep import short_names
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from respeval.estimate import Estimate
+    from respeval.plan.estimate import Estimate
     from respeval.run_folder.sweep import Entry
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from respeval.case.case import Sources, of_perturbations
 from respeval.diagnostics import BASELINE, response_maps
 from respeval.diagnostics.agreement import (
     AGREEMENT,
@@ -26,9 +27,6 @@ from respeval.reference.known import CHUNKS, PLANE, KnownResponse, open_referenc
 from respeval.run_folder.identity import other_samples
 from respeval.run_folder.manifest import read_manifest
 from respeval.run_folder.names import GROUP_MEANS, MANIFEST
-
-#: What is held against the reference: one for all perturbations, or perturbation -> its own.
-Sources = str | Mapping[str, str]
 
 
 def compare_with(folder: Path, response: xr.Dataset, sources: Sources) -> xr.Dataset:
@@ -61,29 +59,6 @@ def compare_with(folder: Path, response: xr.Dataset, sources: Sources) -> xr.Dat
         lacking = [name for name in _outputs_of(response) if name not in shared]
         told = {"reference": ", ".join(by_source), "compared_on": parts[0].attrs["compared_on"]}
         return joined.assign_attrs({**told, "not_shared": " ".join(lacking)})
-
-
-def of_perturbations(sources: Sources, labels: Sequence[str]) -> dict[str, str]:
-    """Perturbation -> where its reference is. Raises InputError where one is not the run's."""
-    if isinstance(sources, str):
-        return dict.fromkeys(labels, sources)
-    for label in sources:
-        if label not in labels:
-            raise InputError(
-                f"reference {label}={sources[label]}: the run has no perturbation {label!r} (it has: "
-                f"{', '.join(labels)})"
-            )
-    return dict(sources)
-
-
-def check_sources(sources: Sources | None, labels: Sequence[str]) -> None:
-    """Raise InputError where a reference is of no perturbation of the run, or is not there."""
-    for location in of_perturbations(sources or {}, labels).values():
-        if not Path(location).exists():
-            raise InputError(
-                f"reference {location}: no such file or folder; expected netCDF of responses, or the "
-                "folder of a run"
-            )
 
 
 def summary_of_reference(found: xr.Dataset) -> dict[str, float | None]:

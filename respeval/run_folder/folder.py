@@ -10,7 +10,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from respeval.accumulate import GroupSums
 from respeval.errors import InputError, in_one_line
 from respeval.files.checksums import Verification
 from respeval.files.lock import LOCK, FolderLock
@@ -24,6 +23,8 @@ from respeval.files.publish import (
     write_json,
     write_text,
 )
+from respeval.rollout.segments import Segment
+from respeval.rollout.sums import GroupSums
 from respeval.run_folder.identity import differences, is_only_longer
 from respeval.run_folder.joining import join_segments, merge_segments, to_merge
 from respeval.run_folder.layout import Layout
@@ -40,7 +41,6 @@ from respeval.run_folder.manifest import (
 from respeval.run_folder.names import CASE, MANIFEST, RESTART, SEGMENTS
 from respeval.run_folder.output import Progress
 from respeval.run_folder.restart import RESTART_NAME, Array, Block, Part, Restart
-from respeval.segments import Segment
 
 _DATE = re.compile(r"None|[\d:T+Z-]{10,40}")
 

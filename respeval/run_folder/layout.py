@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from respeval.accumulate import GroupSums
 from respeval.errors import InputError
 from respeval.fields.calendar import DAY_S, to_date
 from respeval.fields.grid import SURFACES, BoolArray, FloatArray, Grid
@@ -18,7 +17,8 @@ from respeval.fields.records import read_whole
 from respeval.fields.standard_names import standard_name, temperature_metadata
 from respeval.fields.variables import Variable
 from respeval.files.netcdf import global_attributes, open_saved
-from respeval.segments import Segment
+from respeval.rollout.segments import Segment
+from respeval.rollout.sums import GroupSums
 
 ZONAL_SUFFIX = "_zonal"
 MEMBER_SUFFIX = "_members"

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from respeval.accumulate import GroupSums
+from respeval.rollout.segments import Segment
+from respeval.rollout.sums import GroupSums
 from respeval.run_folder.restart import Array, Block, Restart
-from respeval.segments import Segment
 
 
 @dataclass(frozen=True)

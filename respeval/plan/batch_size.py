@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 
-from respeval.accumulate import Member, MemberSums, deal_members
 from respeval.distributed.comm import Comm
 from respeval.errors import InputError
-from respeval.plan import Plan
-from respeval.rehearsal import NUM_TIMED, time_steps
-from respeval.runner import Execution, make_rollout
+from respeval.plan.execution import Execution, make_rollout
+from respeval.plan.plan import Plan
+from respeval.plan.rehearsal import NUM_TIMED, time_steps
+from respeval.rollout.members import Member, deal_members
+from respeval.rollout.sums import MemberSums
 
 #: The smallest batch that is no slower than the fastest by more than this is taken.
 TIE = 0.02

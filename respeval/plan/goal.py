@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import xarray as xr
 
+from respeval.case.roles import settings_of
 from respeval.diagnostics import (
     DiagnosticSettings,
     Target,
@@ -20,8 +21,7 @@ from respeval.diagnostics import (
     read_by_diagnostics,
 )
 from respeval.distributed.comm import Comm
-from respeval.plan import Plan
-from respeval.results import settings_of
+from respeval.plan.plan import Plan
 from respeval.run_folder.folder import RunFolder
 from respeval.run_folder.joining import read_circles
 from respeval.run_folder.output import Progress, RunOutput

@@ -7,9 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from respeval.case.case import Case
 from respeval.emulator.contract import Emulator
+from respeval.fields.forcing import Forcing
 from respeval.fields.grid import BoolArray, FloatArray
+from respeval.fields.perturbation import perturb_initial, perturb_over_ocean
+from respeval.run_folder.layout import Layout
 
 #: An input this many scales from its mean is outside what the normalization was made for.
 USUAL_SCALES = 6.0
@@ -95,3 +100,40 @@ def inputs_out_of_range(
                 f"cells beyond {USUAL_SCALES:g})"
             )
     return found
+
+
+def _preflight(
+    emulator: Emulator,
+    case: Case,
+    forcing: Forcing,
+    initial: NDArray[np.float64],
+    patterns: NDArray[np.float64],
+    layout: Layout,
+) -> tuple[tuple[SstChange, ...], tuple[str, ...]]:
+    """The SST change that each group really sees at the first step, and inputs out of range."""
+    spec, cutoff = emulator.spec, case.ocean_fraction_cutoff
+    fields = forcing.read(0, 1, [0], torch.float64).fields
+    names = list(forcing.names)
+    sst, ocean = names.index(spec.surface_temperature or ""), names.index(spec.ocean_fraction or "")
+    prognostic = [variable.name for variable in spec.prognostic]
+    state = torch.from_numpy(initial[0])
+    at = prognostic.index(spec.surface_temperature or "") if spec.prescribes_sst else 0
+    baseline = seen_sst(emulator, state[None, at], fields[-1:])
+    input_names = prognostic + [variable.name for variable in spec.forcing]
+    changes, warnings = list[SstChange](), list[str]()
+    for label, pattern in zip(case.groups, torch.from_numpy(patterns), strict=True):
+        perturbed, started = fields.clone(), state.clone()
+        perturbed[:, sst] = perturb_over_ocean(fields[:, sst], fields[:, ocean], pattern, cutoff)
+        seen = seen_sst(emulator, state[None, at], perturbed[-1:])
+        difference = (seen - baseline)[0].double().numpy()
+        masks = layout.ocean_mask, layout.land_mask
+        changes.append(measure_change(label, difference, *masks, layout.area_weight))
+        if spec.prescribes_sst:
+            scope = case.initial_condition_scope
+            started[at] = perturb_initial(state[at], fields[0, ocean], pattern, cutoff, scope)
+        inputs = torch.cat([started, perturbed[0, : len(spec.forcing)], seen.to(started)])
+        names_of_inputs = [*input_names, spec.surface_temperature or ""]
+        for phrase in inputs_out_of_range(emulator, names_of_inputs, inputs):
+            if not any(phrase in earlier for earlier in warnings):
+                warnings.append(f"{label}: {phrase}")
+    return tuple(changes[1:]), tuple(warnings)

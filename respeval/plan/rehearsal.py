@@ -14,13 +14,13 @@ from typing import Any
 
 import torch
 
-from respeval.accumulate import Member, deal_members
 from respeval.distributed.comm import Comm
 from respeval.emulator.contract import Precision
 from respeval.errors import InputError, StoppedError
-from respeval.plan import Plan
-from respeval.rollout import Rollout
-from respeval.runner import Execution, make_rollout
+from respeval.plan.execution import Execution, make_rollout
+from respeval.plan.plan import Plan
+from respeval.rollout.members import Member, deal_members
+from respeval.rollout.steps import Rollout
 
 #: The response is compared over a day, and over no fewer steps than these.
 DAY_S, FEWEST_STEPS = 86_400, 4

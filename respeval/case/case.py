@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,15 +19,19 @@ from pydantic import (
     model_validator,
 )
 
+from respeval.case.protocol import Protocol, check_protocol, with_protocol
 from respeval.diagnostics import parse_targets
 from respeval.emulator.contract import Precision
 from respeval.errors import InputError
 from respeval.fields.calendar import Duration
 from respeval.fields.grid import DEFAULT_BANDS, SURFACES, TROPICAL_LAT_MAX, AreaWeights
 from respeval.fields.perturbation import BASELINE, Scope
-from respeval.files.settings import STRICT, first_fault, read_yaml, unknown_key, wrong_value
-from respeval.protocol import Protocol, check_protocol, with_protocol
-from respeval.segments import parse_segment
+from respeval.files.settings import STRICT
+from respeval.rollout.segments import parse_segment
+
+#: What is held against the reference: one for all perturbations, or perturbation -> its own.
+Sources = str | Mapping[str, str]
+
 
 Longitude = Annotated[float, Field(ge=-360, le=720)]
 Latitude = Annotated[float, Field(ge=-90, le=90)]
@@ -81,7 +84,7 @@ Perturbation = Annotated[
     UniformPerturbation | PatchPerturbation | PatternPerturbation, Field(discriminator="type")
 ]
 
-_PERTURBATIONS: dict[str, type[_Frozen]] = {
+PERTURBATIONS: dict[str, type[_Frozen]] = {
     "uniform": UniformPerturbation,
     "patch": PatchPerturbation,
     "pattern": PatternPerturbation,
@@ -195,7 +198,7 @@ class Case(_Frozen):
     @field_validator("land_boxes", mode="before")
     @classmethod
     def _parse_land_boxes(cls, value: Any) -> Any:
-        return {name: _land_box(str(name), box) for name, box in _mapping(value).items()} or value
+        return {name: _land_box(str(name), box) for name, box in mapping_of(value).items()} or value
 
     @field_validator("land_boxes")
     @classmethod
@@ -291,145 +294,28 @@ class Case(_Frozen):
         return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
-_LENGTHS = ("years", "days", "steps")
-
-
-def load_case(path: Path | None, overrides: Mapping[str, Any]) -> Case:
-    """The case of a file with options on top; options given as None are not given.
-
-    path: the case file, or None where the options say everything. Paths in the file are relative to
-    its folder, those in `overrides` to the working directory. Raises InputError in one line.
-    """
-    content: dict[str, Any] = {}
-    if path is not None:
-        content = _resolve_paths(read_yaml(path, "case file"), path.parent.resolve())
-    given = {key: value for key, value in overrides.items() if value is not None}
-    if any(key in given for key in _LENGTHS):
-        content = {key: value for key, value in content.items() if key not in _LENGTHS}
-    roles = {**_mapping(content.get("roles")), **given.pop("roles", {})}
-    reader = {**_mapping(content.get("reader")), **given.pop("reader", {})}
-    content |= _resolve_paths(given, Path.cwd())
-    if roles:
-        content["roles"] = roles
-    if reader:
-        content["reader"] = reader
-    source = str(path) if path is not None else "the command line"
-    try:
-        return Case.model_validate(content)
-    except ValidationError as error:
-        raise InputError(f"{source}: {_explain(error, path is None)}") from None
-
-
-def _mapping(value: object) -> dict[str, Any]:
+def mapping_of(value: object) -> dict[str, Any]:
     return dict(value) if isinstance(value, Mapping) else {}
 
 
-def _resolve_paths(content: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """A copy in which every path is absolute."""
-    resolved = dict(content)
-    for key in ("forcing", "initial_condition", "probe_data", "reference"):
-        if isinstance(resolved.get(key), str):
-            resolved[key] = _absolute(resolved[key], folder)
-    references = resolved.get("reference")
-    if isinstance(references, dict):
-        resolved["reference"] = {
-            label: _absolute(location, folder) if isinstance(location, str) else location
-            for label, location in references.items()
-        }
-    for key in ("perturbations", "land_boxes"):
-        entries = resolved.get(key)
-        if isinstance(entries, dict):
-            resolved[key] = {
-                label: {**entry, "file": _absolute(entry["file"], folder)}
-                if isinstance(entry, dict) and isinstance(entry.get("file"), str)
-                else entry
-                for label, entry in entries.items()
-            }
-    return resolved
+def of_perturbations(sources: Sources, labels: Sequence[str]) -> dict[str, str]:
+    """Perturbation -> where its reference is. Raises InputError where one is not the run's."""
+    if isinstance(sources, str):
+        return dict.fromkeys(labels, sources)
+    for label in sources:
+        if label not in labels:
+            raise InputError(
+                f"reference {label}={sources[label]}: the run has no perturbation {label!r} (it has: "
+                f"{', '.join(labels)})"
+            )
+    return dict(sources)
 
 
-def _absolute(location: str, folder: Path) -> str:
-    if Path(location).is_absolute():
-        return location
-    base = glob.escape(str(folder)) if glob.has_magic(location) else str(folder)
-    return str(Path(base) / location)
-
-
-def _explain(error: ValidationError, from_options: bool) -> str:
-    """The first fault of a case in one line, with what is allowed."""
-    first = first_fault(error)
-    where = [str(part) for part in first["loc"]]
-    if first["type"] == "extra_forbidden":
-        return _unknown_key(where)
-    if first["type"] == "missing":
-        option = "--" + where[-1].replace("_", "-")
-        if len(where) > 1:
-            return f"{'.'.join(where)} is missing; add it"
-        beside = " or a case file (case.yaml beside the checkpoint, or --case)"
-        return f"{where[0]} is missing; give {option}{beside if from_options else ''}"
-    return wrong_value(first)
-
-
-def _unknown_key(where: list[str]) -> str:
-    parent = where[:-1]
-    known: list[str] = []
-    if not parent:
-        known = list(Case.model_fields)
-    elif parent[0] == "roles":
-        known = list(RoleNames.model_fields)
-    elif parent[0] == "perturbations":
-        known = list(_PERTURBATIONS[parent[-1]].model_fields)
-    return unknown_key(where, known)
-
-
-def parse_perturbation(text: str) -> tuple[str, dict[str, Any]]:
-    """`LABEL=uniform:4`, `LABEL=patch:2,lat_center=0,…` or `LABEL=pattern:FILE,variable=NAME`.
-
-    Returns the label and the entry of the case file. Raises InputError for anything else.
-    """
-    label, separator, rest = text.partition("=")
-    kind, _, options = rest.partition(":")
-    if not separator or kind not in _PERTURBATIONS:
-        raise InputError(
-            f"--perturb {text!r}: expected LABEL=uniform:KELVIN, LABEL=patch:KELVIN,lat_center=…,"
-            "lon_center=…,lat_width=…,lon_width=… or LABEL=pattern:FILE,variable=NAME[,scale=…]"
-        )
-    entry: dict[str, Any] = {"type": kind}
-    for i, part in enumerate(options.split(",")):
-        name, separator, value = part.partition("=")
-        if not separator:
-            name, value = ("file" if kind == "pattern" else "amplitude_K"), part
-            if i > 0:
-                raise InputError(f"--perturb {text!r}: expected NAME=VALUE, got {part!r}")
-        if name.strip() in entry:
-            raise InputError(f"--perturb {text!r}: {name.strip()} is given twice")
-        entry[name.strip()] = value.strip()
-    return label, entry
-
-
-def parse_land_box(text: str) -> tuple[str, list[float] | dict[str, str]]:
-    """`NAME=LAT0,LAT1,LON0,LON1` in degrees, or `NAME=FILE:VARIABLE`. Raises InputError otherwise."""
-    name, _, rest = text.partition("=")
-    try:
-        edges = [float(edge) for edge in rest.split(",")]
-    except ValueError:
-        edges = []
-    if len(edges) == 4:
-        return name, edges
-    file, _, variable = rest.rpartition(":")
-    if not file or not variable:
-        raise InputError(
-            f"--land-box {text!r}: expected NAME=LAT_MIN,LAT_MAX,LON_MIN,LON_MAX in degrees, e.g. "
-            "sahel=10,20,-15,35, or NAME=FILE:VARIABLE"
-        )
-    return name, {"file": file, "variable": variable}
-
-
-def parse_band(text: str) -> tuple[str, tuple[float, float]]:
-    """`NAME=LOW:HIGH` in degrees of |latitude|. Raises InputError for anything else."""
-    name, _, edges = text.partition("=")
-    low, _, high = edges.partition(":")
-    try:
-        return name, (float(low), float(high))
-    except ValueError:
-        raise InputError(f"band {text!r}: expected NAME=LOW:HIGH, e.g. tropics=0:15") from None
+def check_sources(sources: Sources | None, labels: Sequence[str]) -> None:
+    """Raise InputError where a reference is of no perturbation of the run, or is not there."""
+    for location in of_perturbations(sources or {}, labels).values():
+        if not Path(location).exists():
+            raise InputError(
+                f"reference {location}: no such file or folder; expected netCDF of responses, or the "
+                "folder of a run"
+            )

@@ -1,10 +1,10 @@
-"""What the manifest says of a run from its start: the case, what it reads, and with what."""
+"""Where a run goes on: what its folder must say of it, and the state it had come to."""
 
 from __future__ import annotations
 
 import hashlib
 import platform
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 
 import respeval
 from respeval.checkpoints import checkpoint_digest
-from respeval.plan import Plan
+from respeval.distributed.comm import Comm
+from respeval.fields.calendar import to_seconds
+from respeval.plan.plan import Plan
+from respeval.rollout.members import deal_members
+from respeval.rollout.segments import remaining_segments
+from respeval.run_folder.folder import RunFolder
+from respeval.run_folder.output import NoOutput, Progress, RunOutput
+from respeval.run_folder.restart import Snapshot
 
 
 def header_of(plan: Plan, checkpoint: Path) -> dict[str, Any]:
@@ -77,3 +84,47 @@ def _finite(number: float) -> float | None:
 
 def _array_sha256(array: NDArray[Any]) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+
+
+def go_on(plan: Plan, folder: Path, progress: Progress) -> Plan:
+    """What is left of a plan whose run has come so far in this folder."""
+    if progress.first_file is None:
+        return plan
+    segments = remaining_segments(
+        plan.segments, plan.emulator.spec.timestep_s, progress.num_segments, progress.done_step
+    )
+    layout = plan.layout.with_masks_of(folder / progress.first_file)
+    return replace(plan, segments=tuple(segments), layout=layout)
+
+
+def open_output(plan: Plan, checkpoint: Path, folder: Path, comm: Comm) -> RunOutput:
+    """Where this process's results go: the folder on the root, nowhere elsewhere."""
+    if not comm.is_root:
+        return NoOutput()
+    header = header_of(plan, checkpoint)
+    provenance = {
+        "checkpoint": checkpoint.name,
+        "checkpoint_sha256": header["checkpoint_sha256"],
+        "case_digest": header["case_digest"],
+        "precision": plan.precision,
+        "history": f"{header['created']} respeval run",
+    }
+    layout = replace(plan.layout, provenance=provenance)
+    return RunFolder(folder, header, layout, to_seconds(plan.forcing.starts[0]))
+
+
+def read_snapshot(plan: Plan, folder: Path, progress: Progress, comm: Comm) -> Snapshot | None:
+    """This process's members as the folder's restart files have them; None where the run begins.
+
+    Raises InputError where the files are missing, damaged or of another shape.
+    """
+    if progress.restart is None:
+        return None
+    spec = plan.emulator.spec
+    dealt = deal_members(plan.num_samples, len(plan.case.groups), comm.num_processes)
+    first = sum(map(len, dealt[: comm.rank]))
+    shapes = {
+        "state": (len(spec.prognostic), *spec.grid.shape),
+        "totals": (len(spec.outputs), *spec.grid.shape),
+    }
+    return progress.restart.read(folder, first, first + len(dealt[comm.rank]), shapes)

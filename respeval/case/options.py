@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import yaml
 
-from respeval.config import parse_band, parse_land_box, parse_perturbation
+from respeval.case.case import PERTURBATIONS
 from respeval.errors import InputError
 
 
@@ -102,3 +102,56 @@ def _pair(option: str, text: str) -> tuple[str, str]:
     if not separator or not name or not value:
         raise InputError(f"{option} {text!r}: expected NAME=VALUE")
     return name, value
+
+
+def parse_perturbation(text: str) -> tuple[str, dict[str, Any]]:
+    """`LABEL=uniform:4`, `LABEL=patch:2,lat_center=0,…` or `LABEL=pattern:FILE,variable=NAME`.
+
+    Returns the label and the entry of the case file. Raises InputError for anything else.
+    """
+    label, separator, rest = text.partition("=")
+    kind, _, options = rest.partition(":")
+    if not separator or kind not in PERTURBATIONS:
+        raise InputError(
+            f"--perturb {text!r}: expected LABEL=uniform:KELVIN, LABEL=patch:KELVIN,lat_center=…,"
+            "lon_center=…,lat_width=…,lon_width=… or LABEL=pattern:FILE,variable=NAME[,scale=…]"
+        )
+    entry: dict[str, Any] = {"type": kind}
+    for i, part in enumerate(options.split(",")):
+        name, separator, value = part.partition("=")
+        if not separator:
+            name, value = ("file" if kind == "pattern" else "amplitude_K"), part
+            if i > 0:
+                raise InputError(f"--perturb {text!r}: expected NAME=VALUE, got {part!r}")
+        if name.strip() in entry:
+            raise InputError(f"--perturb {text!r}: {name.strip()} is given twice")
+        entry[name.strip()] = value.strip()
+    return label, entry
+
+
+def parse_land_box(text: str) -> tuple[str, list[float] | dict[str, str]]:
+    """`NAME=LAT0,LAT1,LON0,LON1` in degrees, or `NAME=FILE:VARIABLE`. Raises InputError otherwise."""
+    name, _, rest = text.partition("=")
+    try:
+        edges = [float(edge) for edge in rest.split(",")]
+    except ValueError:
+        edges = []
+    if len(edges) == 4:
+        return name, edges
+    file, _, variable = rest.rpartition(":")
+    if not file or not variable:
+        raise InputError(
+            f"--land-box {text!r}: expected NAME=LAT_MIN,LAT_MAX,LON_MIN,LON_MAX in degrees, e.g. "
+            "sahel=10,20,-15,35, or NAME=FILE:VARIABLE"
+        )
+    return name, {"file": file, "variable": variable}
+
+
+def parse_band(text: str) -> tuple[str, tuple[float, float]]:
+    """`NAME=LOW:HIGH` in degrees of |latitude|. Raises InputError for anything else."""
+    name, _, edges = text.partition("=")
+    low, _, high = edges.partition(":")
+    try:
+        return name, (float(low), float(high))
+    except ValueError:
+        raise InputError(f"band {text!r}: expected NAME=LOW:HIGH, e.g. tropics=0:15") from None

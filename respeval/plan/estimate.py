@@ -15,19 +15,21 @@ from typing import TypeVar
 import torch
 import xarray as xr
 
-from respeval.accumulate import GroupSums, Member, MemberSums, deal_members
-from respeval.batch_size import with_batch_size
 from respeval.distributed.comm import Comm
 from respeval.emulator.computing import check_precision, num_parameters
 from respeval.fields.calendar import to_seconds
 from respeval.files.netcdf import netcdf_size
-from respeval.plan import Plan, go_on
-from respeval.rehearsal import measure_compiling
-from respeval.rollout import Rollout, Step
+from respeval.plan.batch_size import with_batch_size
+from respeval.plan.execution import Execution, make_rollout
+from respeval.plan.goal import goal_of, has_ended
+from respeval.plan.plan import Plan
+from respeval.plan.rehearsal import measure_compiling
+from respeval.plan.resume import go_on, open_output
+from respeval.rollout.members import Member, deal_members
+from respeval.rollout.steps import Rollout, Step
+from respeval.rollout.sums import GroupSums, MemberSums
 from respeval.run_folder.joining import results_of
 from respeval.run_folder.restart import Snapshot
-from respeval.runner import Execution, make_rollout, open_output
-from respeval.until import goal_of, has_ended
 
 Result = TypeVar("Result")
 

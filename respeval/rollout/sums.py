@@ -8,49 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from respeval.rollout.members import Member
 
 #: The most steps whose outputs wait to be added together on a CPU, and the most memory for them.
 WAITING_STEPS, WAITING_BYTES = 4, 2**25
 
 #: Totals that stay in a core's cache while the waiting outputs are added to them.
 PIECE = 2**15
-
-
-class Member(NamedTuple):
-    """One trajectory: which sample it belongs to, and which group (0 is the baseline)."""
-
-    sample: int
-    group: int
-
-
-def deal_members(num_samples: int, num_groups: int, num_processes: int) -> list[list[Member]]:
-    """The members of each process, as even as they go.
-
-    All groups of a sample stay together while there are at least as many samples as processes, so
-    that a pair shares its forcing and noise; with fewer samples the groups are spread too. With
-    more processes than members the last ones get none.
-    """
-    if num_samples >= num_processes:
-        blocks = [
-            [Member(sample, group) for group in range(num_groups)] for sample in range(num_samples)
-        ]
-    else:
-        blocks = [
-            [Member(sample, group)] for sample in range(num_samples) for group in range(num_groups)
-        ]
-    share, extra = divmod(len(blocks), num_processes)
-    dealt: list[list[Member]] = []
-    start = 0
-    for process in range(num_processes):
-        stop = start + share + (process < extra)
-        dealt.append([member for block in blocks[start:stop] for member in block])
-        start = stop
-    return dealt
 
 
 class MemberSums:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from respeval.checkpoints import open_checkpoint
-from respeval.config import (
+from respeval.case.case import (
     BoxMask,
     Case,
     PatchPerturbation,
     PatternPerturbation,
     UniformPerturbation,
 )
-from respeval.diagnostics import NAMED_IN_ROLES
+from respeval.case.protocol import check_samples
+from respeval.case.roles import merge_roles
+from respeval.checkpoints import open_checkpoint
 from respeval.emulator.contract import OCEAN_CUTOFF, Emulator, EmulatorSpec
 from respeval.errors import InputError
 from respeval.fields.calendar import Duration, canonical_calendar, to_date, to_seconds
@@ -28,19 +28,18 @@ from respeval.fields.grid import in_band, in_box
 from respeval.fields.initial import InitialConditions, read_initial_conditions
 from respeval.fields.perturbation import (
     patch_pattern,
-    perturb_initial,
-    perturb_over_ocean,
     uniform_pattern,
 )
 from respeval.fields.records import OpenedRecords, read_pattern
 from respeval.fields.variables import Roles
-from respeval.preflight import SstChange, inputs_out_of_range, measure_change, seen_sst
-from respeval.protocol import check_samples
+from respeval.plan.sst_change import (
+    SstChange,
+    _preflight,
+)
 from respeval.reference import check_sources
+from respeval.rollout.segments import Segment, plan_segments
 from respeval.run_folder.end_states import holds_run, read_end_states
 from respeval.run_folder.layout import Layout
-from respeval.run_folder.output import Progress
-from respeval.segments import Segment, plan_segments, remaining_segments
 
 
 @dataclass(frozen=True)
@@ -68,33 +67,6 @@ class Plan:
         """The numbers that the network computes in."""
         own = self.emulator.spec.precision
         return own if own != "float32" else self.case.precision
-
-
-def merge_roles(spec: EmulatorSpec, case: Case) -> Roles:
-    """The checkpoint's roles with the case's on top.
-
-    Raises InputError where the case names an output that the emulator does not have.
-    """
-    given = case.roles
-    changes: dict[str, Any] = {
-        name: getattr(given, name)
-        for name in ("near_surface_temperature", "surface_level", "upper_level")
-        if getattr(given, name) is not None
-    }
-    if given.column_temperature is not None:
-        changes["column_temperature"] = tuple(given.column_temperature)
-    roles = replace(spec.roles, **changes)
-    outputs = [variable.name for variable in spec.outputs]
-    quantities = {name: getattr(given, name) for name in NAMED_IN_ROLES if getattr(given, name)}
-    for role, value in {**changes, **quantities}.items():
-        named = value if role == "column_temperature" else (value,)
-        for name in named:
-            if name not in outputs:
-                raise InputError(
-                    f"roles.{role} names {name!r}, which is no output of the emulator (outputs: "
-                    f"{', '.join(outputs)})"
-                )
-    return roles
 
 
 def prepare(
@@ -177,17 +149,6 @@ def plan_run(
         changes,
         warnings,
     )
-
-
-def go_on(plan: Plan, folder: Path, progress: Progress) -> Plan:
-    """What is left of a plan whose run has come so far in this folder."""
-    if progress.first_file is None:
-        return plan
-    segments = remaining_segments(
-        plan.segments, plan.emulator.spec.timestep_s, progress.num_segments, progress.done_step
-    )
-    layout = plan.layout.with_masks_of(folder / progress.first_file)
-    return replace(plan, segments=tuple(segments), layout=layout)
 
 
 def _initial_conditions(
@@ -296,43 +257,6 @@ def _pattern(
         return patch_pattern(spec.grid, **perturbation.model_dump(exclude={"type"}))
     field = read_pattern(perturbation.file, perturbation.variable, spec.grid)
     return perturbation.scale * field
-
-
-def _preflight(
-    emulator: Emulator,
-    case: Case,
-    forcing: Forcing,
-    initial: NDArray[np.float64],
-    patterns: NDArray[np.float64],
-    layout: Layout,
-) -> tuple[tuple[SstChange, ...], tuple[str, ...]]:
-    """The SST change that each group really sees at the first step, and inputs out of range."""
-    spec, cutoff = emulator.spec, case.ocean_fraction_cutoff
-    fields = forcing.read(0, 1, [0], torch.float64).fields
-    names = list(forcing.names)
-    sst, ocean = names.index(spec.surface_temperature or ""), names.index(spec.ocean_fraction or "")
-    prognostic = [variable.name for variable in spec.prognostic]
-    state = torch.from_numpy(initial[0])
-    at = prognostic.index(spec.surface_temperature or "") if spec.prescribes_sst else 0
-    baseline = seen_sst(emulator, state[None, at], fields[-1:])
-    input_names = prognostic + [variable.name for variable in spec.forcing]
-    changes, warnings = list[SstChange](), list[str]()
-    for label, pattern in zip(case.groups, torch.from_numpy(patterns), strict=True):
-        perturbed, started = fields.clone(), state.clone()
-        perturbed[:, sst] = perturb_over_ocean(fields[:, sst], fields[:, ocean], pattern, cutoff)
-        seen = seen_sst(emulator, state[None, at], perturbed[-1:])
-        difference = (seen - baseline)[0].double().numpy()
-        masks = layout.ocean_mask, layout.land_mask
-        changes.append(measure_change(label, difference, *masks, layout.area_weight))
-        if spec.prescribes_sst:
-            scope = case.initial_condition_scope
-            started[at] = perturb_initial(state[at], fields[0, ocean], pattern, cutoff, scope)
-        inputs = torch.cat([started, perturbed[0, : len(spec.forcing)], seen.to(started)])
-        names_of_inputs = [*input_names, spec.surface_temperature or ""]
-        for phrase in inputs_out_of_range(emulator, names_of_inputs, inputs):
-            if not any(phrase in earlier for earlier in warnings):
-                warnings.append(f"{label}: {phrase}")
-    return tuple(changes[1:]), tuple(warnings)
 
 
 def date_of(plan: Plan, step: int) -> Any:

@@ -1,0 +1,100 @@
+"""From a case file and options to a case, with every mistake in one line."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from respeval.case.case import PERTURBATIONS, Case, RoleNames, mapping_of
+from respeval.errors import InputError
+from respeval.files.settings import first_fault, read_yaml, unknown_key, wrong_value
+
+_LENGTHS = ("years", "days", "steps")
+
+
+def load_case(path: Path | None, overrides: Mapping[str, Any]) -> Case:
+    """The case of a file with options on top; options given as None are not given.
+
+    path: the case file, or None where the options say everything. Paths in the file are relative to
+    its folder, those in `overrides` to the working directory. Raises InputError in one line.
+    """
+    content: dict[str, Any] = {}
+    if path is not None:
+        content = _resolve_paths(read_yaml(path, "case file"), path.parent.resolve())
+    given = {key: value for key, value in overrides.items() if value is not None}
+    if any(key in given for key in _LENGTHS):
+        content = {key: value for key, value in content.items() if key not in _LENGTHS}
+    roles = {**mapping_of(content.get("roles")), **given.pop("roles", {})}
+    reader = {**mapping_of(content.get("reader")), **given.pop("reader", {})}
+    content |= _resolve_paths(given, Path.cwd())
+    if roles:
+        content["roles"] = roles
+    if reader:
+        content["reader"] = reader
+    source = str(path) if path is not None else "the command line"
+    try:
+        return Case.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"{source}: {_explain(error, path is None)}") from None
+
+
+def _resolve_paths(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A copy in which every path is absolute."""
+    resolved = dict(content)
+    for key in ("forcing", "initial_condition", "probe_data", "reference"):
+        if isinstance(resolved.get(key), str):
+            resolved[key] = _absolute(resolved[key], folder)
+    references = resolved.get("reference")
+    if isinstance(references, dict):
+        resolved["reference"] = {
+            label: _absolute(location, folder) if isinstance(location, str) else location
+            for label, location in references.items()
+        }
+    for key in ("perturbations", "land_boxes"):
+        entries = resolved.get(key)
+        if isinstance(entries, dict):
+            resolved[key] = {
+                label: {**entry, "file": _absolute(entry["file"], folder)}
+                if isinstance(entry, dict) and isinstance(entry.get("file"), str)
+                else entry
+                for label, entry in entries.items()
+            }
+    return resolved
+
+
+def _absolute(location: str, folder: Path) -> str:
+    if Path(location).is_absolute():
+        return location
+    base = glob.escape(str(folder)) if glob.has_magic(location) else str(folder)
+    return str(Path(base) / location)
+
+
+def _explain(error: ValidationError, from_options: bool) -> str:
+    """The first fault of a case in one line, with what is allowed."""
+    first = first_fault(error)
+    where = [str(part) for part in first["loc"]]
+    if first["type"] == "extra_forbidden":
+        return _unknown_key(where)
+    if first["type"] == "missing":
+        option = "--" + where[-1].replace("_", "-")
+        if len(where) > 1:
+            return f"{'.'.join(where)} is missing; add it"
+        beside = " or a case file (case.yaml beside the checkpoint, or --case)"
+        return f"{where[0]} is missing; give {option}{beside if from_options else ''}"
+    return wrong_value(first)
+
+
+def _unknown_key(where: list[str]) -> str:
+    parent = where[:-1]
+    known: list[str] = []
+    if not parent:
+        known = list(Case.model_fields)
+    elif parent[0] == "roles":
+        known = list(RoleNames.model_fields)
+    elif parent[0] == "perturbations":
+        known = list(PERTURBATIONS[parent[-1]].model_fields)
+    return unknown_key(where, known)

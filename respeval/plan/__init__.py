@@ -1,0 +1,1 @@
+"""All that happens before the first step: a run opened, checked, estimated, and where it goes on."""

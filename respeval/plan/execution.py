@@ -1,0 +1,86 @@
+"""How a run is computed; nothing here changes its results beyond rounding."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from respeval.distributed.comm import Comm
+from respeval.emulator.contract import EmulatorSpec
+from respeval.plan.plan import Plan
+from respeval.rollout.members import Member
+from respeval.rollout.steps import Rollout
+
+
+class Threads:
+    """Threads of this process: as asked, else one until the emulator is known, then its default."""
+
+    def __init__(self, asked: int | None) -> None:
+        self._asked = min(asked, os.cpu_count() or 1) if asked else None
+        self._usual = torch.get_num_threads()
+        torch.set_num_threads(self._asked or 1)
+
+    def choose(self, spec: EmulatorSpec, comm: Comm) -> None:
+        torch.set_num_threads(self._asked or default_threads(spec, comm) or self._usual)
+
+
+#: Grids with fewer cells than this run faster on one thread than on several.
+SMALL_GRID_CELLS = 64 * 128
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a run is computed; nothing here changes its results beyond rounding.
+
+    window_length: steps of forcing read at once, None for about 64 MiB.
+    samples_per_batch: samples stepped at once with all their groups; None for one on a CPU, where
+        a small batch is fastest, and for all on a GPU. `with_batch_size` puts a number in the place
+        of `auto`.
+    fail_fast: whether the first member that blows up ends the run, instead of leaving the means.
+    compile: whether the network runs as torch.compile makes it.
+    """
+
+    window_length: int | None = None
+    samples_per_batch: int | Literal["auto"] | None = None
+    fail_fast: bool = False
+    compile: bool = False
+
+
+def default_threads(spec: EmulatorSpec, comm: Comm) -> int | None:
+    """Threads of this process, None for torch's own choice.
+
+    One under torchrun and on small grids, where threads wait for each other more than they work.
+    """
+    small = spec.grid.num_lat * spec.grid.num_lon < SMALL_GRID_CELLS
+    return 1 if comm.num_processes > 1 or small else None
+
+
+def make_rollout(
+    plan: Plan, members: Sequence[Member], execution: Execution, comm: Comm
+) -> Rollout:
+    """The rollout of this process's members on its device."""
+    case = plan.case
+    usual = 1 if comm.device.type == "cpu" else plan.num_samples
+    asked = execution.samples_per_batch
+    samples_per_batch = asked if isinstance(asked, int) else usual
+    return Rollout(
+        plan.emulator.to(comm.device),
+        plan.forcing,
+        plan.initial,
+        plan.patterns,
+        members,
+        plan.num_steps,
+        case.ocean_fraction_cutoff,
+        case.initial_condition_scope,
+        case.seed,
+        case.paired_noise,
+        samples_per_batch * len(case.groups),
+        execution.window_length or plan.forcing.window_length(),
+        comm.device,
+        case.precision,
+        execution.compile,
+    )
