@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 
 from benchmarks.frame import ROOT, Benchmark, Goal, Options, Outcome, Table
+from respeval.analysis.analyse import analyse
 from respeval.case.file import load_case
 from respeval.case.roles import settings_of
-from respeval.console import SilentReporter
 from respeval.distributed.comm import Comm
 from respeval.plan.execution import Execution
 from respeval.plan.plan import prepare
 from respeval.plan.resume import open_output
-from respeval.results import analyse
+from respeval.presentation.console.progress import SilentReporter
 from respeval.rollout.segments import Segment
 from respeval.rollout.sums import GroupSums
 from respeval.runner import execute

@@ -17,13 +17,13 @@ from benchmarks.frame import Benchmark, Goal, Options, Outcome, Table, alternate
 from benchmarks.studies import Size, native_plan, native_study
 from respeval.checkpoints.native import NativeEmulator
 from respeval.checkpoints.normalized import NormalizedEmulator
-from respeval.console import SilentReporter
 from respeval.distributed.comm import Comm
 from respeval.emulator.noise import CounterNoise
 from respeval.fields.forcing import Forcing
 from respeval.plan.execution import Execution, make_rollout
 from respeval.plan.plan import Plan
 from respeval.plan.resume import open_output
+from respeval.presentation.console.progress import SilentReporter
 from respeval.rollout.guard import RangeGuard
 from respeval.rollout.members import Member
 from respeval.rollout.steps import Rollout

@@ -11,15 +11,15 @@ from pathlib import Path
 from benchmarks.frame import Benchmark, Goal, Options, Outcome, Table, alternate, spread
 from benchmarks.processes import watched
 from respeval.checkpoints import open_checkpoint
-from respeval.console import SilentProbeReporter
 from respeval.distributed.comm import Comm
 from respeval.fields.grid import Grid
 from respeval.files.netcdf import write_netcdf
 from respeval.loss_probe.arms import parse_arms
+from respeval.loss_probe.plan import ProbeSettings, plan_probe
+from respeval.loss_probe.probing import run_probe
 from respeval.planet import shipped_checkpoint
 from respeval.planet.datasets import make_record
-from respeval.probe_plan import ProbeSettings, plan_probe
-from respeval.probe_runner import run_probe
+from respeval.presentation.console.probe import SilentProbeReporter
 
 ARMS = ("none", "per_sample", "per_sample:gamma=1.0", "spectral_power")
 

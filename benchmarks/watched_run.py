@@ -27,7 +27,7 @@ def main() -> None:
     if arguments[0] == "run":
         _note_steps(found)
     from respeval.cli import command
-    from respeval.exits import end
+    from respeval.commands.exits import end
 
     with _PARTS.get(arguments[0], contextlib.nullcontext)(clock):
         code = command(arguments)
@@ -40,7 +40,7 @@ def main() -> None:
 
 def _note_steps(found: dict[str, Any]) -> None:
     """Note when the first step was in the sums (`RangeGuard.check` follows it), and all steps' time."""
-    from respeval import commands
+    from respeval.commands import one_run as commands
     from respeval.rollout.guard import RangeGuard
 
     check, execute = RangeGuard.check, commands.execute
@@ -76,8 +76,9 @@ def _parts_of_run(clock: Clock) -> Iterator[None]:
 @contextlib.contextmanager
 def _parts_of_diagnose(clock: Clock) -> Iterator[None]:
     """Time the parts of `respeval diagnose`, of which each is waited for by the one thread that works."""
-    from respeval import results, tables
+    from respeval.analysis import analyse as results
     from respeval.files import checksums
+    from respeval.presentation.console import tables
 
     with contextlib.ExitStack() as stack:
         for label, owner, *names in (

@@ -35,6 +35,8 @@ from respeval.emulator.noise import CounterNoise
 from respeval.fields.transform import SphericalTransform
 from respeval.loss_probe.arms import Arm, parse_arms
 from respeval.loss_probe.loss import LossWeights, ensemble_loss, full_truncation
+from respeval.loss_probe.plan import ProbeSettings, plan_probe
+from respeval.loss_probe.probing import run_probe
 from respeval.loss_probe.profile import make_profile
 from respeval.loss_probe.scores import crps, mean_power
 from respeval.planet.assess import assess
@@ -48,8 +50,6 @@ from respeval.planet.training import (
     predict,
     untrained_emulator,
 )
-from respeval.probe_plan import ProbeSettings, plan_probe
-from respeval.probe_runner import run_probe
 
 PRETRAIN_WEIGHTS = LossWeights(crps=0.9, energy_score=0.1)
 ARM_WEIGHTS = LossWeights(crps=0.1, energy_score=0.9)

@@ -11,9 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from respeval.cli_export import export_app
-from respeval.cli_report import report
-from respeval.exits import EXIT_BAD_INPUT, end, one_line_errors
+from respeval.commands.exits import EXIT_BAD_INPUT, end, one_line_errors
+from respeval.commands.export import export_app
 from respeval.interpreter import nothing_collected
 
 app = typer.Typer(
@@ -24,7 +23,6 @@ app = typer.Typer(
 )
 
 app.add_typer(export_app, name="export")
-app.command()(report)
 
 _CASE = "Case file"
 _COMPUTE = "How to compute (results stay the same beyond rounding)"
@@ -324,7 +322,8 @@ def run(
             "compile": compile_network,
         }
         with nothing_collected():
-            from respeval.run_command import Wish, run_checkpoints
+            from respeval.commands.one_run import Wish
+            from respeval.commands.run import run_checkpoints
 
         wish = Wish(
             case,
@@ -363,8 +362,8 @@ def diagnose(
     """
     with one_line_errors():
         if listed:
-            from respeval.console import catalog_text
             from respeval.diagnostics import STATISTICS, catalog
+            from respeval.presentation.console.catalog import catalog_text
 
             typer.echo(catalog_text(catalog(), STATISTICS))
             return
@@ -385,9 +384,10 @@ def diagnose(
 
         with verification_of(folder, num_cores_kept=1) as verification:
             with nothing_collected():
+                from respeval.analysis.analyse import analyse
+                from respeval.analysis.folder import settings_of_folder, sources_of_folder
                 from respeval.case.options import parse_lists
-                from respeval.results import analyse, settings_of_folder, sources_of_folder
-                from respeval.tables import show_table
+                from respeval.presentation.console.tables import show_table
 
             options = {"tropical_lat_max": tropical_lat_max, **parse_lists(bands=bands, role=role)}
             settings = settings_of_folder(folder, options)
@@ -440,9 +440,9 @@ def compare(
     only zonal.nc of each run is read, and no model.
     """
     with one_line_errors():
+        from respeval.analysis import Wishes
         from respeval.case.options import check_at_least_one, parse_lists
-        from respeval.compare import Wishes
-        from respeval.compare_command import compare_folders
+        from respeval.commands.compare import compare_folders
 
         check_at_least_one("workers", workers)
         names = [name for text in diagnostics or () for name in text.split(",") if name]
@@ -457,7 +457,7 @@ def inspect(checkpoint: Checkpoint, reader: Reader = None, trust_checkpoint: Tru
     """Show what is in a checkpoint and what data a run of it needs."""
     with one_line_errors():
         from respeval.case.options import parse_reader
-        from respeval.commands import inspect_checkpoint
+        from respeval.commands.probe import inspect_checkpoint
 
         inspect_checkpoint(checkpoint, parse_reader(reader), trust_checkpoint)
 
@@ -475,7 +475,7 @@ def demo(
     """
     with one_line_errors():
         from respeval.case.options import check_at_least_one
-        from respeval.demo_command import run_demo
+        from respeval.commands.demo import run_demo
 
         check_at_least_one("years", years)
         check_at_least_one("samples", samples)
@@ -571,7 +571,7 @@ def gradient_probe(
     """
     with one_line_errors():
         from respeval.case.options import check_at_least_one, parse_reader
-        from respeval.commands import probe_checkpoint
+        from respeval.commands.probe import probe_checkpoint
 
         for name, count in (("batches", batches), ("batch-size", batch_size), ("threads", threads)):
             check_at_least_one(name, count)
@@ -595,3 +595,28 @@ def gradient_probe(
         sources, compute = (data, case), (device, threads)
         loss = (terms, loss_config)
         probe_checkpoint(checkpoint, output, sources, arm, settings, loss, compute, opening)
+
+
+@app.command()
+def report(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DIR",
+            help="Folders of finished runs, of sweeps (all their runs), of gradient probes and of "
+            "comparisons.",
+        ),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The page to write.")] = Path(
+        "report.html"
+    ),
+    title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
+) -> None:
+    """Write one HTML page with the numbers, figures and provenance of runs, probes and comparisons.
+
+    It needs no other file and no network. Several runs are compared at its top.
+    """
+    with one_line_errors():
+        from respeval.commands.report import report_folders
+
+        report_folders(folders, output, title)

@@ -14,10 +14,10 @@ import torch
 import xarray as xr
 import yaml
 
+from respeval.analysis.analyse import analyse
 from respeval.case.roles import settings_of
 from respeval.checkpoints.exported.reader import ExportManifest, save_exported
 from respeval.checkpoints.native import Manifest, NativeEmulator, load_checkpoint, save_checkpoint
-from respeval.console import SilentReporter
 from respeval.distributed.comm import Comm
 from respeval.distributed.stop import StopSignals
 from respeval.fields.calendar import to_seconds
@@ -25,7 +25,7 @@ from respeval.fields.grid import Grid
 from respeval.plan.execution import Execution
 from respeval.plan.plan import Plan
 from respeval.plan.resume import go_on, read_snapshot
-from respeval.results import analyse
+from respeval.presentation.console.progress import SilentReporter
 from respeval.run_folder.folder import RunFolder
 from respeval.runner import execute
 

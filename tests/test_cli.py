@@ -22,10 +22,10 @@ from conftest import write_study
 from typer.testing import CliRunner
 
 from respeval.cli import app
-from respeval.console import perturbation_columns, warming_table
 from respeval.diagnostics import DIAGNOSTICS
 from respeval.files.netcdf import open_saved
-from respeval.tables import show_table
+from respeval.presentation.console.tables import show_table
+from respeval.presentation.console.warming import perturbation_columns, warming_table
 
 
 def invoke(*arguments: object, code: int = 0) -> str:

@@ -19,13 +19,13 @@ import xarray as xr
 from conftest import write_study
 from typer.testing import CliRunner
 
+from respeval.analysis import Wishes, compare_runs, diagnostics_of, find_runs
 from respeval.cli import app
-from respeval.compare import Wishes, compare_runs, diagnostics_of, find_runs
-from respeval.console import comparison_tables
 from respeval.diagnostics import DIAGNOSTICS
 from respeval.files.netcdf import open_saved, write_netcdf
 from respeval.files.publish import write_json
 from respeval.plotting import diagnostic_of_runs, runs_overview
+from respeval.presentation.console.compare import comparison_tables
 from respeval.run_folder.identity import other_definitions, other_samples
 
 RATIO, VERTICAL = "land_ocean_warming_ratio", "vertical_warming_ratio_tropical_ocean"
@@ -52,7 +52,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
         conftest.checkpoint(folder / f"{name}.pt", seed)
     (folder / "b.pt").write_bytes(b"nothing")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("respeval.results.Pictures", MagicMock())
+        patch.setattr("respeval.analysis.analyse.Pictures", MagicMock())
         result = invoke("run", folder / "*.pt", "-o", folder / "sweep", *OPTIONS)
     assert result.exit_code == 1, result.output
     return folder / "sweep"
@@ -196,7 +196,7 @@ def test_other_samples_are_not_paired(sweep: Path, tmp_path: Path) -> None:
 def test_bands_are_the_first_runs_unless_given(sweep: Path, tmp_path: Path) -> None:
     runs, _ = find_runs([variant(sweep / "a", tmp_path / "a"), sweep / "c"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("respeval.results.Pictures", MagicMock())
+        patch.setattr("respeval.analysis.analyse.Pictures", MagicMock())
         again = ("--bands", "low=0:20", "--tropical-lat-max", "45")
         assert invoke("diagnose", tmp_path / "a", *again).exit_code == 0
     own = compare_runs(runs, Wishes())

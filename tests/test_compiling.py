@@ -20,19 +20,19 @@ from test_runner import Toy, plan
 from test_runner import study as toy_study
 
 from respeval.case.file import load_case
-from respeval.console import compiling_line
 from respeval.distributed.comm import Comm
 from respeval.errors import InputError
 from respeval.plan.execution import Execution
 from respeval.plan.plan import prepare
 from respeval.plan.rehearsal import Compiling, measure_compiling
+from respeval.presentation.console.rehearsal import compiling_line
 
 STEPS = 5
 
 
 @pytest.fixture(autouse=True)
 def _without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("respeval.results.Pictures", MagicMock())
+    monkeypatch.setattr("respeval.analysis.analyse.Pictures", MagicMock())
 
 
 def compile_by(monkeypatch: pytest.MonkeyPatch, change: Callable[..., Any]) -> None:

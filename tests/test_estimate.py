@@ -21,18 +21,18 @@ from typer.testing import CliRunner
 
 import respeval.plan.estimate
 from respeval.cli import app
-from respeval.console.sweep import amount
 from respeval.distributed.comm import Comm
 from respeval.emulator.computing import num_parameters
 from respeval.files.netcdf import netcdf_size, write_netcdf
 from respeval.plan.estimate import Disk, Estimate, look_ahead, measure_peak
 from respeval.plan.execution import Execution
 from respeval.plan.plan import prepare
+from respeval.presentation.console.sweep import amount
 
 
 @pytest.fixture(autouse=True)
 def _without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("respeval.results.Pictures", MagicMock())
+    monkeypatch.setattr("respeval.analysis.analyse.Pictures", MagicMock())
 
 
 @pytest.fixture(autouse=True)

@@ -15,12 +15,12 @@ from test_cli import invoke, refused
 
 from respeval.aimip.cells import Cells
 from respeval.case.file import load_case
-from respeval.console import SilentReporter
 from respeval.distributed.comm import Comm
 from respeval.fields.grid import Grid
 from respeval.plan.execution import Execution
 from respeval.plan.plan import prepare
 from respeval.plan.resume import open_output
+from respeval.presentation.console.progress import SilentReporter
 from respeval.runner import execute
 
 SUBMITTED = ["--model", "Tiny-1", "--institute", "us", "--version", "v20261231"]

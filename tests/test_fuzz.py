@@ -19,13 +19,13 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from respeval.analysis.folder import settings_of_folder, told_quarantined
 from respeval.case.file import load_case
 from respeval.checkpoints import open_checkpoint
 from respeval.errors import InputError
 from respeval.fields.records import open_record, read_whole
 from respeval.files.netcdf import open_saved
-from respeval.loss_config import load_loss_config
-from respeval.results import settings_of_folder, told_quarantined
+from respeval.loss_probe.training_loss import load_loss_config
 from respeval.run_folder.manifest import verify_folder
 from respeval.run_folder.restart import Restart
 

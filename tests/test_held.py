@@ -17,14 +17,14 @@ from test_runner import Toy, plan
 from test_runner import study as toy_study
 from typer.testing import CliRunner
 
-from respeval import commands
 from respeval.cli import app
-from respeval.console import SilentReporter
+from respeval.commands import one_run as commands
 from respeval.distributed.comm import Comm
 from respeval.errors import InputError
 from respeval.interpreter import give_back_freed
 from respeval.plan.execution import Execution
 from respeval.plan.plan import Plan
+from respeval.presentation.console.progress import SilentReporter
 from respeval.run_folder.output import NoOutput
 from respeval.runner import execute
 

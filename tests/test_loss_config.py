@@ -13,10 +13,10 @@ import yaml
 from respeval.errors import InputError
 from respeval.fields.grid import Grid
 from respeval.fields.transform import SphericalTransform
-from respeval.loss_config import load_loss_config
 from respeval.loss_probe.arms import PerSample, Plain, SpectralPower
 from respeval.loss_probe.loss import LossWeights, ScoredEnsemble, ensemble_loss
-from respeval.probe_plan import parse_settings
+from respeval.loss_probe.plan import parse_settings
+from respeval.loss_probe.training_loss import load_loss_config
 
 WHITENED = {"kind": "per_sample", "eps_frac": 0.05, "exponent": 0.75}
 

@@ -10,7 +10,7 @@ import pytest
 from conftest import assert_equal_runs, write_study
 from forking import Peers
 
-from respeval.console.sweep import amount
+from respeval.presentation.console.sweep import amount
 
 
 @pytest.fixture(scope="module")

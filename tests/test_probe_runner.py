@@ -19,7 +19,6 @@ from typer.testing import CliRunner
 from respeval.case.file import load_case
 from respeval.checkpoints.native import NativeEmulator, load_checkpoint
 from respeval.cli import app
-from respeval.console import SilentProbeReporter, probe_table
 from respeval.distributed.comm import Comm
 from respeval.emulator.noise import CounterNoise
 from respeval.errors import InputError
@@ -27,12 +26,13 @@ from respeval.fields.grid import Grid
 from respeval.fields.transform import SphericalTransform
 from respeval.loss_probe.arms import PerSample, Plain, SpectralPower, parse_arms
 from respeval.loss_probe.loss import LossWeights, ensemble_loss
+from respeval.loss_probe.plan import ProbeSettings, plan_probe
+from respeval.loss_probe.probing import run_probe, write_probe
 from respeval.loss_probe.profile import make_profile
 from respeval.planet import shipped_checkpoint
 from respeval.planet.datasets import make_record
 from respeval.plotting import gradient_profile
-from respeval.probe_plan import ProbeSettings, plan_probe
-from respeval.probe_runner import run_probe, write_probe
+from respeval.presentation.console.probe import SilentProbeReporter, probe_table
 
 STATES = ("air_temperature_0", "air_temperature_1", "rain")
 

@@ -13,14 +13,14 @@ import xarray as xr
 from test_cli import invoke, refused
 from test_diagnostics import continents, saved_means
 
+from respeval.analysis.analyse import remove_reference
+from respeval.analysis.reference import compare_with
 from respeval.diagnostics import response_maps
-from respeval.diagnostics.agreement import Noise, agreement
+from respeval.diagnostics.agreement import Noise, agreement, compared_outputs
 from respeval.errors import InputError
 from respeval.fields.grid import Grid
 from respeval.fields.regrid import Conservative
 from respeval.files.netcdf import write_netcdf
-from respeval.reference import compare_with, compared_outputs
-from respeval.results import remove_reference
 
 FINE = Grid.legendre_gauss(12, 24)
 OTHERS = {
@@ -213,7 +213,7 @@ def reference_file(path: Path, grid: Grid, **extra: object) -> Path:
 def test_the_same_cells_in_another_order_are_compared_as_they_are(
     order: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("respeval.reference.known.Conservative", None)  # nothing is regridded
+    monkeypatch.setattr("respeval.analysis.known.Conservative", None)  # nothing is regridded
     response = write_run(tmp_path / "run", FINE, offset=0.25)
     path = reference_file(tmp_path / "f.nc", FINE)
     dataset = xr.load_dataset(path)

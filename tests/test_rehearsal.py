@@ -22,7 +22,7 @@ STEPS = 4
 
 @pytest.fixture(autouse=True)
 def _without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("respeval.results.Pictures", MagicMock())
+    monkeypatch.setattr("respeval.analysis.analyse.Pictures", MagicMock())
     monkeypatch.setenv("COLUMNS", "160")
 
 
@@ -39,7 +39,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     checkpoint = write_study(folder, steps=STEPS, days=None)
     made = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("respeval.results.Pictures", MagicMock())
+        patch.setattr("respeval.analysis.analyse.Pictures", MagicMock())
         patch.setenv("COLUMNS", "160")
         for precision in ("float32", "bfloat16"):
             made[precision] = folder / precision

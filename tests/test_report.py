@@ -19,11 +19,11 @@ import xarray as xr
 from conftest import write_study
 from typer.testing import CliRunner
 
+from respeval.analysis import Wishes, compare_runs, find_runs, write_comparison
+from respeval.analysis.folder import TRUTH
 from respeval.cli import app
-from respeval.compare import Wishes, compare_runs, find_runs, write_comparison
 from respeval.files.netcdf import open_saved, write_netcdf
 from respeval.files.publish import write_json
-from respeval.results import TRUTH
 
 #: Elements without an end.
 VOID = {"meta", "img", "br", "hr", "link", "input", "source"}
@@ -125,7 +125,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("respeval.plotting.style.DOTS_PER_INCH", 30)
         invoke("run", folder / "a.pt", folder / "b.pt", "-o", folder / "sweep", *OPTIONS, code=1)
-        patch.setattr("respeval.results.Pictures", MagicMock())
+        patch.setattr("respeval.analysis.analyse.Pictures", MagicMock())
         invoke("run", folder / "*.pt", "-o", folder / "sweep", *OPTIONS, code=1)
     with open_saved(folder / "sweep" / "a" / "response.nc") as response:
         outputs = [n for n in response.data_vars if f"{n}_stderr" in response]
@@ -401,7 +401,7 @@ def test_other_diagnostics_than_a_runs_are_refused(sweep: Path, tmp_path: Path) 
 def test_a_large_page_is_told_of(
     sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("respeval.report_command._MANY_BYTES", 10_000)
+    monkeypatch.setattr("respeval.commands.report._MANY_BYTES", 10_000)
     result = invoke("report", sweep / "c", "-o", tmp_path / "page.html")
     assert "a browser opens reports of fewer runs faster" in result.stderr
 
@@ -422,7 +422,7 @@ def test_diagnose_draws_the_truth_that_a_run_holds(
     sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pictures = MagicMock()
-    monkeypatch.setattr("respeval.results.Pictures", pictures)
+    monkeypatch.setattr("respeval.analysis.analyse.Pictures", pictures)
     shutil.copytree(sweep / "a", tmp_path / "run")
     invoke("diagnose", tmp_path / "run", "--bands", "all=0:90")
     _, reference, name = pictures.call_args.args

@@ -32,7 +32,7 @@ from respeval.plan.plan import Plan
 @pytest.fixture(autouse=True)
 def _without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take most of a tiny run's time."""
-    monkeypatch.setattr("respeval.results.Pictures", MagicMock())
+    monkeypatch.setattr("respeval.analysis.analyse.Pictures", MagicMock())
 
 
 class Interrupted(Toy):

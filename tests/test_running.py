@@ -12,7 +12,6 @@ from scipy import stats
 from test_diagnostics import GRID, ROLES, SETTINGS, continents, saved_means, two_levels
 
 from respeval import plotting
-from respeval.console import precision_table
 from respeval.diagnostics import (
     DiagnosticSettings,
     Target,
@@ -29,6 +28,7 @@ from respeval.diagnostics import (
 )
 from respeval.diagnostics.running import MOST_POINTS, stops_of
 from respeval.errors import InputError
+from respeval.presentation.console.precision import precision_table
 
 RATIO = "land_ocean_warming_ratio"
 

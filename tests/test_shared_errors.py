@@ -12,13 +12,13 @@ import torch
 from test_runner import Toy, plan
 from test_runner import study as toy_study
 
-from respeval.commands import run_plan
-from respeval.console import SilentReporter
+from respeval.commands.one_run import run_plan
 from respeval.distributed.comm import Comm
 from respeval.distributed.stop import StopSignals
 from respeval.errors import BlowUpError, InputError, SharedInputError, StoppedError
 from respeval.fields.calendar import to_seconds
 from respeval.plan.execution import Execution
+from respeval.presentation.console.progress import SilentReporter
 from respeval.run_folder.folder import RunFolder
 from respeval.run_folder.manifest import read_manifest
 from respeval.run_folder.output import NoOutput, RunOutput
@@ -260,7 +260,7 @@ def test_an_analysis_that_fails_on_the_root_fails_on_all(
     def failing(*_: Any) -> None:
         raise InputError("figures can't be written")
 
-    monkeypatch.setattr("respeval.commands.analyse", failing)
+    monkeypatch.setattr("respeval.commands.one_run.analyse", failing)
     study = toy_study(tmp_path / "study")
     planned = [plan(study, Toy(), steps=3) for _ in range(2)]
     checkpoint = tmp_path / "toy.pt"

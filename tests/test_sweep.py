@@ -22,11 +22,11 @@ from test_processes import torchrun
 from typer.testing import CliRunner
 
 import respeval.plan.plan
+from respeval.analysis.analyse import analyse
 from respeval.checkpoints.native import NativeEmulator
 from respeval.cli import app
 from respeval.errors import InputError
 from respeval.files.lock import FolderLock
-from respeval.results import analyse
 from respeval.run_folder.sweep import Sweep, find_checkpoints, folder_names
 
 GOOD = ("a", "b", "d", "e")
@@ -36,7 +36,7 @@ OPTIONS = ("--days", "9", "--segment", "4 steps")
 @pytest.fixture(autouse=True)
 def _without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures take longer than everything else here, and say nothing about a sweep."""
-    monkeypatch.setattr("respeval.results.Pictures", MagicMock())
+    monkeypatch.setattr("respeval.analysis.analyse.Pictures", MagicMock())
 
 
 def invoke(*arguments: object) -> Any:
@@ -66,7 +66,7 @@ def alone(checkpoints: list[Path], tmp_path_factory: pytest.TempPathFactory) -> 
     """A folder with the runs of the good checkpoints, each by a command of its own."""
     folder = tmp_path_factory.mktemp("alone")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("respeval.results.Pictures", MagicMock())
+        patch.setattr("respeval.analysis.analyse.Pictures", MagicMock())
         for name in GOOD:
             path = checkpoints[0].with_name(f"{name}.pt")
             result = invoke("run", path, "-o", folder / name, *OPTIONS)
@@ -238,7 +238,7 @@ def test_a_signal_during_the_analysis_stops_the_sweep_behind_it(
         os.kill(os.getpid(), signal.SIGUSR1)
         return analyse(*rest)
 
-    monkeypatch.setattr("respeval.commands.analyse", interrupted)
+    monkeypatch.setattr("respeval.commands.one_run.analyse", interrupted)
     result = invoke("run", *checkpoints, "-o", tmp_path / "out", "--days", "2")
     assert result.exit_code == 75
     assert "stopped by SIGUSR1" in result.stderr

@@ -8,7 +8,8 @@ import math
 import xarray as xr
 from rich.console import Console
 
-from respeval.console import holds, truth_table
+from respeval.diagnostics.numbers import holds
+from respeval.presentation.console.warming import truth_table
 
 
 def column(ratio: float, reach: float) -> xr.Dataset:

@@ -34,7 +34,7 @@ TARGET = "p8K/ocean_warming/tropics:0.07"
 def _without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take most of a tiny run's time; and tables are as wide as they want."""
     monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.setattr("respeval.results.Pictures", MagicMock())
+    monkeypatch.setattr("respeval.analysis.analyse.Pictures", MagicMock())
 
 
 def invoke(*arguments: object, code: int = 0) -> str:
@@ -84,7 +84,7 @@ def whole(noisy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of the whole length."""
     out = tmp_path_factory.mktemp("whole") / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("respeval.results.Pictures", MagicMock())
+        patch.setattr("respeval.analysis.analyse.Pictures", MagicMock())
         invoke("run", noisy, "-o", out)
     return out
 
@@ -94,7 +94,7 @@ def ended(noisy: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     """A run that ended by what it waited for, and what it said."""
     out = tmp_path_factory.mktemp("ended") / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("respeval.results.Pictures", MagicMock())
+        patch.setattr("respeval.analysis.analyse.Pictures", MagicMock())
         return out, invoke("run", noisy, "-o", out, "--until", TARGET)
 
 

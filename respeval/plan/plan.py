@@ -16,6 +16,7 @@ from respeval.case.case import (
     PatchPerturbation,
     PatternPerturbation,
     UniformPerturbation,
+    check_sources,
 )
 from respeval.case.protocol import check_samples
 from respeval.case.roles import merge_roles
@@ -26,17 +27,10 @@ from respeval.fields.calendar import Duration, canonical_calendar, to_date, to_s
 from respeval.fields.forcing import Forcing
 from respeval.fields.grid import in_band, in_box
 from respeval.fields.initial import InitialConditions, read_initial_conditions
-from respeval.fields.perturbation import (
-    patch_pattern,
-    uniform_pattern,
-)
+from respeval.fields.perturbation import patch_pattern, uniform_pattern
 from respeval.fields.records import OpenedRecords, read_pattern
 from respeval.fields.variables import Roles
-from respeval.plan.sst_change import (
-    SstChange,
-    _preflight,
-)
-from respeval.reference import check_sources
+from respeval.plan.sst_change import SstChange, preflight
 from respeval.rollout.segments import Segment, plan_segments
 from respeval.run_folder.end_states import holds_run, read_end_states
 from respeval.run_folder.layout import Layout
@@ -122,7 +116,7 @@ def plan_run(
         )
     segments = plan_segments(start, spec.timestep_s, num_steps, case.segment, spinup)
     initial = np.repeat(conditions.state, case.num_realizations, axis=0)
-    changes, warnings = _preflight(emulator, case, forcing, initial, patterns, layout)
+    changes, warnings = preflight(emulator, case, forcing, initial, patterns, layout)
     for change in changes:
         if change.area_share == 0:
             raise InputError(

@@ -102,7 +102,7 @@ def inputs_out_of_range(
     return found
 
 
-def _preflight(
+def preflight(
     emulator: Emulator,
     case: Case,
     forcing: Forcing,

@@ -14,8 +14,8 @@ from respeval.errors import InputError
 from respeval.fields.grid import Grid
 from respeval.files.netcdf import write_netcdf
 from respeval.files.publish import write_text
-from respeval.planet import SHIPPED_CHECKPOINTS, shipped_checkpoint
 from respeval.planet.datasets import make_forcing, make_initial_conditions, make_record
+from respeval.planet.shipped import SHIPPED_CHECKPOINTS, shipped_checkpoint
 from respeval.planet.truth import true_response
 
 #: What the demo asks of both checkpoints, K everywhere over the ocean.

@@ -14,10 +14,10 @@ import torch
 
 from respeval.checkpoints.native import save_checkpoint
 from respeval.fields.grid import Grid
-from respeval.planet import SHIPPED_CHECKPOINTS
 from respeval.planet.assess import assess, one_step_error
 from respeval.planet.emulator import PlanetEmulator
 from respeval.planet.samples import Sampler, SampleSettings
+from respeval.planet.shipped import SHIPPED_CHECKPOINTS
 from respeval.planet.training import PRESETS, TrainingSettings, predict, train
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from respeval.diagnostics.agreement import compared_outputs
 from respeval.fields.grid import FloatArray
 from respeval.plotting.style import (
     FONT_SIZE,
@@ -17,7 +18,6 @@ from respeval.plotting.style import (
     perturbation_labels,
     set_title,
 )
-from respeval.reference import compared_outputs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

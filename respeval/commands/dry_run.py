@@ -1,0 +1,81 @@
+"""`respeval run --dry-run`: what would run, with memory, time and disk space."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+from pathlib import Path
+
+from respeval.commands.exits import EXIT_SOME_FAILED
+from respeval.commands.one_run import Wish, named, reason_of
+from respeval.distributed.comm import Comm
+from respeval.fields.records import OpenedRecords
+from respeval.plan.estimate import NUM_MEASURED, Estimate, look_ahead
+from respeval.plan.execution import Execution, Threads
+from respeval.presentation.console.sweep import amount, estimate_table
+from respeval.presentation.console.terminal import WIDE, make_console
+from respeval.run_folder.folder import free_folder
+from respeval.run_folder.sweep import Sweep
+
+
+def look_ahead_of_all(
+    checkpoints: list[Path], folder: Path, is_sweep: bool, wish: Wish, comm: Comm, threads: Threads
+) -> int:
+    """`--dry-run`: the table of what would run; returns the exit code."""
+    if wish.fresh:
+        folder = comm.from_root(free_folder(folder)[1])
+    sweep = Sweep(folder, checkpoints)
+    if is_sweep:
+        comm.together(sweep.check)
+    opened = OpenedRecords()
+    estimates = []
+    for entry in sweep.entries:
+        target = entry.folder if is_sweep else folder
+        estimates.append(_estimate(entry.checkpoint, target, wish, comm, threads, opened))
+        gc.collect()
+    if comm.is_root:
+        _show_estimates(folder, estimates, comm)
+    comm.wait()
+    return EXIT_SOME_FAILED if any(e.problem is not None for e in estimates) else 0
+
+
+def _estimate(
+    checkpoint: Path,
+    folder: Path,
+    wish: Wish,
+    comm: Comm,
+    threads: Threads,
+    opened: OpenedRecords,
+) -> Estimate:
+    try:
+        plan = comm.together(lambda: wish.plan(checkpoint, opened))
+        threads.choose(plan.emulator.spec, comm)
+        execution = Execution(**wish.compute)
+        return look_ahead(plan, checkpoint, folder, comm, execution, wish.extend)
+    except Exception as error:
+        return Estimate(checkpoint, folder, reason_of(error, comm))
+
+
+def _show_estimates(folder: Path, estimates: list[Estimate], comm: Comm) -> None:
+    console = make_console(plain_width=WIDE)
+    console.print(estimate_table(folder, estimates))
+    needed = sum(estimate.disk.needed for estimate in estimates if estimate.disk is not None)
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    most = " of the process that needs most" if comm.num_processes > 1 else ""
+    what = "on the GPU" if comm.device.type == "cuda" else "with all libraries"
+    for line in (
+        f"memory: the peak{most} in {1 + NUM_MEASURED} steps and the making of a segment, {what}",
+        f"time: that of the steps which are left, from the median of {NUM_MEASURED}; loading, "
+        "diagnostics and figures come on top",
+        f"disk: segments, means and restart files, {amount(needed)} in all; {amount(free)} are free "
+        f"in {there}",
+    ):
+        console.print(line, highlight=False)
+    if needed > free:
+        lacking = f"warning: the disk lacks {amount(needed - free)}; make room before the runs"
+        console.print(lacking, style="yellow", highlight=False)
+    for estimate in estimates:
+        if estimate.problem is not None:
+            told = named(estimate.checkpoint, estimate.problem)
+            console.print(f"can't run: {told}", style="red", highlight=False)

@@ -1,0 +1,249 @@
+"""One run: its wish, its plan, its steps and its analysis; the same on every process."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+from rich.console import Console
+
+from respeval.analysis.analyse import analyse
+from respeval.case.case import Sources
+from respeval.case.file import load_case
+from respeval.diagnostics import DiagnosticSettings, left_out
+from respeval.distributed.comm import Comm
+from respeval.distributed.stop import StopSignals
+from respeval.emulator.computing import check_precision, forget_compiled
+from respeval.errors import BlowUpError, InputError, SharedInputError, StoppedError
+from respeval.fields.records import OpenedRecords
+from respeval.files.netcdf import open_saved
+from respeval.interpreter import give_back_freed
+from respeval.plan.batch_size import KEPT, with_batch_size
+from respeval.plan.execution import Execution, Threads
+from respeval.plan.goal import Goal, check_goal, goal_of, has_ended, settings_of_plan
+from respeval.plan.plan import Plan, prepare
+from respeval.plan.rehearsal import measure_compiling, measure_precision
+from respeval.plan.resume import go_on, open_output, read_snapshot
+from respeval.presentation.console.progress import ConsoleReporter, RunningRatio, SilentReporter
+from respeval.presentation.console.rehearsal import (
+    batch_table,
+    compiling_line,
+    response_error_table,
+)
+from respeval.presentation.console.terminal import make_console, tell_left_out
+from respeval.run_folder.names import DIAGNOSTICS_FILE, ZONAL
+from respeval.run_folder.output import Progress, RunOutput
+from respeval.runner import execute
+
+
+def run_plan(
+    plan: Plan,
+    checkpoint: Path,
+    folder: Path,
+    comm: Comm,
+    execution: Execution,
+    signals: StopSignals,
+    reference: tuple[str, xr.Dataset] | None = None,
+    *,
+    extend: bool = False,
+) -> bool:
+    """Execute what is left of a plan into a folder with progress, and analyse it on the root.
+
+    reference: name and diagnostics of a response that the figures show beside the run's.
+    extend: whether a run in the folder may become longer. Returns whether anything was left.
+    """
+    console, output = make_console(comm.is_root), _open(plan, checkpoint, folder, comm)
+    try:
+        goal, settings, sources = goal_of(plan, output), settings_of_plan(plan), plan.case.reference
+        if not _step(plan, output, folder, comm, execution, signals, console, goal, extend):
+            console.print(f"{folder} holds this run already, finished: nothing to do")
+            return False
+        # Unless the caller keeps the plan, the emulator's memory is the analysis's now.
+        del plan
+        give_back_freed()
+        shown = reference or ("reference", None)
+        comm.together(
+            lambda: (
+                _analyse(folder, settings, sources, output, signals, shown)
+                if comm.is_root
+                else None
+            )
+        )
+        if goal is not None and comm.is_root:
+            _tell_outcome(console, goal, folder)
+        return True
+    finally:
+        output.close()
+        if execution.compile:
+            forget_compiled()
+
+
+def _open(plan: Plan, checkpoint: Path, folder: Path, comm: Comm) -> RunOutput:
+    comm.together(lambda: check_precision(plan.emulator, plan.case.precision, comm.device))
+    return comm.together(lambda: open_output(plan, checkpoint, folder, comm))
+
+
+def _step(
+    plan: Plan,
+    output: RunOutput,
+    folder: Path,
+    comm: Comm,
+    execution: Execution,
+    signals: StopSignals,
+    console: Console,
+    goal: Goal | None,
+    extend: bool,
+) -> bool:
+    """Execute what is left of a plan; returns whether anything was."""
+    progress = comm.from_root(comm.together(lambda: output.open(extend)))
+    if has_ended(progress, goal, comm):
+        return False
+    begin = comm.together(lambda: read_snapshot(plan, folder, progress, comm))
+    left = comm.together(lambda: go_on(plan, folder, progress))
+    reporter = _reporter(left, console, comm, execution)
+    execution, measured = _rehearse(left, comm, execution, progress, console)
+    output.keep(measured)
+    try:
+        told = progress.quarantined
+        execute(left, output, comm, execution, reporter, signals, begin, told, goal)
+    finally:
+        reporter.close()
+    return True
+
+
+def _rehearse(
+    plan: Plan, comm: Comm, execution: Execution, progress: Progress, console: Console
+) -> tuple[Execution, dict[str, Any]]:
+    """Measure what is not known from the run's beginning, and tell it.
+
+    Returns how the run is computed, and what the manifest keeps.
+    """
+    measured = dict(progress.measured)
+    if "precision" not in measured:
+        found = measure_precision(plan, comm, execution)
+        if found is not None:
+            measured["precision"] = found
+            console.print(response_error_table(found))
+    execution, tried = with_batch_size(plan, comm, execution, measured)
+    if tried is not None:
+        measured[KEPT] = tried
+        console.print(batch_table(tried))
+    if execution.compile:
+        compiling = measure_compiling(plan, comm, execution)
+        console.print(compiling_line(compiling, plan.num_steps - progress.step), highlight=False)
+    return execution, measured
+
+
+def _tell_outcome(console: Console, goal: Goal, folder: Path) -> None:
+    """What has become of what the run waited for."""
+    with open_saved(folder / DIAGNOSTICS_FILE) as diagnostics, open_saved(folder / ZONAL) as zonal:
+        for line in goal.outcome(diagnostics, zonal):
+            console.print(line, highlight=False)
+
+
+def _reporter(
+    plan: Plan, console: Console, comm: Comm, execution: Execution
+) -> ConsoleReporter | SilentReporter:
+    """What tells of the run; it begins with the diagnostics that the run will not have."""
+    if not comm.is_root:
+        return SilentReporter()
+    spec, settings = plan.emulator.spec, settings_of_plan(plan)
+    names = [variable.name for variable in spec.outputs]
+    tell_left_out(console, left_out(names, settings))
+    running = RunningRatio(
+        settings, names, plan.case.groups, spec.grid.latitude, plan.layout.circle_areas()
+    )
+    return ConsoleReporter(console, running, comm.num_processes, execution.compile)
+
+
+def _analyse(
+    folder: Path,
+    settings: DiagnosticSettings,
+    sources: Sources | None,
+    output: RunOutput,
+    signals: StopSignals,
+    reference: tuple[str, xr.Dataset | None],
+) -> None:
+    """From the segments to the results; on the root alone. A signal ends it at once."""
+    name, known = reference
+    try:
+        signals.raise_if_requested()
+        output.join()
+        analyse(folder, settings, known, name, sources)
+        output.finish()
+    except StoppedError as error:
+        output.end_early("stopped", str(error))
+        raise
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a user asks of `respeval run`, checkpoints and folder apart.
+
+    options: keys of the case file, which win over those of `case`, the file that is given.
+    compute: fields of `Execution`. extend: runs may become longer. fresh: start over beside what the
+    folder holds.
+    """
+
+    case: Path | None
+    options: Mapping[str, Any]
+    device: str | None
+    threads: int | None
+    compute: Mapping[str, Any]
+    trust: bool
+    extend: bool
+    fresh: bool
+    dry_run: bool
+
+    def plan(self, checkpoint: Path, opened: OpenedRecords) -> Plan:
+        """The plan of a checkpoint's run. Raises InputError in one line."""
+        beside = checkpoint.parent / "case.yaml"
+        path = self.case or (beside if beside.is_file() else None)
+        plan = prepare(checkpoint, load_case(path, self.options), self.trust, opened)
+        check_goal(plan)
+        return plan
+
+
+def run_one(
+    checkpoint: Path,
+    folder: Path,
+    wish: Wish,
+    comm: Comm,
+    threads: Threads,
+    signals: StopSignals,
+    opened: OpenedRecords,
+) -> bool:
+    """Run one checkpoint; returns whether anything was left to do."""
+
+    def planned() -> Plan:
+        plan = comm.together(lambda: wish.plan(checkpoint, opened))
+        threads.choose(plan.emulator.spec, comm)
+        return plan
+
+    execution = Execution(**wish.compute)
+    # A name for the plan here would keep the emulator in memory during the analysis.
+    return run_plan(planned(), checkpoint, folder, comm, execution, signals, extend=wish.extend)
+
+
+def reason_of(error: Exception, comm: Comm) -> str:
+    """Why a checkpoint can't run, in one line, where the error lets all processes go on to the next.
+
+    Raises the error where it is a stop, or one that not all processes know of: the others would wait.
+    """
+    if isinstance(error, SharedInputError | BlowUpError):
+        return " ".join(str(error).split())
+    if isinstance(error, StoppedError) or comm.num_processes > 1:
+        raise error
+    if isinstance(error, InputError):
+        return " ".join(str(error).split())
+    traceback.print_exception(error)
+    return " ".join(f"unexpected {type(error).__name__}: {error}".split())
+
+
+def named(checkpoint: Path, reason: str) -> str:
+    """A reason that begins with the checkpoint's name, once."""
+    return reason if reason.startswith(str(checkpoint)) else f"{checkpoint}: {reason}"

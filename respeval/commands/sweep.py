@@ -1,0 +1,107 @@
+"""A sweep: many checkpoints one after the other, and what became of each."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import sys
+
+from respeval.analysis.folder import main_numbers, told_quarantined
+from respeval.commands.exits import EXIT_SOME_FAILED
+from respeval.commands.one_run import Wish, named, reason_of, run_one
+from respeval.distributed.comm import Comm
+from respeval.distributed.stop import StopSignals
+from respeval.errors import InputError, StoppedError
+from respeval.fields.records import OpenedRecords
+from respeval.plan.execution import Threads
+from respeval.presentation.console.sweep import sweep_table
+from respeval.presentation.console.terminal import WIDE, make_console
+from respeval.run_folder.sweep import Entry, Status, Sweep
+
+
+def run_sweep(sweep: Sweep, wish: Wish, comm: Comm, threads: Threads, signals: StopSignals) -> int:
+    """Run every checkpoint, whatever becomes of the others; returns the exit code.
+
+    Signals are heeded where all processes can: at a step, and between two checkpoints. Raises
+    StoppedError where one of the processes got a signal.
+    """
+    console, opened = make_console(comm.is_root), OpenedRecords()
+    number = 0
+    try:
+        for number, entry in enumerate(sweep.entries):
+            _stop_if_asked(comm, signals)
+            count = f"checkpoint {number + 1} of {len(sweep.entries)}"
+            console.print(f"\n{count}: {entry.checkpoint}", style="bold", highlight=False)
+            _note(sweep, comm, number, Status.RUNNING)
+            _note(sweep, comm, number, *_outcome(entry, wish, comm, threads, signals, opened))
+            gc.collect()  # an emulator in a cycle of references makes room for the next one
+    except StoppedError as error:
+        if sweep.entries[number].status is Status.RUNNING:
+            _note(sweep, comm, number, Status.STOPPED, str(error))
+        _show(sweep, comm)
+        comm.wait()
+        left = f"{sweep.num_left} of {len(sweep.entries)} checkpoints are left"
+        raise StoppedError(f"{error}; {left}") from None
+    _show(sweep, comm)
+    comm.wait()  # a launcher that sees one process fail ends the others
+    return EXIT_SOME_FAILED if any(e.status is Status.FAILED for e in sweep.entries) else 0
+
+
+def _stop_if_asked(comm: Comm, signals: StopSignals) -> None:
+    """Between two checkpoints. Raises StoppedError on all processes where one got a signal."""
+    asked = [name for name in comm.gather(signals.requested) if name is not None]
+    if asked:
+        signals.ignore_more()
+        raise StoppedError(f"stopped by {asked[0]}; run the same command again to go on")
+
+
+def _outcome(
+    entry: Entry,
+    wish: Wish,
+    comm: Comm,
+    threads: Threads,
+    signals: StopSignals,
+    opened: OpenedRecords,
+) -> tuple[Status, str | None]:
+    """Run a checkpoint of a sweep; what became of it, and why where it failed.
+
+    Raises what is no reason for this checkpoint alone; see `reason_of`.
+    """
+    try:
+        left = run_one(entry.checkpoint, entry.folder, wish, comm, threads, signals, opened)
+        return (Status.FINISHED if left else Status.ALREADY_FINISHED), None
+    except Exception as error:
+        reason = reason_of(error, comm)
+    if comm.is_root:
+        sys.stderr.write(f"respeval: failed: {named(entry.checkpoint, reason)}\n")
+    return Status.FAILED, reason
+
+
+def _note(sweep: Sweep, comm: Comm, number: int, status: Status, reason: str | None = None) -> None:
+    """Note what became of a checkpoint; a full disk, which the run itself tells of, is no matter."""
+    sweep.tell(number, status, reason)
+    if comm.is_root:
+        with contextlib.suppress(InputError):
+            sweep.write()
+
+
+def _show(sweep: Sweep, comm: Comm) -> None:
+    """The table of all checkpoints, what their means leave out, and why some failed."""
+    if not comm.is_root:
+        return
+    console, numbers, left_out = make_console(plain_width=WIDE), [], list[str]()
+    for entry in sweep.entries:
+        found: dict[str, tuple[float | None, float | None]] = {}
+        if entry.status in (Status.FINISHED, Status.ALREADY_FINISHED):
+            with contextlib.suppress(InputError):
+                found = main_numbers(entry.folder)
+                left_out += [f"{entry.folder.name}: {t}" for t in told_quarantined(entry.folder)]
+        numbers.append(found)
+    console.print()
+    console.print(sweep_table(sweep.folder, sweep.entries, numbers))
+    for told in left_out:
+        console.print(f"left out of the means of {told}", style="yellow", highlight=False)
+    for entry in sweep.entries:
+        if entry.status is Status.FAILED:
+            told = named(entry.checkpoint, str(entry.reason))
+            console.print(f"failed: {told}", style="red", highlight=False)

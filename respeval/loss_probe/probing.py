@@ -1,0 +1,172 @@
+"""Drives a gradient probe: runs its batches, reduces once, and writes its files."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import nn
+
+from respeval.checkpoints import checkpoint_digest
+from respeval.distributed.comm import Comm
+from respeval.emulator.computing import computing_in
+from respeval.errors import InputError
+from respeval.files.netcdf import write_netcdf
+from respeval.files.publish import write_json
+from respeval.loss_probe.files import profile_dataset
+from respeval.loss_probe.filters import select_filters
+from respeval.loss_probe.gradients import Normalization, Probe
+from respeval.loss_probe.plan import ProbePlan, transform_of
+from respeval.loss_probe.profile import ProbeSums, make_profile
+from respeval.loss_probe.summary import summarize
+from respeval.plotting import gradient_profile, save
+from respeval.run_folder.names import FIGURES, SUMMARY
+
+PROFILE = "gradient_profile.nc"
+
+
+class ProbeReporter(Protocol):
+    """What a probe tells while it runs; on the root process alone."""
+
+    def planned(self, plan: ProbePlan) -> None: ...
+
+    def probed(self, batch: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def run_probe(plan: ProbePlan, comm: Comm, reporter: ProbeReporter) -> ProbeSums:
+    """Run this process's batches and add up all processes'; the sums are whole on the root.
+
+    Every process calls it. Weights are not changed, nor what asks for gradients afterwards.
+    """
+    reporter.planned(plan)
+    probe, pairs, device = _make_probe(plan, comm.device), plan.pairs, comm.device
+    spec = plan.emulator.spec
+    dtype = getattr(torch, spec.precision)
+    area_weight = torch.from_numpy(spec.grid.area_weights()).to(device, dtype)
+    sums = ProbeSums(
+        pairs.num_batches,
+        pairs.batch_size,
+        len(spec.loss_outputs),
+        probe.arms,
+        probe.filters,
+        probe.transform.lmax,
+        device,
+    )
+
+    def probe_batches() -> None:
+        for batch in range(comm.rank, pairs.num_batches, comm.num_processes):
+            found = probe.gradients(pairs.read(batch, dtype, device))
+            sums.add(batch, found, area_weight, probe.transform)
+            reporter.probed(batch)
+
+    with _only_filters_need_gradients(probe), computing_in("float32", probe.emulator, device):
+        comm.together(probe_batches)
+    sums.unpack(comm.sum_to_root(sums.pack()))
+    return sums
+
+
+def _make_probe(plan: ProbePlan, device: torch.device) -> Probe:
+    spec, settings = plan.emulator.spec, plan.settings
+    emulator = plan.emulator.to(device)
+    assert isinstance(emulator, nn.Module)
+    emulator.eval()
+    return Probe(
+        emulator,
+        tuple(select_filters(emulator, settings.filters, str(plan.checkpoint))),
+        settings.arms,
+        settings.weights,
+        plan.ensemble,
+        Normalization(spec, getattr(torch, spec.precision), device),
+        transform_of(spec).to(device),
+        settings.recompute,
+    )
+
+
+@contextlib.contextmanager
+def _only_filters_need_gradients(probe: Probe) -> Iterator[None]:
+    """Ask for gradients of the filters alone, which saves memory, and of what it was before after."""
+    assert isinstance(probe.emulator, nn.Module)
+    before = [(parameter, parameter.requires_grad) for parameter in probe.emulator.parameters()]
+    wanted = {id(entry.parameter) for entry in probe.filters}
+    try:
+        for parameter, _ in before:
+            parameter.requires_grad_(id(parameter) in wanted)
+        yield
+    finally:
+        for parameter, flag in before:
+            parameter.requires_grad_(flag)
+
+
+def check_folder(folder: Path) -> None:
+    """Raises InputError where a folder holds anything but an earlier probe, or can't be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        present = {entry.name for entry in folder.iterdir()}
+    except OSError as error:
+        raise InputError(f"{folder} can't be made ({error.strerror})") from None
+    if present and PROFILE not in present:
+        raise InputError(
+            f"{folder} is not empty and holds no gradient probe; choose another folder with -o"
+        )
+
+
+@dataclass(frozen=True)
+class ProbeFiles:
+    """What a probe wrote: the contents of gradient_profile.nc and summary.json, the figure's path."""
+
+    profile: xr.Dataset
+    summary: dict[str, float | list[float] | None]
+    figure: Path
+
+
+def write_probe(plan: ProbePlan, sums: ProbeSums, folder: Path) -> ProbeFiles:
+    """Write gradient_profile.nc, summary.json and the figure.
+
+    Raises InputError where a loss or a gradient is not finite.
+    """
+    settings = plan.settings
+    arms = [str(arm) for arm in settings.arms]
+    profile = make_profile(sums, plan.filters, settings.arms)
+    has_weights = np.isfinite(profile.weight_rms)
+    for i, arm in enumerate(arms):
+        found = {"loss": profile.loss[i], "gradient": profile.batch_square[i][:, has_weights]}
+        for what, values in found.items():
+            if not np.isfinite(values).all():
+                raise InputError(f"{plan.checkpoint}: the {what} of arm {arm} is not finite")
+    layers = [entry.name for entry in plan.filters]
+    dataset = profile_dataset(profile, arms, layers, _provenance(plan))
+    write_netcdf(dataset, folder / PROFILE)
+    summary = summarize(profile.batch_square, profile.loss, arms, settings.seed)
+    write_json(folder / SUMMARY, summary)
+    (folder / FIGURES).mkdir(exist_ok=True)
+    figure = save(gradient_profile(dataset), folder / FIGURES / "gradient_profile.png")
+    return ProbeFiles(dataset, summary, figure)
+
+
+def _provenance(plan: ProbePlan) -> dict[str, object]:
+    settings = plan.settings
+    weights, file = settings.weights, settings.loss_config
+    return {
+        "checkpoint": plan.checkpoint.name,
+        "checkpoint_sha256": checkpoint_digest(plan.checkpoint, plan.emulator),
+        "data": plan.location,
+        "batches": f"{settings.num_batches} of {settings.batch_size}, drawn with seed {settings.seed}",
+        "ensemble": f"{plan.ensemble.num_members} members, input noise {plan.ensemble.input_noise:g}",
+        "loss_terms": str(weights),
+        **({"loss_config": file.name} if file else {}),
+        **({"loss_variable_weights": _listed(weights.variables)} if weights.variables else {}),
+        "history": f"{datetime.now(UTC).isoformat(timespec='seconds')} respeval gradient-probe",
+    }
+
+
+def _listed(weights: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {weight:g}" for name, weight in weights.items())

@@ -1,0 +1,1 @@
+"""What the command line shows: progress while something runs, and the tables at its end."""

@@ -1,0 +1,60 @@
+"""How well a run knows its ratios, and how much longer it would have to be."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from respeval.diagnostics import KNOWN_TO, RATIOS_KNOWN, YEARS, places_of, relative_half_width
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+#: What each of `RATIOS_KNOWN` and its place is called, unless a dimension says where.
+_CALLED = {
+    "land_ocean_warming_ratio": ("land/ocean ratio", ""),
+    "vertical_warming_ratio_tropical_ocean": ("vertical ratio", "tropical ocean"),
+}
+
+
+def precision_table(running: xr.Dataset) -> Table:
+    """Half-width of the ratios' intervals at the end of a run, and the years until it is 5 %.
+
+    running: as in running.nc.
+    """
+    last = running.isel(time=-1)
+    labels = [str(label) for label in last["perturbation"].values]
+    table = Table(title=f"Years until known to ± {100 * KNOWN_TO:g} %", title_justify="left")
+    table.caption = "in brackets: known now, half of the 95 % interval relative to the value"
+    table.caption_justify = "left"
+    for heading in ("ratio", "where"):
+        table.add_column(heading)
+    for label in labels:
+        table.add_column(label, justify="right")
+    for name in RATIOS_KNOWN:
+        if name not in last:
+            continue
+        what, where = _CALLED[name]
+        widths = last[name].copy(data=relative_half_width(last, name))
+        years = last[f"{name}_{YEARS}"]
+        places = places_of(widths)
+        by_label = [
+            (widths.sel(perturbation=p).values.ravel(), years.sel(perturbation=p).values.ravel())
+            for p in labels
+        ]
+        for i, place in enumerate(places):
+            cells = [_cell(width[i], left[i]) for width, left in by_label]
+            ends = i == len(places) - 1
+            table.add_row("" if i else what, place or where, *cells, end_section=ends)
+    return table
+
+
+def _cell(width: float, years: float) -> str:
+    """`reached (1.2 %)`, `12 more (7.3 %)`, or `unknown`."""
+    if math.isnan(width):
+        return "unknown"
+    known = f"({100 * width:.1f} %)"
+    return f"{math.ceil(years)} more {known}" if years > 0 else f"reached {known}"

@@ -1,0 +1,166 @@
+"""A gradient probe on the terminal: its progress, and the table at its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from respeval.loss_probe.plan import ProbePlan
+
+
+#: Seconds between two lines of progress where the output is no terminal.
+LINE_INTERVAL_S = 10.0
+
+Number = float | list[float] | None
+
+
+class SilentProbeReporter:
+    """The reporter of every process but the root."""
+
+    def planned(self, plan: ProbePlan) -> None:
+        pass
+
+    def probed(self, batch: int) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class ConsoleProbeReporter:
+    """Progress on the root by batch: a live bar on a terminal, else a plain line now and then."""
+
+    def __init__(self, console: Console, num_processes: int) -> None:
+        self._console, self._num_processes = console, num_processes
+        self._progress: Progress | None = None
+
+    def planned(self, plan: ProbePlan) -> None:
+        """Say what will be probed; start the clock."""
+        settings, pairs = plan.settings, plan.pairs
+        members = plan.ensemble.num_members
+        self._console.print(
+            f"arms: {', '.join(str(arm) for arm in settings.arms)}; spectral filters: "
+            f"{len(plan.filters)}; batches: {pairs.num_batches} of {pairs.batch_size} pairs from "
+            f"{plan.location}; members: {members}"
+            + ("" if members > 1 else ", so no score has a spread term"),
+            highlight=False,
+        )
+        spec, file = plan.emulator.spec, settings.loss_config
+        left = [v.name for v in spec.outputs if v not in spec.loss_outputs]
+        self._console.print(
+            f"loss: {settings.weights}"
+            + (f", from {file}" if file else "")
+            + (f"; without {', '.join(left)}" if left else ""),
+            highlight=False,
+        )
+        # Batches are dealt in turn, so the root's last one is the last but a few of all.
+        self._total = -(-pairs.num_batches // self._num_processes)
+        self._done = 0
+        self._last_line = time.monotonic()
+        if self._console.is_terminal:
+            columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            self._progress = Progress("batches", *columns, console=self._console)
+            self._task = self._progress.add_task("", total=self._total)
+            self._progress.start()
+
+    def probed(self, batch: int) -> None:
+        """Count a batch of this process."""
+        self._done += 1
+        if self._progress is not None:
+            self._progress.update(self._task, completed=self._done)
+        elif time.monotonic() - self._last_line > LINE_INTERVAL_S or self._done == self._total:
+            self._last_line = time.monotonic()
+            self._console.print(f"batch {self._done} of {self._total}")
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+#: Rows from summary.json: (what, name, format, whether the interval is shown).
+_SUMMARY_ROWS = (
+    ("loss", "loss", ".4f", False),
+    ("gradient RMS, low", "gradient_rms_low", ".2e", False),
+    ("gradient RMS, high", "gradient_rms_high", ".2e", False),
+    ("low / high ratio", "gradient_low_to_high_ratio", ".1f", True),
+    ("rank correlation with l", "gradient_rank_correlation", "+.3f", False),
+    ("log-log slope", "gradient_log_slope", "+.2f", True),
+)
+
+#: Differences from the first arm, as above.
+_DIFFERENCE_ROWS = (
+    ("ratio, minus first arm", "gradient_low_to_high_ratio", "+.1f", True),
+    ("slope, minus first arm", "gradient_log_slope", "+.2f", True),
+)
+
+#: Rows from gradient_profile.nc: (what, variable, format), at low and high degrees.
+_PROFILE_ROWS = (
+    ("signal to noise", "grad_snr", ".2f"),
+    ("relative update", "relative_update", ".1e"),
+    ("whitening factor", "whitening_factor", ".2f"),
+    ("spectral term", "energy_share", ".1%"),
+)
+
+
+def probe_table(summary: Mapping[str, Number], profile: xr.Dataset, title: str) -> Table:
+    """The probe's statistics, one column per arm, with 95 % intervals over batches.
+
+    summary: as in summary.json; profile: as in gradient_profile.nc.
+    """
+    arms = [str(arm) for arm in profile["arm"].values]
+    table = Table(title=title, title_justify="left")
+    table.add_column("spectral filters")
+    for arm in arms:
+        table.add_column(arm.replace(":", "\n") if len(arms) > 3 else arm, justify="right")
+    for rows, suffix in ((_SUMMARY_ROWS, ""), (_DIFFERENCE_ROWS, f"_minus_{arms[0]}")):
+        if suffix and len(arms) == 1:
+            continue
+        for what, name, style, sure in rows:
+            keys = [f"{arm}/{name}{suffix}" for arm in arms]
+            table.add_row(what, *(_value(summary, key, style) for key in keys))
+            intervals = [_interval(summary, key, style) for key in keys]
+            if sure and any(intervals):
+                table.add_row("  95 % interval", *intervals, style="dim")
+        table.add_section()
+    for what, cells in _profile_rows(profile):
+        table.add_row(what, *cells)
+    return table
+
+
+def _value(summary: Mapping[str, Number], key: str, style: str) -> str:
+    """The number, nothing where the table has no such entry, a dash where it does not exist."""
+    value = summary.get(key)
+    if key not in summary:
+        return ""
+    return format(value, style) if isinstance(value, float | int) else "-"
+
+
+def _interval(summary: Mapping[str, Number], key: str, style: str) -> str:
+    edges = summary.get(f"{key}_interval")
+    return " to ".join(format(e, style) for e in edges) if isinstance(edges, list) else ""
+
+
+def _profile_rows(profile: xr.Dataset) -> Iterator[tuple[str, list[str]]]:
+    """(what, cells of the arms): means over the lowest and the highest eighth of the degrees."""
+    from respeval.loss_probe.summary import ends
+
+    for what, name, style in _PROFILE_ROWS:
+        values = profile[name]
+        if "layer" in values.dims:
+            values = values.mean("layer", skipna=False)
+        known = values.dropna("degree", how="all")
+        for where, part in zip(("low", "high"), ends(known.sizes["degree"]), strict=True):
+            some = known.isel(degree=part)
+            found = some.sum("degree") if name == "energy_share" else some.mean("degree")
+            cells = [format(float(v), style) if v == v else "-" for v in found.values]
+            yield f"{what}, {where}", cells

@@ -1,0 +1,202 @@
+"""A run on the terminal: its progress, and what is in a checkpoint."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from respeval.diagnostics import DIAGNOSTICS, DiagnosticSettings
+from respeval.fields.grid import SURFACES
+
+if TYPE_CHECKING:
+    from respeval.plan.plan import Plan
+    from respeval.rollout.guard import Fault
+    from respeval.rollout.segments import Segment
+    from respeval.rollout.sums import GroupSums
+
+
+#: Seconds between two lines of progress where the output is no terminal.
+LINE_INTERVAL_S = 10.0
+
+_YEAR_S = 365.0 * 86_400
+
+
+class SilentReporter:
+    """The reporter of every process but the root."""
+
+    def planned(self, plan: Plan, first_step: int) -> None:
+        pass
+
+    def stepped(self, step: int) -> None:
+        pass
+
+    def published(self, segment: Segment, means: GroupSums) -> None:
+        pass
+
+    def quarantined(self, fault: Fault) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class ConsoleReporter:
+    """Progress on the root: a live line on a terminal, else a plain line now and then."""
+
+    def __init__(
+        self, console: Console, running: RunningRatio, num_processes: int, is_compiled: bool = False
+    ) -> None:
+        self._console, self._running = console, running
+        self._num_processes, self._is_compiled = num_processes, is_compiled
+        self._progress: Progress | None = None
+        self._ratio = ""
+        self._num_published = 0
+
+    def planned(self, plan: Plan, first_step: int) -> None:
+        """Say what will run and what SST change each group sees; start the clock."""
+        from respeval.plan.plan import date_of
+
+        self._plan, self._first_step = plan, first_step
+        self._num_segments = plan.segments[-1].number if plan.segments else 0
+        spec, case = plan.emulator.spec, plan.case
+        numbers = f"in {plan.precision}{', compiled,' if self._is_compiled else ''}"
+        self._console.print(
+            f"{len(case.groups)} groups ({', '.join(case.groups)}) x {plan.num_samples} samples, "
+            f"{plan.num_steps} steps of {spec.timestep_s / 3600:g} h from {plan.forcing.starts[0]}, "
+            f"grid {spec.grid}, {numbers} on {self._num_processes} process"
+            f"{'es' if self._num_processes > 1 else ''}",
+            highlight=False,
+        )
+        if "weights" in spec.description:
+            self._console.print(f"weights: {spec.description['weights']}", highlight=False)
+        for change in plan.changes:
+            self._console.print(str(change), highlight=False)
+        for warning in plan.warnings:
+            self._console.print(f"warning: {warning}", style="yellow")
+        if first_step:
+            self._console.print(
+                f"going on after step {first_step} of {plan.num_steps}, {date_of(plan, first_step)}",
+                highlight=False,
+            )
+        self._begin = self._last_line = time.monotonic()
+        if self._console.is_terminal:
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TimeElapsedColumn(),
+                console=self._console,
+            )
+            self._task = self._progress.add_task("", total=plan.num_steps)
+            self._progress.start()
+
+    def stepped(self, step: int) -> None:
+        """Move the bar."""
+        if self._progress is not None:
+            description = self._describe(step) if step % 8 == 0 else None
+            self._progress.update(self._task, completed=step, description=description)
+
+    def quarantined(self, fault: Fault) -> None:
+        """Say which sample leaves the means, and why."""
+        self._console.print(f"warning: sample left out from here on: {fault}", style="yellow")
+
+    def published(self, segment: Segment, means: GroupSums) -> None:
+        """Take the segment into the running ratio and tell it."""
+        self._num_published = segment.number
+        if not segment.spinup:
+            ratios = self._running.add(means.zonal.cpu().numpy(), means.zonal_count.cpu().numpy())
+            self._ratio = ", ".join(
+                f"{label} {next(iter(bands.values())):.2f}" for label, bands in ratios.items()
+            )
+        is_last = segment.number == self._num_segments
+        late = time.monotonic() - self._last_line > LINE_INTERVAL_S
+        if self._progress is None and (late or is_last):
+            self._last_line = time.monotonic()
+            text = self._describe(segment.stop_step)
+            self._console.print(text, highlight=False)
+
+    def _describe(self, step: int) -> str:
+        from respeval.plan.plan import date_of
+
+        elapsed = max(time.monotonic() - self._begin, 1e-9)
+        speed = (step - self._first_step) / elapsed
+        years_per_day = speed * self._plan.emulator.spec.timestep_s / _YEAR_S * 86_400
+        left = (self._plan.num_steps - step) / speed if speed else float("nan")
+        text = (
+            f"segment {self._num_published} of {self._num_segments}  "
+            f"{date_of(self._plan, step).strftime('%Y-%m-%d')}  {speed:.1f} steps/s  "
+            f"{years_per_day:,.0f} simulated years/day  {duration(left)} left"
+        )
+        if self._ratio:
+            band = next(iter(self._plan.case.bands))
+            text += f"  land/ocean ({band}): {self._ratio}"
+        return text
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds: `1:02:03`."""
+    if seconds != seconds:
+        return "?"
+    whole = int(seconds + 0.5)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+class RunningRatio:
+    """The land/ocean warming ratio of the segments so far, for the eye while a run goes on.
+
+    area: [surface, lat], as in zonal.nc.
+    """
+
+    def __init__(
+        self,
+        settings: DiagnosticSettings,
+        outputs: Sequence[str],
+        groups: Sequence[str],
+        latitude: NDArray[np.float64],
+        area: NDArray[np.float64],
+    ) -> None:
+        self._settings, self._groups = settings, list(groups)
+        self._name = settings.roles.near_surface_temperature or ""
+        self._column = list(outputs).index(self._name) if self._name in outputs else None
+        self._latitude, self._area = latitude, area[: len(SURFACES)]
+        self._total: NDArray[np.float64] | float = 0.0
+        self._steps: NDArray[np.float64] | float = 0.0
+
+    def add(
+        self, zonal: NDArray[np.float64], count: NDArray[np.float64]
+    ) -> dict[str, dict[str, float]]:
+        """Add a segment's circle means [group, sample, surface, output, lat] and counts [group,
+        sample]; returns perturbation -> band -> ratio, empty where there is no such temperature."""
+        if self._column is None:
+            return {}
+        steps = count[:, :, None, None]
+        circles = zonal[:, :, : len(SURFACES), self._column]
+        totals = np.where(steps > 0, circles, 0.0) * steps
+        self._total = self._total + totals.sum(1)
+        self._steps = self._steps + count.sum(1)
+        means = self._total / self._steps[:, None, None]  # type: ignore[index]
+        means = np.where(self._area > 0, means, np.nan)
+        response = xr.Dataset(
+            {
+                self._name: (("perturbation", "surface", "lat"), means[1:] - means[:1]),
+                "area": (("surface", "lat"), self._area),
+            },
+            {"perturbation": self._groups[1:], "surface": list(SURFACES), "lat": self._latitude},
+        )
+        ratio = DIAGNOSTICS["land_ocean_warming_ratio"](response, self._settings)
+        return {
+            str(label): {str(b): float(r) for b, r in zip(ratio["band"].values, row, strict=True)}
+            for label, row in zip(self._groups[1:], ratio.values, strict=True)
+        }

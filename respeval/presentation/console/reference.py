@@ -1,0 +1,72 @@
+"""The tables of a response beside its reference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from respeval.diagnostics import AGREEMENT
+from respeval.diagnostics.agreement import REGIONS, compared_outputs
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+#: Statistics that are shown as they are and without sampling noise.
+_BOTH = ("rmse", "rmse_centred", "pattern_correlation")
+
+
+def agreement_tables(found: xr.Dataset, first: Sequence[str] | None) -> Iterator[Table | str]:
+    """One table for each perturbation of reference.nc, and what they leave out.
+
+    first: the outputs to show; None for all, and all where none of them was compared.
+    """
+    names = compared_outputs(found)
+    shown = [name for name in first or [] if name in names] or names
+    for label in found["perturbation"].values:
+        table = Table(
+            padding=(0, 0),
+            pad_edge=False,
+            title=f"Response to {label} beside {found.attrs['reference']}",
+        )
+        table.title_justify = table.caption_justify = "left"
+        table.caption = (
+            "[without sampling noise]; ±: standard error; ~: no more than sampling noise\n"
+            f"compared on {found.attrs['compared_on']}"
+        )
+        table.add_column("output, where", no_wrap=True)
+        for heading in ("bias", "RMSE", "centred RMSE", "correlation"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for i, name in enumerate(shown):
+            regions = REGIONS if first is None or i == 0 else REGIONS[:1]
+            _add_rows(table, found.sel(perturbation=label), name, regions)
+        yield table
+    if len(names) > len(shown):
+        yield f"{len(names) - len(shown)} more outputs: --all shows them, reference.nc has them"
+    if found.attrs.get("not_shared"):
+        yield f"not in the reference: {', '.join(found.attrs['not_shared'].split())}"
+
+
+def _add_rows(table: Table, column: xr.Dataset, name: str, regions: Sequence[str]) -> None:
+    table.add_row(f"{name}, {column[f'{name}_bias'].attrs.get('units', '1')}")
+    for region in regions:
+        own = column.sel(region=region)
+        value = {statistic: float(own[f"{name}_{statistic}"]) for statistic in AGREEMENT}
+        raw, free = (
+            [value[f"{statistic}{suffix}"] for statistic in _BOTH] for suffix in ("", "_corrected")
+        )
+        shown = [f"{_number(a)} [{_number(b)}]" for a, b in zip(raw, free, strict=True)]
+        shown[0] = ("~" if value["within_noise"] == 1 else "") + shown[0]
+        table.add_row(
+            f"    {region}",
+            f"{_number(value['bias'])} ± {_number(value['bias_stderr'], 1)}",
+            *shown,
+        )
+
+
+def _number(value: float, digits: int = 3) -> str:
+    """So many significant digits; a dash for what there is not."""
+    return "-" if math.isnan(value) else f"{value:.{digits}g}"

@@ -1,0 +1,78 @@
+"""What is told of a finished run: its tables, and what is left out of them."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import xarray as xr
+from rich.console import Console
+
+from respeval.analysis.folder import told_quarantined
+from respeval.diagnostics import DiagnosticSettings, catalog, left_out, num_units, seasons_left_out
+from respeval.files.netcdf import open_saved
+from respeval.presentation.console.precision import precision_table
+from respeval.presentation.console.reference import agreement_tables
+from respeval.presentation.console.terminal import make_console, tell_left_out
+from respeval.presentation.console.warming import full_tables, perturbation_columns, warming_table
+from respeval.run_folder.names import DIAGNOSTICS_FILE, REFERENCE, RUNNING, ZONAL
+
+#: Samples of a deterministic emulator may be all alike in a year whose forcing they share.
+_ONE_YEAR = "intervals are from samples of one year: what differs between years is not in them"
+
+
+def show_table(
+    folder: Path,
+    settings: DiagnosticSettings | None = None,
+    known: xr.Dataset | None = None,
+) -> None:
+    """The table of a run from its diagnostics.nc.
+
+    settings: those of the run where every diagnostic is asked for, and why others are left out.
+    known: what diagnostics.nc has, where it need not be read.
+    """
+    console = make_console()
+    opened = open_saved(folder / DIAGNOSTICS_FILE) if known is None else nullcontext(known)
+    with opened as diagnostics, open_saved(folder / ZONAL) as zonal:
+        columns = perturbation_columns(diagnostics, everything=settings is not None)
+        console.print(warming_table(columns, f"Response, {folder}"))
+        if zonal.sizes["group"] > 1 and _is_of_one_year(zonal):
+            console.print(_ONE_YEAR, style="yellow")
+        _show_precision(console, folder)
+        _show_agreement(console, folder, diagnostics, settings)
+        if settings is not None:
+            names = [entry.name for entry in catalog()]
+            console.print(*full_tables(columns, names), sep="\n")
+            reasons = left_out(map(str, zonal.data_vars), settings)
+            tell_left_out(console, reasons | seasons_left_out(zonal, settings))
+    for told in told_quarantined(folder):
+        console.print(f"left out of the means: {told}", style="yellow", highlight=False)
+
+
+def _is_of_one_year(zonal: xr.Dataset) -> bool:
+    years, units = num_units(zonal)
+    return years == 1 and units > 1
+
+
+def _show_precision(console: Console, folder: Path) -> None:
+    """How well the ratios are known; nothing for a run of a respeval that did not tell."""
+    if not (folder / RUNNING).is_file():
+        return
+    with open_saved(folder / RUNNING) as running:
+        table = precision_table(running)
+    if table.row_count:
+        console.print(table)
+
+
+def _show_agreement(
+    console: Console, folder: Path, diagnostics: xr.Dataset, settings: DiagnosticSettings | None
+) -> None:
+    """The tables of reference.nc, where a run was held against a reference."""
+    if not (folder / REFERENCE).is_file():
+        return
+    first = None
+    if settings is None:
+        levels = diagnostics["level"].values if "level" in diagnostics.coords else ()
+        first = [str(name) for name in levels][::-1]
+    with open_saved(folder / REFERENCE) as agreement:
+        console.print(*agreement_tables(agreement.load(), first), sep="\n")

@@ -1,0 +1,112 @@
+"""What the folders hold that a report is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import xarray as xr
+
+from respeval.analysis import Run, Wishes, compare_runs, diagnostics_of, find_runs
+from respeval.analysis.comparison_files import COMPARISON
+from respeval.diagnostics.numbers import MAIN, usual_diagnostics
+from respeval.errors import InputError
+from respeval.files.netcdf import open_saved
+from respeval.loss_probe.probing import PROFILE
+from respeval.plotting import runs_overview
+from respeval.presentation.console.compare import comparison_notes
+from respeval.presentation.report.figures import drawn, read_figures
+from respeval.presentation.report.numbers import comparison_tables
+from respeval.presentation.report.parts import Section
+from respeval.presentation.report.probes import probe_section
+from respeval.presentation.report.runs import run_section
+from respeval.run_folder.names import MANIFEST
+from respeval.run_folder.sweep import holds_sweep
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The sections of a report, comparisons first."""
+
+    sections: Sequence[Section]
+
+    def count(self, kind: str) -> int:
+        return sum(section.kind == kind for section in self.sections)
+
+    @property
+    def num_figures(self) -> int:
+        return sum(len(section.figures) for section in self.sections)
+
+
+def collect(folders: Sequence[Path], tell: Callable[[str], None]) -> Contents:
+    """The sections of these folders: runs, sweeps (all their finished runs), probes, comparisons.
+
+    Several runs get a comparison of them before all else. tell: called with a line for each run of a
+    sweep that is left out. Raises InputError where a folder holds none of these, a run has not
+    finished, or a file can't be read.
+    """
+    probes, comparisons, others = [], [], []
+    for folder in dict.fromkeys(folders):
+        if (folder / MANIFEST).is_file():
+            others.append(folder)
+        elif (folder / PROFILE).is_file():
+            probes.append(probe_section(folder))
+        elif (folder / COMPARISON).is_file():
+            comparisons.append(_comparison_section(folder))
+        else:
+            others.append(folder)
+    runs = _runs(others, tell) if others else []
+    together = [_together(runs)] if len(runs) > 1 else []
+    return Contents([*together, *comparisons, *map(run_section, runs), *probes])
+
+
+def _runs(folders: Sequence[Path], tell: Callable[[str], None]) -> list[Run]:
+    for folder in folders:
+        if folder.exists() and not holds_sweep(folder):
+            find_runs([folder])  # a run that is named has to be finished
+    runs, skipped = find_runs(folders)
+    for reason in skipped:
+        tell(f"left out: {reason}")
+    return runs
+
+
+def _together(runs: Sequence[Run]) -> Section:
+    """The comparison of these runs; only a note where they have nothing in common."""
+    remarks: list[str] = []
+    try:
+        comparison = compare_runs(runs, Wishes(), remarks.append)
+    except InputError as reason:
+        return Section("comparison", "Comparison", notes=[str(reason)])
+    there = {str(name) for name in comparison["run"].values}
+    notes = comparison_notes(comparison, [run for run in runs if run.name in there])[1:]
+    names = diagnostics_of(comparison)
+    labels = [str(label) for label in comparison["perturbation"].values]
+    main = [name for name in MAIN if name in names and "level" not in comparison[name].dims]
+    figures = []
+    if labels and main:
+        figures.append(drawn(runs_overview(comparison, main, labels), "comparison"))
+    return Section(
+        "comparison",
+        "Comparison of the runs",
+        notes=[*notes, *remarks],
+        tables=comparison_tables(comparison, usual_diagnostics(names)),
+        figures=figures,
+    )
+
+
+def _comparison_section(folder: Path) -> Section:
+    """What `respeval compare` has written into a folder."""
+    path = folder / COMPARISON
+    with open_saved(path) as opened:
+        comparison: xr.Dataset = opened.load()
+    try:
+        tables = comparison_tables(comparison, usual_diagnostics(diagnostics_of(comparison)))
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{path} is not what respeval compare writes ({error}); compare again"
+        ) from None
+    figures = read_figures(folder)
+    title = f"Comparison in {folder.resolve().name}"
+    provenance = [(str(key), str(value)) for key, value in comparison.attrs.items()]
+    return Section("comparison", title, (), (), tables, figures, provenance)

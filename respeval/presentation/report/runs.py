@@ -1,0 +1,131 @@
+"""The section of a run, from its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from respeval.analysis import Run
+from respeval.analysis.folder import settings_of_folder, told_quarantined, truth_of_folder
+from respeval.errors import InputError
+from respeval.files.netcdf import open_saved
+from respeval.files.text import read_document
+from respeval.presentation.report.agreement import agreement_table
+from respeval.presentation.report.figures import read_figures
+from respeval.presentation.report.numbers import diagnostics_table, main_table, outputs_table
+from respeval.presentation.report.parts import Section
+from respeval.run_folder.manifest import read_manifest
+from respeval.run_folder.names import CASE, DIAGNOSTICS_FILE
+
+#: A case file is not larger.
+_MOST_BYTES_OF_CASE = 2**20
+
+_MOST_STARTS = 4
+
+_YEAR_S = 365.25 * 86_400
+
+
+def run_section(run: Run) -> Section:
+    """What a run's folder says of it. Raises InputError where a file of it can't be read."""
+    folder = run.folder
+    manifest = read_manifest(folder)
+    path = folder / DIAGNOSTICS_FILE
+    with open_saved(path) as opened:
+        diagnostics = opened.load()
+    try:
+        settings = settings_of_folder(folder, {})
+        truth = truth_of_folder(folder, settings)
+        tables = [table(diagnostics, truth) for table in (main_table, diagnostics_table)]
+        tables.append(outputs_table(diagnostics, truth))
+        agreement = agreement_table(folder)
+        if agreement is not None:
+            tables.append(agreement)
+    except (KeyError, ValueError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{folder}: its results are not what a run writes ({error}); respeval diagnose makes them anew"
+        ) from None
+    figures = read_figures(folder)
+    notes = [f"Left out of the means: {told}" for told in told_quarantined(folder)]
+    if not figures:
+        notes.append("There are no figures; respeval diagnose draws them.")
+    return Section(
+        "run",
+        run.name,
+        tuple(_facts(run, manifest)),
+        notes,
+        [table for table in tables if table.rows],
+        figures,
+        tuple(_provenance(manifest, diagnostics.attrs)),
+        [(CASE, read_document(folder / CASE, "case file", _MOST_BYTES_OF_CASE))],
+    )
+
+
+def _facts(run: Run, manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What was run."""
+    yield "Checkpoint", run.checkpoint
+    description = _mapping(manifest.get("checkpoint_description"))
+    yield from ((_words(key), str(value)) for key, value in description.items())
+    seen = _mapping(manifest.get("sst_change"))
+    for label in _list(manifest.get("groups")):
+        change = _mapping(seen.get(label))
+        told = "unperturbed"
+        if change:
+            told = f"SST {_number(change, 'mean_K'):+.2f} K over ocean as the emulator sees it"
+        yield f"Experiment {label}", told
+    yield "Length", _length(manifest)
+    starts = list(dict.fromkeys(map(str, _list(manifest.get("start_dates")))))
+    more = ", …" if len(starts) > _MOST_STARTS else ""
+    begin = f", from {', '.join(starts[:_MOST_STARTS])}{more}" if starts else ""
+    yield "Samples", f"{manifest.get('num_samples', 'unknown')}{begin}"
+    if "grid" in manifest:
+        yield "Grid", str(manifest["grid"])
+
+
+def _length(manifest: Mapping[str, Any]) -> str:
+    """Of what was run, which is less than what was planned where a run knew enough."""
+    segments = _list(manifest.get("segments"))
+    step_s = _number(manifest, "timestep_s")
+    steps = _number(
+        _mapping(segments[-1]) if segments else manifest, "stop_step" if segments else "num_steps"
+    )
+    spinup = _mapping(manifest.get("case")).get("spinup")
+    years = steps * step_s / _YEAR_S
+    length = f"{years:.1f} years" if years >= 1 else f"{steps * step_s / 86_400:g} days"
+    return f"{length} ({steps:,.0f} steps of {step_s / 3600:g} h), spin-up: {spinup or 'none'}"
+
+
+def _provenance(
+    manifest: Mapping[str, Any], attributes: Mapping[Any, Any]
+) -> Iterator[tuple[str, str]]:
+    """Where the numbers come from."""
+    keys = ("created", "checkpoint", "checkpoint_sha256", "case_digest", "initial_condition_sha256")
+    yield from ((_words(key), str(manifest[key])) for key in keys if key in manifest)
+    forcing = _mapping(manifest.get("forcing"))
+    for name, size in _mapping(forcing.get("files")).items():
+        yield f"Forcing {name}", "a store" if size is None else f"{size} bytes"
+    for name, version in _mapping(manifest.get("versions")).items():
+        yield f"Version of {name}", str(version)
+    for name, digest in _mapping(manifest.get("results")).items():
+        yield f"SHA-256 of {name}", str(digest)
+    if "history" in attributes:
+        yield "Command", str(attributes["history"])
+
+
+def _words(key: str) -> str:
+    words = key.replace("_", " ").replace("sha256", "SHA-256")
+    return words[:1].upper() + words[1:]
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _number(values: Mapping[str, Any], key: str) -> float:
+    value = values.get(key)
+    return float(value) if isinstance(value, int | float) else float("nan")
