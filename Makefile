@@ -9,7 +9,7 @@ PYTEST_ARGS ?= -n 2 --dist worksteal
 BENCH ?=
 BENCH_ARGS ?=
 # Test files that run whole under torch-harmonics 0.8.0; so do all tests marked `th080`.
-TH080_TESTS ?= tests/test_native_checkpoint.py
+TH080_TESTS ?= tests/checkpoints/test_native.py
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -57,13 +57,13 @@ pytest: $(PACKAGE)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 soak: $(PACKAGE) ## kill runs a hundred times and more, and compare their numbers; many minutes
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_kill.py tests/test_faults.py --kills 100
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/run_folder/test_kill.py tests/run_folder/test_faults.py --kills 100
 
 fuzz: $(PACKAGE) ## change every kind of file in FUZZ ways, 2000 by default, and read it; many minutes
 	RESPEVAL_FUZZ=$(FUZZ) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_fuzz.py
 
 malformed: $(PACKAGE) ## write docs/malformed.md: what respeval says of malformed input
-	OMP_NUM_THREADS=1 $(BIN)/python tests/malformed.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.support.malformed
 
 demo: $(PACKAGE) ## the whole tool on the bundled planet; DEMO_DIR=folder DEMO_ARGS="--years 1"
 	$(BIN)/python -m respeval demo $(DEMO_DIR) $(DEMO_ARGS)
@@ -75,7 +75,7 @@ test-080: $(PACKAGE) $(OVERLAY) ## the checkpoint tests under torch-harmonics 0.
 	$(BIN)/python -c 'from importlib.metadata import version; import torch_harmonics; \
 	    assert "$(TH080)" in torch_harmonics.__file__, torch_harmonics.__file__; \
 	    assert version("torch-harmonics") == "0.8.0", version("torch-harmonics")' || exit 1; \
-	marked=$$(grep -l 'mark\.th080' tests/*.py || true); \
+	marked=$$(grep -rl 'mark\.th080' tests --include='test_*.py' || true); \
 	for file in $(TH080_TESTS); do \
 	    marked=$$(echo $$marked | tr ' ' '\n' | grep -vxF "$$file" || true); \
 	done; \
@@ -88,7 +88,7 @@ ace-venv: $(ACE_PACKAGE) ## set up .venv-ace, with fme and torch-harmonics 0.8.0
 
 # The checkpoints are trained when their scripts or packages change, else found in .ace-fixtures.
 ace: $(ACE_PACKAGE) ## train small ACE checkpoints (once), and run the tests that read them
-	$(ACE)/bin/python tests/ace/make_fixtures.py
+	$(ACE)/bin/python -m tests.support.ace.make_fixtures
 	OMP_NUM_THREADS=1 $(ACE)/bin/python -m pytest $(PYTEST_ARGS) tests/ace
 
 # What is compared runs on one thread per process. Without `make ace-venv` fme is left out.
@@ -107,7 +107,7 @@ programs:
 	fi
 
 exchange: programs $(PACKAGE) $(TOOLS_ENVIRONMENT) ## read every netCDF file of a demo as strangers do; DEMO_DIR=folder
-	$(BIN)/python tests/exchange/make_files.py $(DEMO_DIR)
+	$(BIN)/python -m tests.support.exchange.make_files $(DEMO_DIR)
 	$(TOOLS)/bin/python -m pytest --confcutdir=tests/exchange -p no:cacheprovider \
 	    tests/exchange --folder $(DEMO_DIR)
 

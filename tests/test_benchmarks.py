@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from benchmarks.__main__ import NAMES, load, page  # noqa: E402
-from benchmarks.clock import Clock  # noqa: E402
-from benchmarks.frame import (  # noqa: E402
+from benchmarks.__main__ import NAMES, load, page
+from benchmarks.clock import Clock
+from benchmarks.frame import (
     PAGE,
     Goal,
     Outcome,

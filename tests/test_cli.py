@@ -12,37 +12,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import conftest
 import numpy as np
 import pytest
 import torch
 import xarray as xr
 import yaml
-from conftest import write_study
-from typer.testing import CliRunner
 
-from respeval.cli import app
 from respeval.diagnostics import DIAGNOSTICS
 from respeval.files.netcdf import open_saved
 from respeval.presentation.console.tables import show_table
 from respeval.presentation.console.warming import perturbation_columns, warming_table
-
-
-def invoke(*arguments: object, code: int = 0) -> str:
-    """Output of a command that must end with this exit code."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == code, result.output
-    return result.output
-
-
-def refused(*arguments: object, code: int = 2) -> str:
-    """The one line on stderr of a command that must be refused."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == code, result.output
-    lines = result.stderr.strip().splitlines()
-    assert len(lines) == 1, result.stderr
-    assert lines[0].startswith("respeval: ")
-    return lines[0]
+from tests.support import studies as conftest
+from tests.support.invoking import invoke, refused
+from tests.support.studies import write_study
 
 
 @pytest.fixture(scope="module")

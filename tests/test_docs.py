@@ -11,7 +11,6 @@ import netCDF4
 import numpy as np
 import pytest
 import typer
-from test_diagnostics_registry import LAND, LATITUDE, OCEAN, SETTINGS, WORLD, mean, world
 from typer.testing import CliRunner
 
 from respeval.cli import app
@@ -20,8 +19,9 @@ from respeval.diagnostics.catalog import Entry, catalog
 from respeval.diagnostics.formulas.registry import DIAGNOSTICS, RATIOS
 from respeval.diagnostics.statistics.uncertainty import STATISTICS
 from respeval.loss_probe.files import VARIABLES
+from tests.support import ROOT
+from tests.support.world import LAND, LATITUDE, OCEAN, SETTINGS, WORLD, mean, world
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 #: A line that calls respeval, on one process or on several.

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import conftest
 import pytest
 import xarray as xr
 import yaml
@@ -28,6 +27,7 @@ from respeval.files.netcdf import open_saved
 from respeval.loss_probe.training_loss import load_loss_config
 from respeval.run_folder.manifest import verify_folder
 from respeval.run_folder.restart import Restart
+from tests.support import studies as conftest
 
 few = settings(
     max_examples=int(os.environ.get("RESPEVAL_FUZZ", "6")),

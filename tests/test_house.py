@@ -15,7 +15,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support import ROOT
+
 PACKAGE = ROOT / "respeval"
 
 #: From top to bottom: a module imports only from rows above its own, and within it.

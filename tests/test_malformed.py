@@ -1,4 +1,4 @@
-"""Every malformed input ends in one line and exit code 2: the table of tests/malformed.py."""
+"""Every malformed input ends in one line and exit code 2: the table of tests/support/malformed.py."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from broken import CANARY, Outcome
-from malformed import CASES, PAGE
+
+from tests.support import ROOT
+from tests.support.broken import CANARY, Outcome
+from tests.support.malformed import CASES, PAGE
 
 #: Memory that a command may take before it refuses, beside that of one which reads nothing.
 MOST_BYTES = 128 * 2**20
@@ -21,9 +22,9 @@ class Server:
     """A process that has imported everything, and forks one for each case."""
 
     def __init__(self) -> None:
-        script = Path(__file__).with_name("malformed.py")
         self._process = subprocess.Popen(
-            [sys.executable, str(script), "--serve"],
+            [sys.executable, "-m", "tests.support.malformed", "--serve"],
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -69,7 +70,12 @@ def test_the_page_shows_every_malformed_input() -> None:
 
 
 def test_names_of_malformed_inputs_are_distinct() -> None:
-    from malformed import broken_cases, broken_checkpoints, broken_data, broken_folders
+    from tests.support.malformed import (
+        broken_cases,
+        broken_checkpoints,
+        broken_data,
+        broken_folders,
+    )
 
     modules = (broken_checkpoints, broken_cases, broken_data, broken_folders)
     assert sum(len(module.CASES) for module in modules) == len(CASES) >= 60

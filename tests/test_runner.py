@@ -9,111 +9,20 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import conftest
 import netCDF4
 import numpy as np
 import pytest
 import torch
 import xarray as xr
-from conftest import GRID, run
 
-from respeval.case.file import load_case
 from respeval.distributed.stop import StopSignals
-from respeval.emulator.contract import EmulatorSpec
-from respeval.emulator.noise import NoiseSource
 from respeval.errors import BlowUpError, InputError, StoppedError
-from respeval.fields.variables import Roles, Variable
 from respeval.files.netcdf import open_saved, write_netcdf
 from respeval.plan.execution import Execution
-from respeval.plan.plan import Plan, plan_run
 from respeval.run_folder.joining import concatenate_segments, join_segments
-
-MEMORY, COUPLING, DRIFT = 0.8, 0.3, 0.01
-
-
-class Toy:
-    """air' = 0.8 air + 0.3 skin + noise; skin' = skin + 0.01 K over land, prescribed over ocean."""
-
-    def __init__(
-        self, noise_K: float = 0.0, forced_only: bool = False, limit: bool = False
-    ) -> None:
-        air, skin = Variable("air", "K", "air temperature"), Variable("skin", "K", "skin")
-        ocean = Variable("ocean_fraction", "1", "ocean fraction")
-        self.noise_K, self.forced_only = noise_K, forced_only
-        self.batches: list[int] = []
-        self.spec = EmulatorSpec(
-            architecture="toy",
-            grid=GRID,
-            timestep_s=86_400,
-            calendar="noleap",
-            prognostic=(air,) if forced_only else (air, skin),
-            diagnostic=(Variable("double", "K", "twice the air temperature"),),
-            forcing=(ocean, skin) if forced_only else (ocean,),
-            surface_temperature="skin",
-            ocean_fraction="ocean_fraction",
-            land_fraction="land_fraction",
-            roles=Roles("air", ("air",), "air", "air"),
-            normalization={"air": (1000.0, 7.0)} if limit else {},
-            num_noise_channels=1,
-            precision="float64",
-        )
-
-    def to(self, device: torch.device) -> Toy:
-        return self
-
-    def prescribe(self, skin: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
-        names = self.spec.required_forcing
-        ocean = following[:, names.index("ocean_fraction")] > 0.5
-        return torch.where(ocean, following[:, names.index("skin")], skin)
-
-    def conserve(self, state: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor | None:
-        return None
-
-    def step(
-        self,
-        state: torch.Tensor,
-        forcing: torch.Tensor,
-        following: torch.Tensor,
-        noise: NoiseSource,
-        conserved: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        self.batches.append(len(state))
-        air = state[:, 0]
-        skin = forcing[:, 1] if self.forced_only else state[:, 1]
-        drawn = noise.normal(*GRID.shape).double()
-        air = MEMORY * air + COUPLING * skin + self.noise_K * drawn
-        if self.forced_only:
-            return torch.stack([air, 2 * air], dim=1)
-        return torch.stack([air, self.prescribe(skin + DRIFT, following), 2 * air], dim=1)
-
-
-def study(
-    folder: Path, fraction: np.ndarray | None = None, days: tuple[int, ...] = (0, 0, 0)
-) -> Path:
-    """forcing.nc and initial.nc for the toy."""
-    folder.mkdir(parents=True, exist_ok=True)
-    record = conftest.forcing(num_times=120)
-    if fraction is not None:
-        record["ocean_fraction"] = (("lat", "lon"), fraction)
-        record["land_fraction"] = (("lat", "lon"), 1.0 - fraction)
-    record.to_netcdf(folder / "forcing.nc")
-    conftest.initial(days=days).rename(air_temperature_0="air").to_netcdf(folder / "initial.nc")
-    return folder
-
-
-def plan(folder: Path, emulator: Toy, **case: Any) -> Plan:
-    options = {
-        "forcing": str(folder / "forcing.nc"),
-        "initial_condition": str(folder / "initial.nc"),
-        "days": 75,
-        "perturbations": {
-            "p4K": {"type": "uniform", "amplitude_K": 4.0},
-            "m1K": {"type": "uniform", "amplitude_K": -1.0},
-        },
-    }
-    if "steps" in case:
-        del options["days"]
-    return plan_run(emulator, load_case(None, {**options, **case}), "the toy")
+from tests.support import studies as conftest
+from tests.support.studies import GRID, run
+from tests.support.toy import COUPLING, DRIFT, MEMORY, Toy, plan, study
 
 
 def exact_means(

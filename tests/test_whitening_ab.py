@@ -15,8 +15,9 @@ import pytest
 from respeval.fields.grid import Grid
 from respeval.loss_probe.arms import parse_arms
 from respeval.planet.datasets import make_record
+from tests.support import ROOT
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "whitening_ab.py"
+EXAMPLE = ROOT / "examples" / "whitening_ab.py"
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import pytest
 collect_ignore_glob = [] if find_spec("fme") else ["test_*.py"]
 
 if find_spec("fme"):
-    import make_fixtures
-    from ace_files import AceFiles
+    from tests.support.ace import make_fixtures
+    from tests.support.ace.files import AceFiles
 
     os.environ.update(make_fixtures.FME_ENVIRONMENT)
 

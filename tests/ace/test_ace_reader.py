@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from ace_files import AceFiles
 from fme.ace.stepper.single_module import Stepper
 from typer.testing import CliRunner
 
@@ -23,6 +22,7 @@ from respeval.cli import app
 from respeval.emulator.contract import Emulator
 from respeval.emulator.noise import CounterNoise
 from respeval.errors import InputError
+from tests.support.ace.files import AceFiles
 
 Content = dict[str, Any]
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import train_configs
 import xarray as xr
-from ace_files import AceFiles, run_fme_inference
 from fme.ace.stepper import load_stepper
+
+from tests.support.ace import train_configs
+from tests.support.ace.files import AceFiles, run_fme_inference
 
 MODELS = list(train_configs.models())
 

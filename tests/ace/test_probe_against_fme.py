@@ -16,7 +16,6 @@ import pytest
 import torch
 import xarray as xr
 import yaml
-from ace_files import AceFiles
 from fme.ace.data_loading.batch_data import BatchData
 from fme.ace.stepper.single_module import (
     Stepper,
@@ -33,6 +32,7 @@ from typer.testing import CliRunner
 
 from respeval.cli import app
 from respeval.emulator.noise import CounterNoise
+from tests.support.ace.files import AceFiles
 
 NUM_BATCHES, BATCH_SIZE = 3, 2
 SIZE = ["--batches", NUM_BATCHES, "--batch-size", BATCH_SIZE]

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from ace_files import AceFiles, run_fme_inference, run_respeval
+
+from tests.support.ace.files import AceFiles, run_fme_inference, run_respeval
 
 NUM_STEPS = 200
 PATCH = {

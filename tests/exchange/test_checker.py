@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from checker import prepare, verdict_on
+
+from tests.support.exchange.checker import prepare, verdict_on
 
 #: Warnings that stay, and why.
 EXPECTED = (

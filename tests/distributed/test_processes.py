@@ -1,0 +1,135 @@
+"""The same command under torchrun: equal results, one voice, and one end for all."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from typer.testing import CliRunner
+
+from respeval.cli import app
+from respeval.distributed.comm import Comm, connect
+from respeval.errors import InputError, SharedInputError
+from tests.support import ROOT
+from tests.support import studies as conftest
+from tests.support.processes import torchrun
+from tests.support.studies import write_study
+
+BOX = ("--land-box", "box=-20,40,300,60")
+
+
+def means(folder: Path) -> dict[str, np.ndarray]:
+    with xr.open_dataset(folder / "group_means.nc", decode_times=False) as dataset:
+        return {str(name): dataset[name].values for name in dataset.data_vars}
+
+
+@pytest.fixture(scope="module")
+def alone(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the run on one process."""
+    out = tmp_path_factory.mktemp("alone") / "out"
+    result = CliRunner().invoke(app, ["run", str(study), "-o", str(out), *BOX])
+    assert result.exit_code == 0, result.output
+    return out
+
+
+def test_three_samples_on_two_processes_equal_one_process(
+    study: Path, alone: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    done = torchrun(2, "run", study, "-o", out, *BOX)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("[95 % interval]") == 1  # the root alone speaks
+    assert "on 2 processes" in done.stdout
+    expected, got = means(alone), means(out)
+    assert got.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_allclose(got[name], values, rtol=1e-10, atol=0, err_msg=name)
+    again = torchrun(2, "run", study, "-o", out, *BOX)
+    assert again.returncode == 0, again.stderr
+    assert "nothing to do" in again.stdout
+    first, second = (json.loads((f / "summary.json").read_text()) for f in (alone, out))
+    unknown = {key for key, value in first.items() if value is None}
+    assert {key for key, value in second.items() if value is None} == unknown
+    known = {key: value for key, value in first.items() if key not in unknown}
+    assert "p4K/box_land_warming/box" in known
+    assert {key: second[key] for key in known} == pytest.approx(known, rel=1e-6)
+
+
+def test_more_processes_than_samples_spread_the_groups(study: Path, tmp_path: Path) -> None:
+    """One sample's three groups on four processes: the last one has no member at all."""
+    arguments = ["run", str(study), "--start-date", "2001-01-01", "--days", "10"]
+    conftest.initial(days=(0,)).to_netcdf(tmp_path / "initial.nc")
+    single = [*arguments, "--initial-condition", str(tmp_path / "initial.nc")]
+    result = CliRunner().invoke(app, [*single, "-o", str(tmp_path / "one")])
+    assert result.exit_code == 0, result.output
+    done = torchrun(4, *single, "-o", tmp_path / "four")
+    assert done.returncode == 0, done.stderr
+    expected, got = means(tmp_path / "one"), means(tmp_path / "four")
+    for name, values in expected.items():
+        # The batches differ (3 members at once against 1), and with them float32 rounding.
+        np.testing.assert_allclose(got[name], values, rtol=1e-6, atol=0, err_msg=name)
+
+
+def test_an_error_on_one_process_ends_all_of_them_with_its_message(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    checkpoint = write_study(folder, days=80)
+    initial = conftest.initial()
+    initial["air_temperature_0"][2] = 1e7  # the sample that process 1 gets
+    (folder / "initial.nc").unlink()
+    initial.to_netcdf(folder / "initial.nc")
+    begun = time.monotonic()
+    done = torchrun(2, "run", checkpoint, "-o", folder / "out", "--fail-fast")
+    assert time.monotonic() - begun < 120
+    assert done.returncode != 0
+    assert done.stderr.count("respeval: the emulator blew up") == 1
+    assert "sample 2" in done.stderr
+    assert not (folder / "out" / "summary.json").exists()
+    # Without it the sample is left out, by all processes.
+    done = torchrun(2, "run", checkpoint, "-o", folder / "quarantine")
+    assert done.returncode == 0, done.stderr
+    assert means(folder / "quarantine")["count"].tolist() == [[62, 56, 42]] * 3
+    assert "left out of the means: sample 2 from the segment of 2001-01-02" in done.stdout
+
+
+def test_bad_input_is_told_once(tmp_path: Path) -> None:
+    checkpoint = write_study(tmp_path / "study", days=100)
+    done = torchrun(2, "run", checkpoint, "-o", tmp_path / "out")
+    assert done.returncode != 0
+    assert done.stderr.count("is too short") == 1
+
+
+def test_threads_of_torch_that_go_on_do_not_end_a_process_badly(
+    study: Path, tmp_path: Path
+) -> None:
+    program = ROOT / "tests" / "support" / "late_threads.py"
+    done = torchrun(2, "run", study, "-o", tmp_path / "out", "--dry-run", program=[program])
+    assert done.returncode == 0, done.stderr
+
+
+def test_one_process_is_the_identity() -> None:
+    comm = Comm()
+    assert comm.is_root
+    packed = torch.arange(3.0)
+    assert comm.sum_to_root(packed) is packed
+    assert comm.gather("a") == ["a"]
+    assert comm.together(lambda: 5) == 5
+
+    def fail() -> None:
+        raise InputError("no such file")
+
+    with pytest.raises(SharedInputError, match="no such file"):
+        comm.together(fail)
+    comm.close()
+
+
+def test_devices_that_are_not_there_are_refused() -> None:
+    with pytest.raises(InputError, match="expected cpu or cuda"):
+        connect("tpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match="no CUDA device"):
+            connect("cuda")

@@ -1,0 +1,1 @@
+"""Small ACE checkpoints, trained with fme, and runs of fme's own inference."""
