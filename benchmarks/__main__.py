@@ -53,7 +53,8 @@ beforehand, those of respeval as those of fme.
 _CLOSING = """\
 ## What made it so, and what is left
 
-What paid, each held to the same bits by `tests/rollout/test_plain_loop.py`, which runs the loop in its plainest form:
+What paid, each held to the same bits by `tests/rollout/test_plain_loop.py`, which runs the loop in its
+plainest form:
 
 - The outputs stay one stacked tensor from the network to the sums. Normalization, residuals and the
   prescribed ocean are done in place on tensors that are the step's own, with means that broadcast.

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import torch
 
-from benchmarks.frame import ROOT, Benchmark, Goal, Options, Outcome, Table
-from respeval.analysis.analyse import analyse
+from benchmarks.frame import Benchmark, Goal, Options, Outcome, Table
+from respeval.analysis.results import analyse
 from respeval.case.file import load_case
 from respeval.case.roles import settings_of
 from respeval.distributed.comm import Comm
@@ -21,9 +20,7 @@ from respeval.presentation.console.progress import SilentReporter
 from respeval.rollout.segments import Segment
 from respeval.rollout.sums import GroupSums
 from respeval.runner import execute
-
-sys.path.append(str(ROOT / "tests"))
-import conftest
+from tests.support import studies
 
 
 def resident_MiB() -> float:
@@ -52,9 +49,9 @@ def watched_run(num_segments: int) -> list[tuple[str, float, int, float]]:
     """A small random checkpoint, segments of one step, the whole of `respeval run` in this process."""
     with tempfile.TemporaryDirectory() as temporary:
         base = Path(temporary)
-        checkpoint = conftest.write_study(base, days=num_segments, segment="1 steps", repeat="year")
+        checkpoint = studies.write_study(base, days=num_segments, segment="1 steps", repeat="year")
         (base / "forcing.nc").unlink()
-        conftest.forcing(num_times=366).to_netcdf(base / "forcing.nc")
+        studies.forcing(num_times=366).to_netcdf(base / "forcing.nc")
         plan = prepare(checkpoint, load_case(base / "case.yaml", {}))
         watch = Watch(base / "out", max(1, num_segments // 10))
         output = open_output(plan, checkpoint, base / "out", Comm())

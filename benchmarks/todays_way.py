@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 import statistics
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.frame import ROOT, Benchmark, Goal, Options, Outcome, Table, alternate, spread
+from benchmarks.frame import Benchmark, Goal, Options, Outcome, Table, alternate, spread
 from benchmarks.overhead import OPERATORS
 from benchmarks.processes import Usage, environment, timed, watched
 from benchmarks.studies import Size
-
-sys.path.append(str(ROOT / "tests" / "ace"))
-from ace_files import AceFiles, fme_inference_command
-from make_fixtures import FME_ENVIRONMENT
+from tests.support.ace.files import AceFiles, fme_inference_command
+from tests.support.ace.make_fixtures import FME_ENVIRONMENT
 
 WARM_POOL = {"lat_center": 0.0, "lon_center": 150.0, "lat_width": 40.0, "lon_width": 100.0}
 

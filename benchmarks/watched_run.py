@@ -76,7 +76,7 @@ def _parts_of_run(clock: Clock) -> Iterator[None]:
 @contextlib.contextmanager
 def _parts_of_diagnose(clock: Clock) -> Iterator[None]:
     """Time the parts of `respeval diagnose`, of which each is waited for by the one thread that works."""
-    from respeval.analysis import analyse as results
+    from respeval.analysis import results
     from respeval.files import checksums
     from respeval.presentation.console import tables
 

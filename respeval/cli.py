@@ -384,8 +384,8 @@ def diagnose(
 
         with verification_of(folder, num_cores_kept=1) as verification:
             with nothing_collected():
-                from respeval.analysis.analyse import analyse
                 from respeval.analysis.folder import settings_of_folder, sources_of_folder
+                from respeval.analysis.results import analyse
                 from respeval.case.options import parse_lists
                 from respeval.presentation.console.tables import show_table
 
@@ -440,7 +440,7 @@ def compare(
     only zonal.nc of each run is read, and no model.
     """
     with one_line_errors():
-        from respeval.analysis import Wishes
+        from respeval.analysis.comparison import Wishes
         from respeval.case.options import check_at_least_one, parse_lists
         from respeval.commands.compare import compare_folders
 

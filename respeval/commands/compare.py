@@ -10,14 +10,9 @@ import xarray as xr
 from rich.console import Console
 from rich.progress import track
 
-from respeval.analysis import (
-    Run,
-    Wishes,
-    compare_runs,
-    diagnostics_of,
-    find_runs,
-    write_comparison,
-)
+from respeval.analysis.comparison import Wishes, compare_runs, diagnostics_of
+from respeval.analysis.comparison_files import write_comparison
+from respeval.analysis.finished_runs import Run, find_runs
 from respeval.diagnostics import DIAGNOSTICS
 from respeval.diagnostics.numbers import MAIN, usual_diagnostics
 from respeval.errors import InputError

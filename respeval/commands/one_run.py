@@ -11,7 +11,7 @@ from typing import Any
 import xarray as xr
 from rich.console import Console
 
-from respeval.analysis.analyse import analyse
+from respeval.analysis.results import analyse
 from respeval.case.case import Sources
 from respeval.case.file import load_case
 from respeval.diagnostics import DiagnosticSettings, left_out

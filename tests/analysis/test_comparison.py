@@ -17,7 +17,8 @@ import pytest
 import xarray as xr
 from typer.testing import CliRunner
 
-from respeval.analysis import Wishes, compare_runs, diagnostics_of, find_runs
+from respeval.analysis.comparison import Wishes, compare_runs, diagnostics_of
+from respeval.analysis.finished_runs import find_runs
 from respeval.cli import app
 from respeval.diagnostics import DIAGNOSTICS
 from respeval.files.netcdf import open_saved, write_netcdf
@@ -52,7 +53,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
         conftest.checkpoint(folder / f"{name}.pt", seed)
     (folder / "b.pt").write_bytes(b"nothing")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("respeval.analysis.analyse.Pictures", MagicMock())
+        patch.setattr("respeval.analysis.results.Pictures", MagicMock())
         result = invoke("run", folder / "*.pt", "-o", folder / "sweep", *OPTIONS)
     assert result.exit_code == 1, result.output
     return folder / "sweep"
@@ -196,7 +197,7 @@ def test_other_samples_are_not_paired(sweep: Path, tmp_path: Path) -> None:
 def test_bands_are_the_first_runs_unless_given(sweep: Path, tmp_path: Path) -> None:
     runs, _ = find_runs([variant(sweep / "a", tmp_path / "a"), sweep / "c"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("respeval.analysis.analyse.Pictures", MagicMock())
+        patch.setattr("respeval.analysis.results.Pictures", MagicMock())
         again = ("--bands", "low=0:20", "--tropical-lat-max", "45")
         assert invoke("diagnose", tmp_path / "a", *again).exit_code == 0
     own = compare_runs(runs, Wishes())

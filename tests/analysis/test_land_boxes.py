@@ -34,7 +34,7 @@ BOXES = {"seam": [-60.0, 20.0, 290.0, 30.0], "north": [10.0, 90.0, 180.0, 250.0]
 
 @pytest.fixture(autouse=True)
 def _without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("respeval.analysis.analyse.Pictures", MagicMock())
+    monkeypatch.setattr("respeval.analysis.results.Pictures", MagicMock())
 
 
 @pytest.mark.parametrize(

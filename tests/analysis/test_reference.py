@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from respeval.analysis.analyse import remove_reference
 from respeval.analysis.reference import compare_with
+from respeval.analysis.results import remove_reference
 from respeval.diagnostics import response_maps
 from respeval.diagnostics.agreement import Noise, agreement, compared_outputs
 from respeval.errors import InputError

@@ -19,7 +19,7 @@ import xarray as xr
 from typer.testing import CliRunner
 
 import respeval.plan.plan
-from respeval.analysis.analyse import analyse
+from respeval.analysis.results import analyse
 from respeval.checkpoints.native import NativeEmulator
 from respeval.cli import app
 from respeval.errors import InputError
@@ -36,7 +36,7 @@ OPTIONS = ("--days", "9", "--segment", "4 steps")
 @pytest.fixture(autouse=True)
 def _without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures take longer than everything else here, and say nothing about a sweep."""
-    monkeypatch.setattr("respeval.analysis.analyse.Pictures", MagicMock())
+    monkeypatch.setattr("respeval.analysis.results.Pictures", MagicMock())
 
 
 def invoke(*arguments: object) -> Any:
@@ -66,7 +66,7 @@ def alone(checkpoints: list[Path], tmp_path_factory: pytest.TempPathFactory) -> 
     """A folder with the runs of the good checkpoints, each by a command of its own."""
     folder = tmp_path_factory.mktemp("alone")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("respeval.analysis.analyse.Pictures", MagicMock())
+        patch.setattr("respeval.analysis.results.Pictures", MagicMock())
         for name in GOOD:
             path = checkpoints[0].with_name(f"{name}.pt")
             result = invoke("run", path, "-o", folder / name, *OPTIONS)

@@ -52,7 +52,7 @@ def test_a_run_keeps_them_in_its_manifest(
     study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is not two terms of one length is passed over."""
-    monkeypatch.setattr("respeval.analysis.analyse.Pictures", MagicMock())
+    monkeypatch.setattr("respeval.analysis.results.Pictures", MagicMock())
     out = tmp_path / "out"
     command = ["run", str(study), "-o", str(out), "--steps", "1"]
     for stored, expected in (

@@ -32,7 +32,7 @@ STEPS = 5
 
 @pytest.fixture(autouse=True)
 def _without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("respeval.analysis.analyse.Pictures", MagicMock())
+    monkeypatch.setattr("respeval.analysis.results.Pictures", MagicMock())
 
 
 def compile_by(monkeypatch: pytest.MonkeyPatch, change: Callable[..., Any]) -> None:

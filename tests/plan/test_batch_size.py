@@ -24,7 +24,7 @@ AUTO = Execution(samples_per_batch="auto")
 
 @pytest.fixture(autouse=True)
 def _without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("respeval.analysis.analyse.Pictures", MagicMock())
+    monkeypatch.setattr("respeval.analysis.results.Pictures", MagicMock())
 
 
 @pytest.mark.parametrize(

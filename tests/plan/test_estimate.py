@@ -32,7 +32,7 @@ from tests.support.toy import study as toy_study
 
 @pytest.fixture(autouse=True)
 def _without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("respeval.analysis.analyse.Pictures", MagicMock())
+    monkeypatch.setattr("respeval.analysis.results.Pictures", MagicMock())
 
 
 @pytest.fixture(autouse=True)

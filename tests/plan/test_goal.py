@@ -35,7 +35,7 @@ TARGET = "p8K/ocean_warming/tropics:0.07"
 def _without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take most of a tiny run's time; and tables are as wide as they want."""
     monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.setattr("respeval.analysis.analyse.Pictures", MagicMock())
+    monkeypatch.setattr("respeval.analysis.results.Pictures", MagicMock())
 
 
 def num_segments(folder: Path) -> int:
@@ -74,7 +74,7 @@ def whole(noisy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of the whole length."""
     out = tmp_path_factory.mktemp("whole") / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("respeval.analysis.analyse.Pictures", MagicMock())
+        patch.setattr("respeval.analysis.results.Pictures", MagicMock())
         invoke("run", noisy, "-o", out)
     return out
 
@@ -84,7 +84,7 @@ def ended(noisy: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     """A run that ended by what it waited for, and what it said."""
     out = tmp_path_factory.mktemp("ended") / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("respeval.analysis.analyse.Pictures", MagicMock())
+        patch.setattr("respeval.analysis.results.Pictures", MagicMock())
         return out, invoke("run", noisy, "-o", out, "--until", TARGET)
 
 

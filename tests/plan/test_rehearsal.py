@@ -21,7 +21,7 @@ STEPS = 4
 
 @pytest.fixture(autouse=True)
 def _without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("respeval.analysis.analyse.Pictures", MagicMock())
+    monkeypatch.setattr("respeval.analysis.results.Pictures", MagicMock())
     monkeypatch.setenv("COLUMNS", "160")
 
 
@@ -32,7 +32,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     checkpoint = write_study(folder, steps=STEPS, days=None)
     made = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("respeval.analysis.analyse.Pictures", MagicMock())
+        patch.setattr("respeval.analysis.results.Pictures", MagicMock())
         patch.setenv("COLUMNS", "160")
         for precision in ("float32", "bfloat16"):
             made[precision] = folder / precision

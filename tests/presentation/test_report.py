@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from respeval.analysis import Wishes, compare_runs, find_runs, write_comparison
+from respeval.analysis.comparison import Wishes, compare_runs
+from respeval.analysis.comparison_files import write_comparison
+from respeval.analysis.finished_runs import find_runs
 from respeval.analysis.folder import TRUTH
 from respeval.files.netcdf import open_saved, write_netcdf
 from respeval.files.publish import write_json
@@ -117,7 +119,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("respeval.plotting.style.DOTS_PER_INCH", 30)
         invoked("run", folder / "a.pt", folder / "b.pt", "-o", folder / "sweep", *OPTIONS, code=1)
-        patch.setattr("respeval.analysis.analyse.Pictures", MagicMock())
+        patch.setattr("respeval.analysis.results.Pictures", MagicMock())
         invoked("run", folder / "*.pt", "-o", folder / "sweep", *OPTIONS, code=1)
     with open_saved(folder / "sweep" / "a" / "response.nc") as response:
         outputs = [n for n in response.data_vars if f"{n}_stderr" in response]
@@ -415,7 +417,7 @@ def test_diagnose_draws_the_truth_that_a_run_holds(
     sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pictures = MagicMock()
-    monkeypatch.setattr("respeval.analysis.analyse.Pictures", pictures)
+    monkeypatch.setattr("respeval.analysis.results.Pictures", pictures)
     shutil.copytree(sweep / "a", tmp_path / "run")
     invoked("diagnose", tmp_path / "run", "--bands", "all=0:90")
     _, reference, name = pictures.call_args.args

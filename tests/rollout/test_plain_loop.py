@@ -156,7 +156,7 @@ def study(folder: Path, changes: dict[str, Any]) -> Path:
 def test_a_run_is_the_plain_loop_to_the_last_bit(
     tmp_path: Path, variant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("respeval.analysis.analyse.Pictures", MagicMock())
+    monkeypatch.setattr("respeval.analysis.results.Pictures", MagicMock())
     checkpoint = study(tmp_path / "study", VARIANTS[variant])
     out = run(prepare(checkpoint, load_case(checkpoint.parent / "case.yaml", {})), tmp_path / "out")
     with torch.no_grad():

@@ -73,7 +73,7 @@ def test_other_names_are_no_segments(name: str) -> None:
 @pytest.fixture
 def long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Options of a run of 440 days in parts of 12, of which the first ten spin up; few stay single."""
-    monkeypatch.setattr("respeval.analysis.analyse.Pictures", MagicMock())
+    monkeypatch.setattr("respeval.analysis.results.Pictures", MagicMock())
     monkeypatch.setattr(yearly, "KEPT_SINGLES", 5)
     folder = study(tmp_path / "study", days=(0, 5))
     conftest.forcing(num_times=366).to_netcdf(folder / "forcing.nc")

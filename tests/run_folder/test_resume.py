@@ -30,7 +30,7 @@ from tests.support.toy import Interrupted, Toy, manifest_of, plan, stopped, stud
 @pytest.fixture(autouse=True)
 def _without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take most of a tiny run's time."""
-    monkeypatch.setattr("respeval.analysis.analyse.Pictures", MagicMock())
+    monkeypatch.setattr("respeval.analysis.results.Pictures", MagicMock())
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 from unittest.mock import MagicMock
 
-import respeval.analysis.analyse
+import respeval.analysis.results
 import respeval.distributed.heartbeat
 import respeval.runner
 from respeval.cli import command
@@ -76,7 +76,7 @@ def run(
     interval_s: between two beats of the processes.
     """
     respeval.distributed.heartbeat.INTERVAL_S = interval_s
-    respeval.analysis.analyse.Pictures = MagicMock()  # type: ignore[misc]
+    respeval.analysis.results.Pictures = MagicMock()  # type: ignore[misc]
     if fault is not None and int(os.environ["RANK"]) == fault[0]:
         _, action, point = fault
         *what, nth = point.split()

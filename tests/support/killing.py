@@ -21,7 +21,7 @@ from unittest.mock import MagicMock
 
 import torch
 
-import respeval.analysis.analyse
+import respeval.analysis.results
 import respeval.commands.one_run
 import respeval.run_folder.joining
 from respeval.cli import main
@@ -49,7 +49,7 @@ def run_child(folder: str, arguments: list[str], kill_at: int, written: int) -> 
     """The child's whole life."""
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 1)
-    respeval.analysis.analyse.Pictures = MagicMock()  # type: ignore[misc]
+    respeval.analysis.results.Pictures = MagicMock()  # type: ignore[misc]
     respeval.run_folder.joining.KEPT_SINGLES = respeval.run_folder.joining.MOST_IN_A_FILE = 2
     torch.set_num_threads(1)
     sys.argv = ["respeval", *arguments]

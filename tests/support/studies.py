@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 import yaml
 
-from respeval.analysis.analyse import analyse
+from respeval.analysis.results import analyse
 from respeval.case.roles import settings_of
 from respeval.checkpoints.exported.reader import ExportManifest, save_exported
 from respeval.checkpoints.native import Manifest, NativeEmulator, load_checkpoint, save_checkpoint

@@ -15,7 +15,7 @@ from respeval.diagnostics.numbers import QUANTITIES
 if TYPE_CHECKING:
     import xarray as xr
 
-    from respeval.analysis import Run
+    from respeval.analysis.finished_runs import Run
 
 
 #: Differences are marked where their p-value is below this.

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import xarray as xr
 
-from respeval.analysis import Run, Wishes, compare_runs, diagnostics_of, find_runs
+from respeval.analysis.comparison import Wishes, compare_runs, diagnostics_of
 from respeval.analysis.comparison_files import COMPARISON
+from respeval.analysis.finished_runs import Run, find_runs
 from respeval.diagnostics.numbers import MAIN, usual_diagnostics
 from respeval.errors import InputError
 from respeval.files.netcdf import open_saved

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from respeval.analysis import Run
+from respeval.analysis.finished_runs import Run
 from respeval.analysis.folder import settings_of_folder, told_quarantined, truth_of_folder
 from respeval.errors import InputError
 from respeval.files.netcdf import open_saved
