@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import xarray as xr
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from respeval.case.case import Sources
 from respeval.case.file import load_case
 from respeval.case.roles import settings_of
+from respeval.checkpoints.manifest import RoleSettings
 from respeval.diagnostics import NAMED_IN_ROLES, DiagnosticSettings, diagnose_reference
 from respeval.errors import InputError
-from respeval.fields.variables import Roles
 from respeval.files.netcdf import open_saved
-from respeval.files.settings import STRICT
 from respeval.run_folder.manifest import read_manifest, read_quarantined
 from respeval.run_folder.names import CASE, DIAGNOSTICS_FILE, SUMMARY
 
@@ -30,17 +29,6 @@ _TROPICS = "tropical_lat_max"
 _LAND_OCEAN, _VERTICAL = "land_ocean_warming_ratio", "vertical_warming_ratio_tropical_ocean"
 
 
-class _StoredRoles(BaseModel):
-    """What the manifest says of the roles."""
-
-    model_config = STRICT
-
-    near_surface_temperature: str | None = None
-    column_temperature: list[str] = []
-    surface_level: str | None = None
-    upper_level: str | None = None
-
-
 def settings_of_folder(folder: Path, overrides: Mapping[str, Any]) -> DiagnosticSettings:
     """The settings of a finished run, with other bands, another `tropical_lat_max`, other roles.
 
@@ -49,13 +37,13 @@ def settings_of_folder(folder: Path, overrides: Mapping[str, Any]) -> Diagnostic
     manifest = read_manifest(folder)
     case = load_case(folder / CASE, overrides)
     try:
-        stored = _StoredRoles.model_validate(manifest.get("roles"))
+        stored = RoleSettings.model_validate(manifest.get("roles"))
         levels = TypeAdapter(list[float]).validate_python(manifest.get("levels_hPa") or [])
     except ValidationError:
         raise InputError(
             f"{folder}: its manifest's roles and levels_hPa can't be read; give the run's command again"
         ) from None
-    given, kept = overrides.get("roles", {}), list(_StoredRoles.model_fields)
+    given, kept = overrides.get("roles", {}), list(RoleSettings.model_fields)
     for role in given:
         if role not in (*kept, *NAMED_IN_ROLES):
             raise InputError(
@@ -63,13 +51,7 @@ def settings_of_folder(folder: Path, overrides: Mapping[str, Any]) -> Diagnostic
                 f"{', '.join((*kept, *NAMED_IN_ROLES))}"
             )
     stored = stored.model_copy(update={role: given[role] for role in kept if role in given})
-    roles = Roles(
-        stored.near_surface_temperature,
-        tuple(stored.column_temperature),
-        stored.surface_level,
-        stored.upper_level,
-    )
-    return settings_of(case, roles, levels)
+    return settings_of(case, stored.roles(), levels)
 
 
 def sources_of_folder(folder: Path, overrides: Mapping[str, Any]) -> Sources | None:

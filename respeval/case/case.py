@@ -15,17 +15,28 @@ from pydantic import (
     Field,
     TypeAdapter,
     ValidationError,
+    create_model,
     field_validator,
     model_validator,
 )
 
+from respeval.case.options import KEYS, keys_that_bear_on
 from respeval.case.protocol import Protocol, check_protocol, with_protocol
-from respeval.diagnostics import parse_targets
+from respeval.checkpoints.manifest import RoleSettings
+from respeval.diagnostics import NAMED_IN_ROLES, parse_targets
 from respeval.emulator.contract import Precision
 from respeval.errors import InputError
 from respeval.fields.calendar import Duration
 from respeval.fields.grid import DEFAULT_BANDS, SURFACES, TROPICAL_LAT_MAX, AreaWeights
-from respeval.fields.perturbation import BASELINE, Scope
+from respeval.fields.perturbation import (
+    BASELINE,
+    Latitude,
+    Longitude,
+    Perturbation,
+    Scope,
+    UniformPerturbation,
+)
+from respeval.fields.variables import FORCING_ROLES
 from respeval.files.settings import STRICT
 from respeval.rollout.segments import parse_segment
 
@@ -33,39 +44,8 @@ from respeval.rollout.segments import parse_segment
 Sources = str | Mapping[str, str]
 
 
-Longitude = Annotated[float, Field(ge=-360, le=720)]
-Latitude = Annotated[float, Field(ge=-90, le=90)]
-
-
 class _Frozen(BaseModel):
     model_config = STRICT
-
-
-class UniformPerturbation(_Frozen):
-    """The same change of SST everywhere over the ocean."""
-
-    type: Literal["uniform"] = "uniform"
-    amplitude_K: float
-
-
-class PatchPerturbation(_Frozen):
-    """A cosine-squared patch of SST change; widths are full widths in degrees."""
-
-    type: Literal["patch"] = "patch"
-    amplitude_K: float
-    lat_center: Latitude
-    lon_center: Longitude
-    lat_width: Annotated[float, Field(gt=0, le=360)]
-    lon_width: Annotated[float, Field(gt=0, le=360)]
-
-
-class PatternPerturbation(_Frozen):
-    """A field of SST change from a file, times `scale`."""
-
-    type: Literal["pattern"] = "pattern"
-    file: str
-    variable: str
-    scale: float = 1.0
 
 
 class BoxMask(_Frozen):
@@ -80,40 +60,23 @@ LandBox = tuple[Latitude, Latitude, Longitude, Longitude] | BoxMask
 
 _LAND_BOX: TypeAdapter[LandBox] = TypeAdapter(LandBox)
 
-Perturbation = Annotated[
-    UniformPerturbation | PatchPerturbation | PatternPerturbation, Field(discriminator="type")
-]
 
-PERTURBATIONS: dict[str, type[_Frozen]] = {
-    "uniform": UniformPerturbation,
-    "patch": PatchPerturbation,
-    "pattern": PatternPerturbation,
-}
+def _role_fields() -> dict[str, Any]:
+    """Roles that are outputs, names in the forcing files, and outputs that the diagnostics know."""
+    outputs = RoleSettings.model_fields
+    found: dict[str, Any] = {name: (str | None, None) for name in outputs}
+    found["column_temperature"] = (list[str] | None, None)
+    others = (*FORCING_ROLES, *NAMED_IN_ROLES)
+    return found | {name: (str | None, None) for name in others}
 
 
-class RoleNames(_Frozen):
+class RoleNames(create_model("RoleNames", __base__=_Frozen, **_role_fields())):  # type: ignore[misc]
     """Which variable plays which part, where the checkpoint does not say so itself.
 
     near_surface_temperature, column_temperature (top to surface), surface_level and upper_level are
     outputs; surface_temperature, ocean_fraction and land_fraction are names in the forcing files.
     The others are outputs whose usual names the diagnostics know.
     """
-
-    near_surface_temperature: str | None = None
-    column_temperature: list[str] | None = None
-    surface_level: str | None = None
-    upper_level: str | None = None
-    surface_temperature: str | None = None
-    ocean_fraction: str | None = None
-    land_fraction: str | None = None
-    precipitation: str | None = None
-    water_path: str | None = None
-    toa_upward_longwave: str | None = None
-    toa_upward_shortwave: str | None = None
-    toa_upward_longwave_clear_sky: str | None = None
-    toa_upward_shortwave_clear_sky: str | None = None
-    near_surface_humidity: str | None = None
-    near_surface_relative_humidity: str | None = None
 
 
 def _check_label(label: str, kind: str) -> None:
@@ -239,7 +202,8 @@ class Case(_Frozen):
 
     @model_validator(mode="after")
     def _check_length(self) -> Case:
-        given = [name for name in ("years", "days", "steps") if getattr(self, name) is not None]
+        lengths = keys_that_bear_on("length")
+        given = [name for name in lengths if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(
                 "the run's length is not given; set one of years, days or steps"
@@ -257,10 +221,10 @@ class Case(_Frozen):
     @property
     def duration(self) -> Duration:
         """How long the run is."""
-        for unit in ("year", "day", "step"):
-            count = getattr(self, f"{unit}s")
+        for name in keys_that_bear_on("length"):
+            count = getattr(self, name)
             if count is not None:
-                return Duration(count, unit)
+                return Duration(count, name.removesuffix("s"))
         raise AssertionError("a validated case has a length")
 
     @property
@@ -271,20 +235,15 @@ class Case(_Frozen):
     @property
     def amplitudes_K(self) -> dict[str, float]:
         """The uniform perturbations and their changes of SST."""
-        return {
-            label: perturbation.amplitude_K
-            for label, perturbation in self.perturbations.items()
-            if isinstance(perturbation, UniformPerturbation)
-        }
+        found = {label: change.uniform_K for label, change in self.perturbations.items()}
+        return {label: amplitude for label, amplitude in found.items() if amplitude is not None}
 
     def digest(self) -> str:
-        """SHA-256 of the case's canonical JSON; without keys that change no number of a rollout.
-
-        A precision of float32 is left out too: runs of a respeval that knew no other have this digest.
-        """
-        ignored = {"until", "reference"}
-        if self.precision == Case.model_fields["precision"].default:
-            ignored.add("precision")
+        """SHA-256 of the case's canonical JSON; without keys that change no number of a rollout, and
+        those that say what runs did before there was the key."""
+        later = (key for key in KEYS if key.before is not None)
+        ignored = {key.key for key in later if getattr(self, key.key) == key.before}
+        ignored |= set(keys_that_bear_on("afterwards"))
         text = json.dumps(self.model_dump(mode="json", exclude=ignored), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from respeval.case.case import PERTURBATIONS, Case, RoleNames, mapping_of
+from respeval.case.case import Case, RoleNames, mapping_of
+from respeval.case.options import KEY, keys_that_bear_on
 from respeval.errors import InputError
+from respeval.fields.perturbation import PERTURBATIONS
 from respeval.files.settings import first_fault, read_yaml, unknown_key, wrong_value
-
-_LENGTHS = ("years", "days", "steps")
 
 
 def load_case(path: Path | None, overrides: Mapping[str, Any]) -> Case:
@@ -26,8 +26,9 @@ def load_case(path: Path | None, overrides: Mapping[str, Any]) -> Case:
     if path is not None:
         content = _resolve_paths(read_yaml(path, "case file"), path.parent.resolve())
     given = {key: value for key, value in overrides.items() if value is not None}
-    if any(key in given for key in _LENGTHS):
-        content = {key: value for key, value in content.items() if key not in _LENGTHS}
+    lengths = keys_that_bear_on("length")
+    if any(key in given for key in lengths):
+        content = {key: value for key, value in content.items() if key not in lengths}
     roles = {**mapping_of(content.get("roles")), **given.pop("roles", {})}
     reader = {**mapping_of(content.get("reader")), **given.pop("reader", {})}
     content |= _resolve_paths(given, Path.cwd())
@@ -80,9 +81,9 @@ def _explain(error: ValidationError, from_options: bool) -> str:
     if first["type"] == "extra_forbidden":
         return _unknown_key(where)
     if first["type"] == "missing":
-        option = "--" + where[-1].replace("_", "-")
         if len(where) > 1:
             return f"{'.'.join(where)} is missing; add it"
+        option = KEY[where[0]].flag
         beside = " or a case file (case.yaml beside the checkpoint, or --case)"
         return f"{where[0]} is missing; give {option}{beside if from_options else ''}"
     return wrong_value(first)

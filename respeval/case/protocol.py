@@ -13,6 +13,7 @@ from typing import Any, Literal
 import cftime
 
 from respeval.errors import InputError
+from respeval.fields.perturbation import PERTURBATIONS
 
 Protocol = Literal["aimip"]
 
@@ -83,8 +84,5 @@ def _shown(value: Any) -> str:
     if not isinstance(value, Mapping):
         return str(value)
     return " and ".join(
-        f"{entry['type']} {entry['amplitude_K']:g} K"
-        if entry["type"] == "uniform"
-        else entry["type"]
-        for entry in value.values()
+        str(PERTURBATIONS[entry["type"]].model_validate(entry)) for entry in value.values()
     )

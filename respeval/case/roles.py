@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from respeval.case.case import Case
@@ -21,11 +21,12 @@ def merge_roles(spec: EmulatorSpec, case: Case) -> Roles:
     given = case.roles
     changes: dict[str, Any] = {
         name: getattr(given, name)
-        for name in ("near_surface_temperature", "surface_level", "upper_level")
+        for name in (role.name for role in fields(Roles))
         if getattr(given, name) is not None
     }
-    if given.column_temperature is not None:
-        changes["column_temperature"] = tuple(given.column_temperature)
+    column = changes.pop("column_temperature", None)
+    if column is not None:
+        changes["column_temperature"] = tuple(column)
     roles = replace(spec.roles, **changes)
     outputs = [variable.name for variable in spec.outputs]
     quantities = {name: getattr(given, name) for name in NAMED_IN_ROLES if getattr(given, name)}

@@ -79,10 +79,16 @@ class Normalization(Frozen):
 
 
 class RoleSettings(Frozen):
+    """The fields of `Roles`, as JSON has them."""
+
     near_surface_temperature: str | None = None
     column_temperature: list[str] = []
     surface_level: str | None = None
     upper_level: str | None = None
+
+    def roles(self) -> Roles:
+        """The roles for an emulator's spec."""
+        return Roles(**{**self.model_dump(), "column_temperature": tuple(self.column_temperature)})
 
 
 class ModelManifest(Frozen):
@@ -190,12 +196,7 @@ class ModelManifest(Frozen):
             surface_temperature=self.surface_temperature,
             ocean_fraction=self.ocean_fraction,
             land_fraction=self.land_fraction,
-            roles=Roles(
-                self.roles.near_surface_temperature,
-                tuple(self.roles.column_temperature),
-                self.roles.surface_level,
-                self.roles.upper_level,
-            ),
+            roles=self.roles.roles(),
             normalization={k: (v.mean, v.scale) for k, v in self.normalization.items()},
             num_noise_channels=self.num_noise_channels,
             levels_hPa=tuple(self.levels_hPa),

@@ -34,6 +34,10 @@ class DerivedForcing:
     compute: Callable[[Sequence[cftime.datetime], Mapping[str, FloatArray]], FloatArray]
 
 
+#: Parts that variables of the forcing play; the case may say what files call them.
+FORCING_ROLES = ("surface_temperature", "ocean_fraction", "land_fraction")
+
+
 @dataclass(frozen=True)
 class Roles:
     """Which variables the diagnostics read; None or empty where the emulator has no such variable.

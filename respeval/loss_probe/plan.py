@@ -21,6 +21,7 @@ from respeval.loss_probe.arms import Arm, PerSample, Plain, parse_arms
 from respeval.loss_probe.filters import SpectralFilter, select_filters
 from respeval.loss_probe.gradients import Ensemble, Normalization
 from respeval.loss_probe.loss import LossWeights, full_truncation
+from respeval.loss_probe.options import BATCH_SIZE, LOSS, NUM_BATCHES
 from respeval.loss_probe.pairs import Pairs
 from respeval.loss_probe.training_loss import load_loss_config
 
@@ -40,8 +41,8 @@ class ProbeSettings:
     """
 
     arms: tuple[Arm, ...] = DEFAULT_ARMS
-    num_batches: int = 16
-    batch_size: int = 8
+    num_batches: int = NUM_BATCHES
+    batch_size: int = BATCH_SIZE
     num_members: int | None = None
     input_noise: float = 0.0
     filters: str | None = None
@@ -49,16 +50,6 @@ class ProbeSettings:
     weights: LossWeights = field(default_factory=LossWeights)
     recompute: bool = False
     loss_config: Path | None = None
-
-
-#: Field of `LossWeights` -> the option that sets it.
-LOSS_OPTIONS = {
-    "crps": "--crps-weight",
-    "energy_score": "--energy-score-weight",
-    "finite_difference_crps": "--finite-difference-weight",
-    "finite_difference_levels": "--finite-difference-levels",
-    "alpha": "--alpha",
-}
 
 
 #: An ensemble is in memory as a whole, with its graph.
@@ -84,7 +75,7 @@ def parse_settings(
         if given:
             raise InputError(
                 f"--loss-config {loss_config} states the whole loss: leave out "
-                f"{', '.join(LOSS_OPTIONS[name] for name in given)}, or the file"
+                f"{', '.join(option.flag for option in LOSS if option.key in given)}, or the file"
             )
         training = load_loss_config(loss_config)
         weights, chosen = training.weights, training.arms

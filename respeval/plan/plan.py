@@ -10,14 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from respeval.case.case import (
-    BoxMask,
-    Case,
-    PatchPerturbation,
-    PatternPerturbation,
-    UniformPerturbation,
-    check_sources,
-)
+from respeval.case.case import BoxMask, Case, check_sources
 from respeval.case.protocol import check_samples
 from respeval.case.roles import merge_roles
 from respeval.checkpoints import open_checkpoint
@@ -27,7 +20,6 @@ from respeval.fields.calendar import Duration, canonical_calendar, to_date, to_s
 from respeval.fields.forcing import Forcing
 from respeval.fields.grid import in_band, in_box
 from respeval.fields.initial import InitialConditions, read_initial_conditions
-from respeval.fields.perturbation import patch_pattern, uniform_pattern
 from respeval.fields.records import OpenedRecords, read_pattern
 from respeval.fields.variables import Roles
 from respeval.plan.sst_change import SstChange, preflight
@@ -97,7 +89,10 @@ def plan_run(
     num_steps = forcing.num_steps
     layout = _layout(spec, case, forcing)
     patterns = np.stack(
-        [np.zeros(spec.grid.shape), *(_pattern(p, spec) for p in case.perturbations.values())]
+        [
+            np.zeros(spec.grid.shape),
+            *(change.pattern(spec.grid) for change in case.perturbations.values()),
+        ]
     )
     needed = layout.ocean_mask if case.initial_condition_scope != "field" else np.True_
     for label, pattern in zip(case.perturbations, patterns[1:], strict=True):
@@ -239,18 +234,6 @@ def _land_boxes(
             raise InputError(f"land_boxes.{name} holds no land cell of the grid ({spec.grid})")
         found[name] = cells
     return found
-
-
-def _pattern(
-    perturbation: UniformPerturbation | PatchPerturbation | PatternPerturbation,
-    spec: EmulatorSpec,
-) -> NDArray[np.float64]:
-    if isinstance(perturbation, UniformPerturbation):
-        return uniform_pattern(spec.grid, perturbation.amplitude_K)
-    if isinstance(perturbation, PatchPerturbation):
-        return patch_pattern(spec.grid, **perturbation.model_dump(exclude={"type"}))
-    field = read_pattern(perturbation.file, perturbation.variable, spec.grid)
-    return perturbation.scale * field
 
 
 def date_of(plan: Plan, step: int) -> Any:

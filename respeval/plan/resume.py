@@ -58,12 +58,7 @@ def header_of(plan: Plan, checkpoint: Path) -> dict[str, Any]:
         "prognostic": [variable.name for variable in plan.emulator.spec.prognostic],
         "start_dates": [date.strftime("%Y-%m-%d %H:%M:%S") for date in plan.forcing.starts],
         "calendar": plan.forcing.calendar,
-        "roles": {
-            "near_surface_temperature": plan.roles.near_surface_temperature,
-            "column_temperature": list(plan.roles.column_temperature),
-            "surface_level": plan.roles.surface_level,
-            "upper_level": plan.roles.upper_level,
-        },
+        "roles": asdict(plan.roles),
         "levels_hPa": list(plan.emulator.spec.levels_hPa),
         "hybrid_levels": hybrid and asdict(hybrid),
         "sst_change": {

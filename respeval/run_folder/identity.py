@@ -5,32 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-#: Keys of a case that say how long a run is.
-LENGTHS = ("years", "days", "steps")
+from respeval.case.options import KEY, KEYS, BearsOn, keys_that_bear_on
 
-#: Keys of a case that change no number of the rollout: when it may end, and what it is held against.
-_AFTERWARDS = ("until", "reference")
-
-#: What must be the same for the samples of two runs to be the same: keys of the manifest, of the
-#: case, and of the forcing.
+#: What must be the same for the samples of two runs to be the same: keys of the manifest and of the
+#: forcing, beside those of the case that bear on samples.
 _SAMPLING = ("num_samples", "num_steps", "timestep_s", "calendar", "initial_condition_sha256")
-_SAMPLING_OF_CASE = (
-    "start",
-    "spinup",
-    "segment",
-    "num_realizations",
-    "paired_noise",
-    "seed",
-    "initial_condition_scope",
-    "repeat",
-)
 _SAMPLING_OF_FORCING = ("first_time", "last_time", "files")
-
-#: Keys of a case that say what the diagnostics are means of.
-_DEFINITIONS = ("area_weights", "ocean_fraction_cutoff", "land_boxes")
-
-#: Keys of a case that older manifests don't have, with what their runs did.
-_BEFORE = {"precision": "float32"}
 
 
 def differences(manifest: Mapping[str, Any], header: Mapping[str, Any], extend: bool) -> list[str]:
@@ -38,7 +18,9 @@ def differences(manifest: Mapping[str, Any], header: Mapping[str, Any], extend: 
 
     extend: whether the new run may be longer and its forcing may have more times and files.
     """
-    ignored = (*LENGTHS, *_AFTERWARDS) if extend else _AFTERWARDS
+    ignored = keys_that_bear_on("afterwards")
+    if extend:
+        ignored += keys_that_bear_on("length")
     found = list(_case_differences(manifest, header, ignored))
     for key in (
         "checkpoint_sha256",
@@ -68,11 +50,14 @@ def other_samples(first: Mapping[str, Any], other: Mapping[str, Any]) -> list[st
     """
     parts: list[tuple[Mapping[str, Any], Mapping[str, Any], tuple[str, ...], str]]
     parts = [(first, other, _SAMPLING, "")]
-    for part, keys in (("case", _SAMPLING_OF_CASE), ("forcing", _SAMPLING_OF_FORCING)):
+    for part in ("case", "forcing"):
         own, its = first.get(part), other.get(part)
         if not isinstance(own, Mapping) or not isinstance(its, Mapping):
             return [f"a manifest names no {part}"]
-        parts.append((own, its, keys, "the forcing's " if part == "forcing" else ""))
+        if part == "case":
+            parts.append((own, its, _keys_of(own, its, "samples"), ""))
+        else:
+            parts.append((own, its, _SAMPLING_OF_FORCING, "the forcing's "))
     return [
         f"{prefix}{key.removesuffix('_sha256').replace('_', ' ')}"
         + ("" if key.endswith("_sha256") or key == "files" else f" {_shown(a)} -> {_shown(b)}")
@@ -87,18 +72,23 @@ def other_definitions(first: Mapping[str, Any], other: Mapping[str, Any]) -> lis
     own, its = ((m.get("case") or {}) for m in (first, other))
     found = [
         f"{key} {_shown(own.get(key))} -> {_shown(its.get(key))}"
-        for key in _DEFINITIONS
+        for key in _keys_of(own, its, "definitions")
         if own.get(key) != its.get(key)
     ]
     ours, theirs = ((case.get("perturbations") or {}) for case in (own, its))
     for label in [label for label in ours if label in theirs]:
         same = dict(_flat(ours[label])) == dict(_flat(theirs[label]))
-        patterns = ours[label].get("type") == "pattern" and (
+        patterns = "file" in ours[label] and (
             first.get("patterns_sha256") != other.get("patterns_sha256")
         )
         if not same or patterns:
             found.append(f"{label} is another perturbation")
     return found
+
+
+def _keys_of(own: Mapping[str, Any], its: Mapping[str, Any], what: BearsOn) -> tuple[str, ...]:
+    """Keys of two cases that bear on something, in the cases' order."""
+    return tuple(key for key in {**own, **its} if key in KEY and KEY[key].bears_on == what)
 
 
 def _case_differences(
@@ -109,7 +99,8 @@ def _case_differences(
         if manifest.get("case_digest") != header.get("case_digest"):
             yield "its case digest"
         return
-    before, after = ({**_BEFORE, **dict(_flat(case))} for case in (old, new))
+    known = {key.key: key.before for key in KEYS if key.before is not None}
+    before, after = ({**known, **dict(_flat(case))} for case in (old, new))
     for key in sorted(before.keys() | after.keys()):
         if before.get(key) != after.get(key) and key.partition(".")[0] not in ignored:
             yield f"{key} {_shown(before.get(key))} -> {_shown(after.get(key))}"

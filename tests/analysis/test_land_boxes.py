@@ -13,7 +13,7 @@ import xarray as xr
 import yaml
 
 from respeval.case.file import load_case
-from respeval.case.options import parse_lists
+from respeval.case.options import KEY, read_options
 from respeval.diagnostics import DiagnosticSettings, left_out
 from respeval.distributed.stop import StopSignals
 from respeval.errors import InputError, StoppedError
@@ -168,7 +168,9 @@ def test_other_boxes_are_another_run(tmp_path: Path) -> None:
 
 
 def test_options_say_the_same_as_the_case_file() -> None:
-    given = parse_lists(land_box=["a=10,20,-15,35", "b=C:/masks/m.nc:region"])
+    given = read_options(
+        [KEY["land_boxes"]], {"land_box": ["a=10,20,-15,35", "b=C:/masks/m.nc:region"]}
+    )
     assert given["land_boxes"] == {
         "a": [10.0, 20.0, -15.0, 35.0],
         "b": {"file": "C:/masks/m.nc", "variable": "region"},
@@ -206,7 +208,7 @@ def test_wrong_boxes_are_told_in_one_line(boxes: Any, told: str, tmp_path: Path)
 )
 def test_wrong_options_are_told_in_one_line(text: str, told: str) -> None:
     with pytest.raises(InputError) as error:
-        parse_lists(land_box=[text])
+        read_options([KEY["land_boxes"]], {"land_box": [text]})
     assert told in str(error.value)
 
 

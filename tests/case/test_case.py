@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from respeval.case.case import Case, PatternPerturbation
+from respeval.case.case import Case
 from respeval.case.file import load_case
-from respeval.case.options import parse_band, parse_perturbation
+from respeval.case.options import parse_band
 from respeval.errors import InputError
+from respeval.fields.perturbation import PatternPerturbation, parse_perturbation
 
 MINIMAL: dict[str, Any] = {"forcing": "f.nc", "initial_condition": "i.nc", "years": 1}
 

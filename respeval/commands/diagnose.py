@@ -1,0 +1,50 @@
+"""`respeval diagnose`: diagnostics of a finished run, and what every diagnostic is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from respeval.case.options import KEY, read_options
+from respeval.errors import InputError
+from respeval.interpreter import nothing_collected
+
+
+def list_diagnostics() -> None:
+    """`respeval diagnose --list`."""
+    from respeval.diagnostics import STATISTICS, catalog
+    from respeval.presentation.console.catalog import catalog_text
+
+    print(catalog_text(catalog(), STATISTICS))
+
+
+def diagnose_folder(
+    folder: Path | None, given: Mapping[str, Any], everything: bool, asks_for_boxes: bool
+) -> None:
+    """Analyse a finished run anew, and show its table.
+
+    given: values of the options of bands, tropics, roles and reference. everything: whether to show
+    every diagnostic. Raises InputError in one line.
+    """
+    if folder is None:
+        raise InputError("no folder is given: name that of a finished run, or ask for --list")
+    if asks_for_boxes:
+        raise InputError(
+            "--land-box is an option of respeval run: the means over a box are taken while a run goes "
+            "on, its files keep maps of all samples together; run again with it into another folder"
+        )
+    with nothing_collected():
+        from respeval.run_folder.manifest import verification_of
+
+    with verification_of(folder, num_cores_kept=1) as verification:
+        with nothing_collected():
+            from respeval.analysis.folder import settings_of_folder, sources_of_folder
+            from respeval.analysis.results import analyse
+            from respeval.presentation.console.tables import show_table
+
+        definitions = (KEY["bands"], KEY["tropical_lat_max"], KEY["roles"])
+        settings = settings_of_folder(folder, read_options(definitions, given))
+        sources = sources_of_folder(folder, read_options([KEY["reference"]], given))
+        found = analyse(folder, settings, sources=sources, verification=verification)
+    show_table(folder, settings if everything else None, found.diagnostics)

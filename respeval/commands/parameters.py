@@ -1,0 +1,178 @@
+"""Parameters of the commands: what typer shows of them, those of the tables included."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from typer.core import TyperCommand
+
+from respeval.case.options import COMPUTE, Option
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+class HelpfulCommand(TyperCommand):
+    """A command whose help names the kinds of perturbations, which are slow to load otherwise."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        for parameter in self.params:
+            text = getattr(parameter, "help", None) or ""
+            if "{perturbations}" in text:
+                from respeval.fields.perturbation import usages
+
+                told = usages().replace("[", "").replace("]", "")
+                parameter.help = text.replace("{perturbations}", told)  # type: ignore[attr-defined]
+        super().format_help(ctx, formatter)
+
+
+def takes(*options: Option) -> Callable[[Command], Command]:
+    """Give a command the parameters of these options, where its signature has `*`.
+
+    The command gets their values as `**given`, for `read_options`.
+    """
+
+    def decorate(command: Command) -> Command:
+        own = inspect.signature(command, eval_str=True).parameters.values()
+        before = [p for p in own if p.kind is p.POSITIONAL_OR_KEYWORD]
+        after = [p for p in own if p.kind is p.KEYWORD_ONLY]
+        parameters = [p.replace(kind=p.KEYWORD_ONLY) for p in before]
+        parameters += [*map(_parameter, options), *after]
+        described: Any = command
+        described.__signature__ = inspect.Signature(parameters)
+        described.__annotations__ = {p.name: p.annotation for p in parameters}
+        return command
+
+    return decorate
+
+
+def _parameter(option: Option) -> inspect.Parameter:
+    told = typer.Option(*option.flags, help=option.help, rich_help_panel=option.panel)
+    return inspect.Parameter(
+        option.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=option.default,
+        annotation=Annotated[option.type, told],
+    )
+
+
+def _compute(help_text: str, *names: str) -> Any:
+    return typer.Option(*names, help=help_text, rich_help_panel=COMPUTE)
+
+
+def _folder(help_text: str, *names: str) -> Any:
+    return typer.Option(*names, help=help_text, rich_help_panel="The folder holds a run already")
+
+
+Output = Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")]
+Checkpoint = Annotated[Path, typer.Argument(help="Checkpoint file, for example checkpoint.pt.")]
+Checkpoints = Annotated[
+    list[Path],
+    typer.Argument(help="Checkpoint files; several: a folder for each, in the one of -o."),
+]
+CaseFile = Annotated[
+    Path | None,
+    typer.Option(help="Case file (YAML); default: case.yaml beside the checkpoint."),
+]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust-checkpoint",
+        help="Let the reader run code that the file holds; without it none runs.",
+    ),
+]
+Extend = Annotated[
+    bool,
+    _folder("Lengthen the run in the folder to this --years, --days or --steps.", "--extend"),
+]
+RestartFresh = Annotated[
+    bool, _folder("Start over in a new folder beside it (DIR-2, DIR-3, …).", "--restart-fresh")
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Show what would run, with memory, time and disk space; nothing is written.",
+    ),
+]
+Device = Annotated[str | None, _compute("cpu or cuda; default: cuda where present.")]
+Threads = Annotated[
+    int | None, _compute("Threads per process; default 1 under torchrun and on small grids.")
+]
+Window = Annotated[int | None, _compute("Steps of forcing read at once.")]
+SamplesPerBatch = Annotated[
+    str | None,
+    _compute(
+        "Samples stepped at once; default 1 on a CPU, all on a GPU. auto: the fastest of a few sizes that "
+        "are tried before the run."
+    ),
+]
+FailFast = Annotated[
+    bool,
+    _compute(
+        "End at the first sample that blows up, instead of leaving it out of the means.",
+        "--fail-fast",
+    ),
+]
+Compile = Annotated[
+    bool,
+    _compute(
+        "Let torch.compile make the network faster, where it does; what it takes and wins is measured and "
+        "told.",
+        "--compile",
+    ),
+]
+FinishedRun = Annotated[Path | None, typer.Argument(help="Folder of a finished run.")]
+Listed = Annotated[
+    bool, typer.Option("--list", help="Say what every diagnostic is; needs no folder.")
+]
+Everything = Annotated[
+    bool, typer.Option("--all", help="Show every diagnostic, and why others are left out.")
+]
+Compared = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="DIR", help="Folders of finished runs, of sweeps (all their runs), or quoted globs."
+    ),
+]
+Comparison = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        help="Folder for comparison.csv, comparison.nc and figures/; without it nothing is written.",
+    ),
+]
+Diagnostics = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Diagnostics that tables and figures show (see respeval diagnose --list; NAME_mean for the "
+        "output NAME); several: repeat, or separate by commas. Default: the ratios in the tables, all named "
+        "diagnostics in figures. The files have them all."
+    ),
+]
+Shown = Annotated[
+    list[str] | None,
+    typer.Option(help="Perturbation that tables and figures show; repeat for several."),
+]
+Workers = Annotated[
+    int | None, _compute("Processes that read runs; default: by the number of runs and cores.")
+]
+Reported = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="DIR",
+        help="Folders of finished runs, of sweeps (all their runs), of gradient probes and of comparisons.",
+    ),
+]
+Page = Annotated[Path, typer.Option("-o", "--output", help="The page to write.")]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        help="Consecutive states: netCDF file, glob, folder of netCDF files, or zarr store; default: "
+        "probe_data of the case file."
+    ),
+]
