@@ -16,7 +16,7 @@ from respeval.case.options import KEY, KEYS, check_at_least_one, parse_batch_siz
 from respeval.commands import parameters as p
 from respeval.commands.exits import EXIT_BAD_INPUT, end, one_line_errors
 from respeval.commands.export import export_app
-from respeval.interpreter import nothing_collected
+from respeval.interpreter import collect_garbage_rarely
 from respeval.loss_probe.options import ARMS, LOSS, LOSS_CONFIG, RECOMPUTE, SETTINGS
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ def main() -> None:
 
 def command(arguments: list[str]) -> int:
     """What `respeval ARGUMENTS` does; returns the exit code."""
+    collect_garbage_rarely()
     try:
         return app(arguments or ["--help"], standalone_mode=False) or 0
     except Exception as error:
@@ -122,9 +123,8 @@ def run(
             "fail_fast": fail_fast,
             "compile": compile_network,
         }
-        with nothing_collected():
-            from respeval.commands.one_run import Wish
-            from respeval.commands.run import run_checkpoints
+        from respeval.commands.one_run import Wish
+        from respeval.commands.run import run_checkpoints
 
         wish = Wish(
             case,

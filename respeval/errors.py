@@ -36,6 +36,11 @@ def one_line(message: str) -> str:
     return line if len(line) <= _MAX_LENGTH else f"{line[: _MAX_LENGTH - 1]}…"
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, shortened for a message of one line; its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def in_one_line(found: list[str]) -> str:
     """The first few differences; how many more there are."""
     more = len(found) - _MOST_SHOWN

@@ -14,26 +14,23 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
-
-@contextlib.contextmanager
-def nothing_collected() -> Iterator[None]:
-    """Around imports: Python would look for rubbish among all that is loaded, again and again."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
+#: New objects, less those that are gone, before Python collects garbage: loading all modules makes a
+#: million, and with Python's 700 a quarter of the time to the first step goes into the search.
+_MANY_OBJECTS = 200_000
 
 
-def leave_modules() -> None:
-    """Right before a process ends: its last searches for rubbish pass over what is there now."""
+def collect_garbage_rarely() -> None:
+    """For the process of a command, which loads much at once and keeps it to its end."""
+    gc.set_threshold(_MANY_OBJECTS, *gc.get_threshold()[1:])
+
+
+def end_without_garbage_collection() -> None:
+    """Right before a process ends: its last searches for garbage pass over what is there now."""
     gc.freeze()
 
 
 @contextlib.contextmanager
-def loaded_later(names: Set[str]) -> Iterator[None]:
+def lazily_imported(names: Set[str]) -> Iterator[None]:
     """Within this, an import of one of these modules loads it when something first reads from it."""
     finder = _Later(names)
     sys.meta_path.insert(0, finder)
@@ -44,18 +41,20 @@ def loaded_later(names: Set[str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def compiled_later() -> Iterator[None]:
+def lazily_compiled(*, never: bool = False) -> Iterator[None]:
     """Within this, `torch.compile` and `torch.compiler.disable` load no compiler when they decorate.
 
     It takes longer to load than torch itself, and few models call what torch-harmonics decorates. A
-    function is compiled when it is first called; one that is not to be compiled is kept from the
-    compiler when there is one.
+    function is compiled when it is first called, or `never`; one that is not to be compiled is kept
+    from the compiler when there is one.
     """
     import torch
 
     def to_compile(function: Any = None, **options: Any) -> Any:
         if function is None:
             return functools.partial(to_compile, **options)
+        if never:
+            return function
         compiled: list[Callable[..., Any]] = []
 
         def choose() -> Callable[..., Any]:

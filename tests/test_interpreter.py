@@ -1,4 +1,4 @@
-"""Loading modules without a search for rubbish, or later; and a process's end."""
+"""Loading modules later, and searching for garbage rarely; and a process's end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ from unittest.mock import MagicMock
 import pytest
 import torch
 
-from respeval.interpreter import compiled_later, leave_modules, loaded_later, nothing_collected
+from respeval.interpreter import (
+    collect_garbage_rarely,
+    end_without_garbage_collection,
+    lazily_compiled,
+    lazily_imported,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -28,36 +33,29 @@ def collecting() -> Iterator[None]:
 
 
 class Ring:
-    """Rubbish that only the collector finds, once it is out of reach."""
+    """Garbage that only the collector finds, once it is out of reach."""
 
     def __init__(self) -> None:
         self.own = self
 
 
-def test_nothing_is_collected_within_and_all_is_afterwards() -> None:
-    with nothing_collected():
-        assert not gc.isenabled()
-    assert gc.isenabled()
-
-
-def test_an_import_that_fails_leaves_the_collector_on() -> None:
-    with pytest.raises(ModuleNotFoundError), nothing_collected():
-        raise ModuleNotFoundError
-    assert gc.isenabled()
-
-
-def test_a_collector_that_was_off_stays_off() -> None:
-    gc.disable()
-    with nothing_collected():
-        pass
-    assert not gc.isenabled()
+def test_a_command_collects_garbage_rarely_and_still_does() -> None:
+    usual = gc.get_threshold()
+    try:
+        collect_garbage_rarely()
+        first, *others = gc.get_threshold()
+        assert first >= 100 * usual[0]
+        assert others == list(usual[1:])
+        assert gc.isenabled()
+    finally:
+        gc.set_threshold(*usual)
 
 
 def test_the_last_search_passes_over_what_is_there() -> None:
     ring = Ring()
     found = weakref.ref(ring)
     del ring
-    leave_modules()
+    end_without_garbage_collection()
     gc.collect()
     assert found() is not None
     gc.unfreeze()
@@ -80,7 +78,7 @@ def was_loaded() -> bool:
 
 
 def test_a_module_is_loaded_when_something_reads_from_it(slow: str) -> None:
-    with loaded_later({slow}):
+    with lazily_imported({slow}):
         module = importlib.import_module(slow)
         assert not was_loaded()
     assert not was_loaded()
@@ -90,7 +88,7 @@ def test_a_module_is_loaded_when_something_reads_from_it(slow: str) -> None:
 
 def test_other_modules_and_later_imports_are_loaded_at_once(slow: str) -> None:
     before = list(sys.meta_path)
-    with loaded_later({"another"}):
+    with lazily_imported({"another"}):
         importlib.import_module(slow)
     assert was_loaded()
     assert sys.meta_path == before
@@ -115,7 +113,7 @@ def compiler(monkeypatch: pytest.MonkeyPatch) -> Compiler:
 
 
 def test_a_function_is_compiled_once_when_it_is_first_called(compiler: Compiler) -> None:
-    with compiled_later():
+    with lazily_compiled():
 
         @torch.compile
         def add(one: int, other: int = 1) -> int:
@@ -138,7 +136,7 @@ def test_a_function_is_compiled_once_when_it_is_first_called(compiler: Compiler)
 def test_what_is_compiled_with_its_caller_is_not_compiled_by_itself(
     compiler: Compiler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with compiled_later():
+    with lazily_compiled():
         negative = torch.compile(operator.neg)
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     assert negative(3) == -3
@@ -151,7 +149,7 @@ def test_a_function_runs_as_it_is_where_torch_refuses_to_compile(
     refusal = RuntimeError("torch.compile is not supported on Python 3.99+")
     refusing = MagicMock(side_effect=refusal)
     monkeypatch.setattr(torch, "compile", refusing)
-    with compiled_later():
+    with lazily_compiled():
         negative = torch.compile(operator.neg)
     assert [negative(3), negative(4)] == [-3, -4]
     refusing.assert_called_once_with(operator.neg)
@@ -161,7 +159,7 @@ def test_what_is_not_to_be_compiled_is_left_by_the_compiler(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen = []
-    with compiled_later():
+    with lazily_compiled():
 
         @torch.compiler.disable
         def doubled(numbers: torch.Tensor) -> torch.Tensor:
@@ -184,7 +182,7 @@ def test_what_is_not_to_be_compiled_is_left_by_the_compiler(
 
 
 def test_the_compiler_comes_back_after_an_import_that_fails(compiler: Compiler) -> None:
-    with pytest.raises(ModuleNotFoundError), compiled_later():
+    with pytest.raises(ModuleNotFoundError), lazily_compiled():
         raise ModuleNotFoundError
     assert torch.compile is compiler
 
@@ -198,3 +196,12 @@ def test_a_native_checkpoint_runs_without_torchs_compiler(study: Path, tmp_path:
     run = [sys.executable, "-c", script, "run", str(study), "-o", str(tmp_path / "out")]
     done = subprocess.run(run, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_is_never_to_be_compiled_stays_as_it_is() -> None:
+    def doubled(number: int) -> int:
+        return 2 * number
+
+    with lazily_compiled(never=True):
+        assert torch.compile(doubled) is doubled
+        assert torch.compile(dynamic=True)(doubled) is doubled

@@ -27,7 +27,7 @@ from respeval.checkpoints.normalized import NormalizedEmulator
 from respeval.checkpoints.weights_file import check_plain
 from respeval.errors import InputError
 from respeval.fields.grid import Grid
-from respeval.interpreter import compiled_later, nothing_collected
+from respeval.interpreter import lazily_compiled
 
 __all__ = [
     "Architecture",
@@ -129,7 +129,7 @@ class NativeEmulator(NormalizedEmulator):
 def _build_sfno(
     architecture: Architecture, grid: Grid, num_inputs: int, num_outputs: int
 ) -> nn.Module:
-    with compiled_later(), nothing_collected():
+    with lazily_compiled():
         from torch_harmonics.examples.models.sfno import SphericalFourierNeuralOperator
 
     settings = architecture.transform

@@ -8,7 +8,6 @@ from typing import Any
 
 from respeval.case.options import KEY, read_options
 from respeval.errors import InputError
-from respeval.interpreter import nothing_collected
 
 
 def list_diagnostics() -> None:
@@ -34,14 +33,12 @@ def diagnose_folder(
             "--land-box is an option of respeval run: the means over a box are taken while a run goes "
             "on, its files keep maps of all samples together; run again with it into another folder"
         )
-    with nothing_collected():
-        from respeval.run_folder.manifest import verification_of
+    from respeval.run_folder.manifest import verification_of
 
     with verification_of(folder, num_cores_kept=1) as verification:
-        with nothing_collected():
-            from respeval.analysis.folder import settings_of_folder, sources_of_folder
-            from respeval.analysis.results import analyse
-            from respeval.presentation.console.tables import show_table
+        from respeval.analysis.folder import settings_of_folder, sources_of_folder
+        from respeval.analysis.results import analyse
+        from respeval.presentation.console.tables import show_table
 
         definitions = (KEY["bands"], KEY["tropical_lat_max"], KEY["roles"])
         settings = settings_of_folder(folder, read_options(definitions, given))

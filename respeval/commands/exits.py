@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import typer
 
-from respeval.interpreter import leave_modules
+from respeval.interpreter import end_without_garbage_collection
 
 EXIT_SOME_FAILED = 1
 
@@ -73,7 +73,7 @@ def end(code: int) -> NoReturn:
     """
     if _is_one_of_several():
         _end_at_once(code)
-    leave_modules()
+    end_without_garbage_collection()
     sys.exit(code)
 
 

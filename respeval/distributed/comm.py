@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import torch
 
 from respeval.distributed.heartbeat import INTERVAL_S, Heartbeat
-from respeval.errors import InputError, LostProcessError, SharedInputError, StoppedError
+from respeval.errors import InputError, LostProcessError, SharedInputError, StoppedError, first_line
 
 Result = TypeVar("Result")
 
@@ -206,7 +206,7 @@ def _join(device: torch.device, num_processes: int) -> Comm:
 
 def _lost(error: RuntimeError) -> LostProcessError:
     """One line from what the backend says, without its source files."""
-    line = (str(error).splitlines() or [type(error).__name__])[0]
+    line = first_line(error)
     reason = re.sub(r"^\[[^]]*\.\w+:\d+\] ", "", line).split(". ")[0]
     return LostProcessError(
         f"lost contact with the other processes, one of them may have ended ({reason[:120]}); "

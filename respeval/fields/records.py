@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 import xarray as xr
 
-from respeval.errors import InputError
+from respeval.errors import InputError, first_line
 from respeval.fields.calendar import canonical_calendar, decode_seconds
 from respeval.fields.grid import FloatArray, Grid
 from respeval.files.limits import check_netcdf, check_zarr
@@ -59,7 +59,9 @@ def open_record(location: str) -> xr.Dataset:
     except InputError:
         raise
     except Exception as error:  # the backends raise whatever they like for a broken file
-        raise InputError(f"{location} can't be read as netCDF or zarr ({_reason(error)})") from None
+        raise InputError(
+            f"{location} can't be read as netCDF or zarr ({first_line(error)})"
+        ) from None
 
 
 def read_whole(location: str, lazy: T) -> T:
@@ -69,12 +71,8 @@ def read_whole(location: str, lazy: T) -> T:
             return lazy.load(scheduler="synchronous")
     except Exception as error:  # what is missing in a file is found here; see `open_record`
         raise InputError(
-            f"{location} is damaged or not whole: its values can't be read ({_reason(error)})"
+            f"{location} is damaged or not whole: its values can't be read ({first_line(error)})"
         ) from None
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 class OpenedRecords:

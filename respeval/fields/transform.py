@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from respeval.fields.grid import Grid
-from respeval.interpreter import compiled_later, nothing_collected
+from respeval.interpreter import lazily_compiled
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +29,7 @@ class SphericalTransform:
     def __init__(self, grid: Grid, lmax: int, mmax: int, dtype: torch.dtype | None = None) -> None:
         import torch
 
-        with compiled_later(), nothing_collected():
+        with lazily_compiled():
             from torch_harmonics.sht import InverseRealSHT, RealSHT
 
         if grid.kind == "regular":

@@ -12,7 +12,7 @@ import netCDF4
 import numpy as np
 import xarray as xr
 
-from respeval.errors import InputError
+from respeval.errors import InputError, first_line
 from respeval.files.limits import check_netcdf
 from respeval.files.publish import publish
 
@@ -210,7 +210,7 @@ def open_saved(
     except InputError:
         raise
     except Exception as error:  # xarray and netCDF raise whatever they like for a broken file
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise InputError(f"{path} is no file of a run: it can't be read ({reason})") from None
 
 

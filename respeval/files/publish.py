@@ -12,7 +12,7 @@ from errno import EDQUOT, EFBIG, EIO, ENOSPC
 from pathlib import Path
 from typing import Any
 
-from respeval.errors import InputError
+from respeval.errors import InputError, first_line
 
 _PARTIAL = ".partial"
 
@@ -51,7 +51,7 @@ def publish(path: Path, write: Callable[[Path], object]) -> str:
 
 def _reason(error: OSError | RuntimeError, path: Path) -> str:
     """Why a file can't be written, and what to do; netCDF's own errors say little."""
-    reason = getattr(error, "strerror", None) or (str(error).splitlines() or ["no reason given"])[0]
+    reason = getattr(error, "strerror", None) or first_line(error)
     if not path.parent.is_dir():
         return f"{reason}; the folder is gone"
     if isinstance(error, OSError) and error.errno not in (ENOSPC, EDQUOT, EFBIG, EIO):

@@ -16,7 +16,7 @@ import torch
 
 from respeval.distributed.comm import Comm
 from respeval.emulator.contract import Precision
-from respeval.errors import InputError, StoppedError
+from respeval.errors import InputError, StoppedError, first_line
 from respeval.plan.execution import Execution, make_rollout
 from respeval.plan.plan import Plan
 from respeval.rollout.members import Member, deal_members
@@ -74,7 +74,7 @@ def _compare(plan: Plan, comm: Comm, execution: Execution) -> dict[str, Any]:
         raise
     except Exception as error:  # whatever a network's author did not foresee
         raise InputError(
-            f"the network can't compute in {precision} ({_reason(error)}); leave precision out"
+            f"the network can't compute in {precision} ({first_line(error)[:300]}); leave precision out"
         ) from None
     return {
         "precision": precision,
@@ -82,10 +82,6 @@ def _compare(plan: Plan, comm: Comm, execution: Execution) -> dict[str, Any]:
         "num_samples": len(members) // len(plan.case.groups),
         "response": {label: asdict(error) for label, error in _errors(plan, exact, given)},
     }
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def _samples_of_root(plan: Plan, comm: Comm) -> list[Member]:
@@ -190,7 +186,7 @@ def _compile(plan: Plan, comm: Comm, execution: Execution) -> tuple[float, float
         raise
     except Exception as error:  # torch's compiler ends in any error
         raise InputError(
-            f"the network can't be compiled ({_reason(error)}); leave --compile out"
+            f"the network can't be compiled ({first_line(error)[:300]}); leave --compile out"
         ) from None
     _check_same(plan, exact, given)
     step_s, eager_step_s = (median(spent[1:] or spent) for spent in (fast, eager))

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from respeval.fields.variables import Roles
-from respeval.interpreter import nothing_collected
 from respeval.plotting.agreement import agreement_with_reference
 from respeval.plotting.cross_section import zonal_mean_warming
 from respeval.plotting.maps import response_map
@@ -83,12 +82,11 @@ class Pictures:
 
     def draw(self, is_enough: Callable[[], bool] = lambda: False) -> None:
         """Draw what is planned, until a figure is done and it is enough."""
-        with nothing_collected():  # matplotlib leaves much rubbish, and searching it takes long
-            while self._planned and not is_enough():
-                name = next(iter(self._planned))
-                figure = self._planned.pop(name)()
-                if figure is not None:
-                    self._drawn[name] = pictures_of(figure)
+        while self._planned and not is_enough():
+            name = next(iter(self._planned))
+            figure = self._planned.pop(name)()
+            if figure is not None:
+                self._drawn[name] = pictures_of(figure)
 
     def write(self, directory: Path) -> list[Path]:
         """Draw what is left, and write all as PNG and PDF; return the paths of the PNGs."""

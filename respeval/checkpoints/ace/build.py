@@ -13,10 +13,10 @@ from fme.ace.stepper.single_module import Stepper
 from fme.core.ema import load_ema_params_if_available
 
 from respeval.checkpoints.ace.emulator import AceEmulator
-from respeval.checkpoints.ace.fme import first_line, fme_on, fme_version
+from respeval.checkpoints.ace.fme import fme_on, fme_version
 from respeval.checkpoints.ace.options import AceOptions
 from respeval.checkpoints.ace.spec import describe, entries
-from respeval.errors import InputError
+from respeval.errors import InputError, first_line
 
 
 def build_emulator(

@@ -10,12 +10,11 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from respeval.errors import InputError
-from respeval.interpreter import loaded_later, nothing_collected
+from respeval.interpreter import lazily_compiled, lazily_imported
 
 #: What fme imports for diagnostics of its own, with all of scipy's statistics behind it.
 _LATER = frozenset({"scipy.signal"})
@@ -30,9 +29,8 @@ def import_fme(path: Path) -> None:
         with (
             warnings.catch_warnings(),
             _quiet_logging(),
-            _nothing_compiled(),
-            loaded_later(_LATER),
-            nothing_collected(),
+            lazily_compiled(never=True),  # of models that respeval does not run
+            lazily_imported(_LATER),
         ):
             warnings.simplefilter("ignore")  # remarks of fme's many dependencies
             importlib.import_module("fme.ace.stepper.single_module")
@@ -55,27 +53,6 @@ def _quiet_logging() -> Iterator[None]:
         yield
     finally:
         logging.disable(before)
-
-
-@contextmanager
-def _nothing_compiled() -> Iterator[None]:
-    """fme compiles parts of a model that respeval does not run, and torch's compiler, which it imports
-    for that, takes a third of the time that fme takes to start."""
-
-    def leave(function: Any = None, **_: Any) -> Any:
-        return leave if function is None else function
-
-    compiler = torch.compile
-    torch.compile = leave  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        torch.compile = compiler
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, shortened for a message of one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @contextmanager

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from respeval.checkpoints.ace.fme import first_line, import_fme
+from respeval.checkpoints.ace.fme import import_fme
 from respeval.checkpoints.ace.options import parse_options
 from respeval.checkpoints.weights_file import check_members
-from respeval.errors import InputError
+from respeval.errors import InputError, first_line
 
 if TYPE_CHECKING:
     from respeval.checkpoints.ace.emulator import AceEmulator

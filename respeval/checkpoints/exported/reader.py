@@ -31,7 +31,7 @@ from respeval.checkpoints.exported.network import (
 )
 from respeval.checkpoints.manifest import ModelManifest, parse_manifest
 from respeval.checkpoints.normalized import NormalizedEmulator
-from respeval.errors import InputError
+from respeval.errors import InputError, first_line
 from respeval.fields.grid import FloatArray
 from respeval.files.text import read_document
 
@@ -168,7 +168,7 @@ def _load(path: Path, trust: bool) -> ExportedProgram:
         with _silence():
             return torch.export.load(source)
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise InputError(
             f"{path}: torch {torch.__version__} can't read this program ({reason[:300]})"
         ) from None
