@@ -36,7 +36,7 @@ TOOLS_ENVIRONMENT := $(TOOLS)/environment-$(call checksum,requirements-tools.loc
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help venv test lint types pytest soak fuzz malformed demo test-080 ace-venv ace bench \
-    programs exchange docs lock format clean
+    programs exchange docs picture lock format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1:/p' Makefile | awk -F: '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -113,6 +113,9 @@ exchange: programs $(PACKAGE) $(TOOLS_ENVIRONMENT) ## read every netCDF file of 
 
 docs: $(TOOLS_ENVIRONMENT) ## the pages of docs/ as a site, in site/
 	$(TOOLS)/bin/mkdocs build --strict --site-dir $(SITE)
+
+picture: $(PACKAGE) ## draw docs/images/architecture.svg, the wings and the ways of the data
+	$(BIN)/python -m tests.support.architecture
 
 lock: ## resolve pyproject.toml anew and write the lock files
 	$(find-python); "$$python" .ci/lock.py requirements.lock requirements-ace.lock requirements-tools.lock

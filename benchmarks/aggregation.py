@@ -124,8 +124,8 @@ def run(options: Options) -> Outcome:
 
 BENCHMARK = Benchmark(
     "Aggregation: the sums alone",
-    "`MemberSums` of `accumulate.py`, float64, against the straightforward way: a dictionary of fields, a "
-    "boolean mask of members for each group, one float32 sum per field and group. Four climates of two "
-    "samples. The error is that of the groups' means against exact ones.",
+    "`MemberSums` of `respeval/rollout/sums.py`, float64, against the straightforward way: a dictionary "
+    "of fields, a boolean mask of members for each group, one float32 sum per field and group. Four "
+    "climates of two samples. The error is that of the groups' means against exact ones.",
     run,
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from importlib import import_module
+from itertools import accumulate
 from pathlib import Path
 
 import netCDF4
@@ -19,7 +21,8 @@ from respeval.diagnostics.catalog import Entry, catalog
 from respeval.diagnostics.formulas.registry import DIAGNOSTICS, RATIOS
 from respeval.diagnostics.statistics.uncertainty import STATISTICS
 from respeval.loss_probe.files import VARIABLES
-from tests.support import ROOT
+from tests.support import ROOT, architecture
+from tests.support.architecture import STOREYS
 from tests.support.world import LAND, LATITUDE, OCEAN, SETTINGS, WORLD, mean, world
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -67,6 +70,73 @@ def test_the_pages_have_commands() -> None:
         page for page, _ in COMMANDS
     }
     assert len(COMMANDS) > 40
+
+
+#: Where the pages' files and modules are.
+_FOLDERS = ("respeval", "tests", "examples", "benchmarks")
+
+#: A path of the repository (`respeval/1` is a format), a file's name alone, a module or its content.
+_PATH = re.compile(rf"(?<![\w./-])(?:{'|'.join(_FOLDERS)})/(?!\d)[\w/.-]*\w")
+_FILE = re.compile(r"`(\w+\.py)`")
+_DOTTED = re.compile(r"(?<![\w./-])(?:respeval|tests)(?:\.[A-Za-z_]\w*)+")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_path_of_the_docs_leads_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    files = {file.name for folder in _FOLDERS for file in (ROOT / folder).rglob("*.py")}
+    assert {path for path in _PATH.findall(text) if not (ROOT / path).exists()} == set()
+    assert set(_FILE.findall(text)) <= files
+    assert {name for name in _DOTTED.findall(text) if not is_importable(name)} == set()
+
+
+def is_importable(name: str) -> bool:
+    """Whether a dotted name is one of a module, or of something in a module."""
+    parent, _, last = name.rpartition(".")
+    try:
+        return hasattr(import_module(parent), last) or import_module(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+
+
+def wings_of_the_page() -> list[tuple[str, str, list[str]]]:
+    """(storey, wing, rooms) of every row of the table of wings, as they follow each other."""
+    table = ARCHITECTURE.read_text(encoding="utf-8").partition("\n## The wings\n")[2]
+    rows = re.findall(r"^\| (?:\d ([\w ]*) )?\| `(\w+)` \|[^|]*\| (.*)\|$", table, re.MULTILINE)
+    storeys = accumulate((storey for storey, _, _ in rows), lambda above, own: own or above)
+    return [
+        (storey, wing, re.findall(r"`([\w/]+)`", rooms))
+        for storey, (_, wing, rooms) in zip(storeys, rows, strict=True)
+    ]
+
+
+def test_the_table_of_wings_is_the_order_of_the_house() -> None:
+    found: dict[str, tuple[str, ...]] = {}
+    for storey, wing, _ in wings_of_the_page():
+        found[storey] = (*found.get(storey, ()), wing)
+    assert list(found.items()) == list(STOREYS.items())
+
+
+@pytest.mark.parametrize(("wing", "rooms"), [row[1:] for row in wings_of_the_page()])
+def test_the_table_names_every_room(wing: str, rooms: list[str]) -> None:
+    entries = (ROOT / "respeval" / wing).glob("*")
+    there = {
+        f"{entry.name}/" if entry.is_dir() else entry.stem
+        for entry in entries
+        if entry.suffix == ".py" or (entry / "__init__.py").exists()
+    }
+    assert sorted(rooms) == sorted(there - {"__init__"})
+
+
+def test_the_picture_shows_the_wings_and_is_current() -> None:
+    """`make picture` was run after its last change; what matplotlib's version changes is left out."""
+    shown, drawn = architecture.PICTURE.read_text(), architecture.draw().decode()
+    assert set(re.findall(r'id="wing-(\w+)"', shown)) == {w for ws in STOREYS.values() for w in ws}
+    texts = r"<!-- (.*) -->"
+    assert re.findall(texts, shown) == re.findall(texts, drawn)
 
 
 def tables_of(page: Path) -> dict[str, dict[str, tuple[tuple[str, ...], str]]]:

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeGuard
 
@@ -16,34 +16,12 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from tests.support import ROOT
+from tests.support.architecture import STOREYS
 
 PACKAGE = ROOT / "respeval"
 
 #: From top to bottom: a module imports only from rows above its own, and within it.
-ROWS = [
-    "errors",
-    "interpreter",
-    "files",
-    "distributed",
-    "fields",
-    "emulator",
-    "checkpoints",
-    "diagnostics",
-    "rollout",
-    "case",
-    "run_folder",
-    "plan",
-    "runner",
-    "plotting",
-    "analysis",
-    "loss_probe",
-    "aimip",
-    "planet",
-    "presentation",
-    "commands",
-    "cli",
-    "__main__",
-]
+ROWS = [wing for wings in STOREYS.values() for wing in wings]
 
 #: Each takes a tenth of a second or more to import, and none is needed to print a help page.
 HEAVY = {"torch", "torch_harmonics", "xarray", "dask", "pandas", "netCDF4", "matplotlib", "scipy"}
@@ -150,6 +128,60 @@ def test_imports_from_above_and_from_outside_are_free(source: str) -> None:
     found = list(imported(ast.parse(source), module_name(path), is_package=False))
     assert found
     assert order_faults(path, found) == []
+
+
+def rooms_of(wing: str) -> dict[str, set[str]]:
+    """Module of a wing -> modules of the same wing that it imports; a package's face is one of them."""
+    modules = {module_name(path) for path in SOURCES if row_of(module_name(path)) == wing}
+    return {
+        module_name(path): {
+            found for _, name in imports_of(path) if (found := within(name, modules))
+        }
+        - {module_name(path)}
+        for path in SOURCES
+        if module_name(path) in modules
+    }
+
+
+def within(name: str, modules: set[str]) -> str | None:
+    """The module of these that `name` is, or is a content of."""
+    while name and name not in modules:
+        name = name.rpartition(".")[0]
+    return name or None
+
+
+def circle_in(rooms: Mapping[str, set[str]]) -> list[str]:
+    """Modules that import each other in a circle, or none: what is left without those that do not."""
+    left = dict(rooms)
+    while free := [room for room, others in left.items() if not others & left.keys()]:
+        for room in free:
+            del left[room]
+    return sorted(left)
+
+
+@pytest.mark.parametrize("wing", ROWS)
+def test_the_modules_of_a_wing_name_rooms_and_run_in_no_circle(wing: str) -> None:
+    rooms = rooms_of(wing)
+    assert circle_in(rooms) == []
+    assert [room for room, others in rooms.items() if f"respeval.{wing}" in others] == []
+
+
+def test_a_circle_is_found() -> None:
+    assert circle_in({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": set(), "e": {"d"}}) == [
+        "a",
+        "b",
+        "c",
+    ]
+
+
+def test_statistics_know_no_formula() -> None:
+    rooms = rooms_of("diagnostics")
+    of_statistics = {name: seen for name, seen in rooms.items() if ".statistics" in name}
+    assert len(of_statistics) > 3
+    formulas = "respeval.diagnostics.formulas"
+    assert [
+        n for n, seen in of_statistics.items() if any(s.startswith(formulas) for s in seen)
+    ] == []
 
 
 def test_the_package_itself_imports_only_the_standard_library() -> None:
