@@ -118,7 +118,13 @@ def _finite(number: float) -> float | None:
 
 def decimals_of(value: float, low: float = math.nan, high: float = math.nan) -> int:
     """Decimal places to show of a number: one significant digit of half its interval, two where the
-    first of them is 1 or 2; without an interval three digits of the number itself."""
+    first of them is 1 or 2; without an interval three digits of the number itself.
+
+    >>> rounded(1.43827, decimals_of(1.43827, low=1.35, high=1.53)), decimals_of(1.43827)
+    ('1.44', 2)
+    >>> rounded(1.43827, decimals_of(1.43827, low=1.0, high=1.9))
+    '1.4'
+    """
     half = 0.5 * (high - low)
     if math.isfinite(half) and half > 0:
         return max(0, 1 - math.floor(math.log10(half / 0.3)))

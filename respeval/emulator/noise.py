@@ -28,6 +28,13 @@ class CounterNoise:
     the same in any batch, window or number of processes. Members with equal streams get equal noise.
 
     streams: one (sample, branch) pair per member; with paired noise every branch is 0.
+
+    >>> drawn = CounterNoise(seed=0, streams=[(0, 0), (0, 0), (1, 0)], step=7).normal(3)
+    >>> bool((drawn[0] == drawn[1]).all()), bool((drawn[0] == drawn[2]).any())
+    (True, False)
+    >>> alone = CounterNoise(seed=0, streams=[(1, 0)], step=7).normal(3)  # in another batch
+    >>> bool((alone[0] == drawn[2]).all())
+    True
     """
 
     seed: int

@@ -83,7 +83,13 @@ def parse_date(text: str, calendar: str) -> cftime.datetime:
 
 
 def add_months(date: cftime.datetime, months: int) -> cftime.datetime:
-    """The same day and hour `months` later; the month's last day where it is shorter."""
+    """The same day and hour `months` later; the month's last day where it is shorter.
+
+    >>> print(add_months(cftime.datetime(2000, 1, 31, calendar="standard"), 1))
+    2000-02-29 00:00:00
+    >>> print(add_months(cftime.datetime(2000, 1, 31, calendar="noleap"), 1))
+    2000-02-28 00:00:00
+    """
     year, month = divmod(date.year * 12 + date.month - 1 + months, 12)
     for day in range(date.day, date.day - 4, -1):
         try:
@@ -113,7 +119,14 @@ def _month_starts(first_year: int, last_year: int, calendar: str) -> Seconds:
 
 @dataclass(frozen=True)
 class Duration:
-    """A length of simulated time: `10 years`, `3 months`, `90 days` or `400 steps`."""
+    """A length of simulated time: `10 years`, `3 months`, `90 days` or `400 steps`.
+
+    >>> start = cftime.datetime(2000, 1, 1, calendar="standard")
+    >>> Duration.parse("1 year").steps_from(start, timestep_s=6 * 3600)  # of 366 days
+    1464
+    >>> print(Duration.parse("2  months"))
+    2 months
+    """
 
     count: int
     unit: str

@@ -43,6 +43,14 @@ class Grid:
     kind: the latitudes' rule. `regular` is any set of latitudes that has no quadrature of its own.
 
     Raises ValueError where the coordinates are no global grid.
+
+    >>> grid = Grid.legendre_gauss(num_lat=4, num_lon=8)
+    >>> print(grid)
+    4 x 8 legendre-gauss, north to south
+    >>> [round(latitude, 2) for latitude in grid.latitude.tolist()]
+    [59.44, 19.88, -19.88, -59.44]
+    >>> [f"{share:.3f}" for share in grid.area_weights().sum(axis=1)]  # of each circle of latitude
+    ['0.174', '0.326', '0.326', '0.174']
     """
 
     latitude: FloatArray
@@ -166,14 +174,23 @@ class Grid:
 
 
 def in_band(latitude: FloatArray, low: float, high: float) -> BoolArray:
-    """Which latitudes lie in the folded band low <= |latitude| < high, degrees; same shape."""
+    """Which latitudes lie in the folded band low <= |latitude| < high, degrees; same shape.
+
+    >>> in_band(np.array([-20.0, -15.0, 0.0, 15.0]), 0.0, 15.0).tolist()
+    [False, False, True, False]
+    """
     folded = np.abs(latitude)
     return (folded >= low) & (folded < high)
 
 
 def in_box(grid: Grid, lat: tuple[float, float], lon: tuple[float, float]) -> BoolArray:
     """Cells [lat, lon] whose centres lie in a box, degrees: low <= latitude < high, a pole included,
-    and eastward from the first longitude to the second, which may be across the seam."""
+    and eastward from the first longitude to the second, which may be across the seam.
+
+    >>> grid = Grid.legendre_gauss(num_lat=2, num_lon=8)  # longitudes 0, 45, …, 315
+    >>> in_box(grid, (0.0, 90.0), (300.0, 50.0))[0].tolist()
+    [True, True, False, False, False, False, False, True]
+    """
     low, high = lat
     rows = (grid.latitude >= low) & ((grid.latitude < high) | (high == 90.0))
     first, last = lon

@@ -217,6 +217,12 @@ def meaning_of(name: str) -> Meaning | None:
     """What an output of this name is, or None where the table does not know it.
 
     `air_temperature_3` is layer 3 from the top; `T850`, `TMP850` and `temperature_850` are at 850 hPa.
+
+    >>> meaning = meaning_of("TMP850")
+    >>> meaning.cmip.name, meaning.cmip.standard_name, meaning.pressure_hPa
+    ('ta', 'air_temperature', 850.0)
+    >>> meaning_of("my_own_index") is None
+    True
     """
     lowered = name.lower()
     if lowered in _FIELD_NAMES:
@@ -242,7 +248,13 @@ def spelled(units: str) -> str:
 
 
 def conversion(units: str, cmip: CmipVariable) -> tuple[float, float] | None:
-    """(factor, offset) from `units` to a CMIP variable's; None where the two do not fit."""
+    """(factor, offset) from `units` to a CMIP variable's; None where the two do not fit.
+
+    >>> conversion("degC", CMIP["ta"])
+    (1.0, 273.15)
+    >>> conversion("hPa", CMIP["ta"]) is None
+    True
+    """
     if spelled(units) == cmip.units:
         return 1.0, 0.0
     return _CONVERSIONS.get((spelled(units), cmip.units))

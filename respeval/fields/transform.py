@@ -24,6 +24,15 @@ class SphericalTransform:
 
     Raises ValueError on a grid without a quadrature (`regular`) and where lmax != mmax, which
     torch-harmonics 0.8 and 0.9 treat differently.
+
+    >>> import math, torch
+    >>> grid = Grid.legendre_gauss(num_lat=8, num_lon=16)
+    >>> field = torch.full(grid.shape, 3.0)
+    >>> c = SphericalTransform(grid, lmax=8, mmax=8).forward(field)
+    >>> tuple(c.shape)  # [l, m]
+    (8, 8)
+    >>> print(f"{sum_over_orders(c.abs() ** 2).sum(-1) / (4 * math.pi):.6f}")  # the mean square
+    9.000000
     """
 
     def __init__(self, grid: Grid, lmax: int, mmax: int, dtype: torch.dtype | None = None) -> None:

@@ -75,6 +75,12 @@ def parse_arm(text: str) -> Arm:
     """The arm of `KIND` or `KIND:OPTION=VALUE,…`, for example `per_sample:gamma=1.0,max_ratio=50`.
 
     Raises InputError that says what is allowed and names the nearest known kind or option.
+
+    >>> arm = parse_arm("per_sample: gamma=1, eps=0.02")
+    >>> arm.gamma, arm.max_ratio
+    (1.0, None)
+    >>> print(arm)  # what differs from the defaults
+    per_sample:gamma=1.0
     """
     kind, _, rest = text.strip().partition(":")
     if kind not in ARMS:

@@ -33,6 +33,12 @@ def crps(ensemble: torch.Tensor, target: torch.Tensor, alpha: float = 0.95) -> t
     mean_i |X_i - y| - (1 - ε) ½ mean_{i<j} |X_i - X_j| with ε = (1 - alpha) / 2, as ACE has it after
     Lang et al. (2024, arXiv:2412.15832): alpha = 1 is the fair score. Raises ValueError where alpha
     is outside [0, 1] or the shapes do not fit.
+
+    >>> ensemble, target = torch.tensor([[1.0], [3.0]]), torch.tensor([2.0])
+    >>> crps(ensemble, target, alpha=1.0).tolist()  # an error of 1, less half a spread of 2
+    [0.0]
+    >>> crps(ensemble[:1], target).tolist()
+    [1.0]
     """
     _check(ensemble, target)
     if not 0.0 <= alpha <= 1.0:

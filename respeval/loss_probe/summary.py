@@ -22,14 +22,23 @@ def ends(num_degrees: int) -> tuple[slice, slice]:
 
 
 def low_to_high_ratio(profile: FloatArray) -> float:
-    """Mean over the lowest eighth of the degrees over the mean of the highest, of [degree]."""
+    """Mean over the lowest eighth of the degrees over the mean of the highest, of [degree].
+
+    >>> low_to_high_ratio(np.array([9.0, 8.0, 6.0, 4.0, 2.0]))  # of degree 1 and degree 4
+    4.0
+    """
     low, high = ends(profile.size)
     below = float(profile[high].mean())
     return float(profile[low].mean()) / below if below > 0 else math.nan
 
 
 def rank_correlation(profile: FloatArray) -> float:
-    """Spearman's rank correlation of [degree] with the degree, degree 0 left out; ties share ranks."""
+    """Spearman's rank correlation of [degree] with the degree, degree 0 left out; ties share ranks.
+
+    >>> falling, bent = np.array([0.0, 9.0, 4.0, 1.0]), np.array([0.0, 9.0, 1.0, 4.0])
+    >>> print(f"{rank_correlation(falling):.2f} {rank_correlation(bent):.2f}")
+    -1.00 -0.50
+    """
     values = profile[1:]
     if values.size < 2 or not np.isfinite(values).all():
         return math.nan

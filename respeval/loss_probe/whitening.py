@@ -21,6 +21,14 @@ def whitening_factor(
     stays what it was (the per-sample whitening of ACE's ensemble loss).
     max_ratio: largest f_l allowed over the smallest. A target of zeros has the factor 1.
     No gradient flows through the factor. Raises ValueError where an option is out of its range.
+
+    >>> red = (torch.ones(3, 3).tril() / torch.tensor([[1.0], [4.0], [16.0]])).cfloat()
+    >>> factor = whitening_factor(red, gamma=0.5)
+    >>> [f"{value:.3f}" for value in factor / factor[0]]
+    ['1.000', '2.000', '4.000']
+    >>> before, after = sum_over_orders(red.abs()).sum(), (factor * sum_over_orders(red.abs())).sum()
+    >>> print(f"{after / before:.6f}")
+    1.000000
     """
     check_whitening(gamma, eps, max_ratio)
     target = target.detach()

@@ -122,7 +122,12 @@ def with_baseline(response: xr.Dataset, baseline: xr.Dataset) -> xr.Dataset:
 
 
 def ratio(numerator: xr.DataArray, denominator: xr.DataArray) -> xr.DataArray:
-    """Numerator over denominator; NaN where the denominator is below 1e-12 in magnitude."""
+    """Numerator over denominator; NaN where the denominator is below 1e-12 in magnitude.
+
+    >>> land, ocean = xr.DataArray([6.0, 0.2], dims="band"), xr.DataArray([4.0, 0.0], dims="band")
+    >>> ratio(land, ocean).values.tolist()
+    [1.5, nan]
+    """
     return numerator / denominator.where(np.abs(denominator) >= SMALLEST_DENOMINATOR)
 
 
