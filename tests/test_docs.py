@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from importlib import import_module
 from itertools import accumulate
@@ -13,6 +14,7 @@ import netCDF4
 import numpy as np
 import pytest
 import typer
+import yaml
 from typer.testing import CliRunner
 
 from respeval.cli import app
@@ -25,7 +27,10 @@ from tests.support import ROOT, architecture
 from tests.support.architecture import STOREYS
 from tests.support.world import LAND, LATITUDE, OCEAN, SETTINGS, WORLD, mean, world
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 
 #: A line that calls respeval, on one process or on several.
 _COMMAND = re.compile(r"^ {0,8}(?:srun +)?(?:torchrun .*-m +|python -m +)?respeval +(.*)$")
@@ -84,10 +89,35 @@ _DOTTED = re.compile(r"(?<![\w./-])(?:respeval|tests)(?:\.[A-Za-z_]\w*)+")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_path_of_the_docs_leads_somewhere(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
+    if page.name == "CHANGELOG.md":  # its tables say first what was
+        text = re.sub(r"^\|[^|]*\|", "", text, flags=re.MULTILINE)
     files = {file.name for folder in _FOLDERS for file in (ROOT / folder).rglob("*.py")}
     assert {path for path in _PATH.findall(text) if not (ROOT / path).exists()} == set()
     assert set(_FILE.findall(text)) <= files
     assert {name for name in _DOTTED.findall(text) if not is_importable(name)} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_target_of_make_in_the_docs_is_one(page: Path) -> None:
+    rules = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z0-9-]+):", rules, re.MULTILINE))
+    named = re.findall(
+        r"(?:`|^ {4})make ([a-z0-9-]+)", page.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert set(named) <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_citation_says_what_the_package_says() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for key in ("version", "license", "keywords", "authors"):
+        assert citation[key] == project[key], key
 
 
 def is_importable(name: str) -> bool:
