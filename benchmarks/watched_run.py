@@ -40,10 +40,10 @@ def main() -> None:
 
 def _note_steps(found: dict[str, Any]) -> None:
     """Note when the first step was in the sums (`RangeGuard.check` follows it), and all steps' time."""
-    from respeval.commands import one_run as commands
+    from respeval.commands import one_run
     from respeval.rollout.guard import RangeGuard
 
-    check, execute = RangeGuard.check, commands.execute
+    check, execute = RangeGuard.check, one_run.execute
 
     def checked(*arguments: Any) -> None:
         check(*arguments)
@@ -56,7 +56,7 @@ def _note_steps(found: dict[str, Any]) -> None:
         found["stepping_s"] = time.perf_counter() - begun
 
     RangeGuard.check = checked  # type: ignore[method-assign]
-    commands.execute = executed  # type: ignore[attr-defined]
+    one_run.execute = executed  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager

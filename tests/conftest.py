@@ -1,4 +1,4 @@
-"""Small studies on real files: a random native checkpoint with its forcing and initial conditions."""
+"""Fixtures of all tests: small studies that they only read from, and what they ignore."""
 
 from __future__ import annotations
 

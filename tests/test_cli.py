@@ -22,7 +22,7 @@ from respeval.diagnostics import DIAGNOSTICS
 from respeval.files.netcdf import open_saved
 from respeval.presentation.console.tables import show_table
 from respeval.presentation.console.warming import perturbation_columns, warming_table
-from tests.support import studies as conftest
+from tests.support import studies
 from tests.support.invoking import invoke, refused
 from tests.support.studies import write_study
 
@@ -246,7 +246,7 @@ def _attack(folder: Path) -> None:
 
 def _change_forcing(folder: Path, change: Callable[[xr.Dataset], xr.Dataset]) -> None:
     (folder / "forcing.nc").unlink()
-    change(conftest.forcing()).to_netcdf(folder / "forcing.nc")
+    change(studies.forcing()).to_netcdf(folder / "forcing.nc")
 
 
 def _missing_sst(dataset: xr.Dataset) -> xr.Dataset:
@@ -341,7 +341,7 @@ def test_the_folder_of_another_run_is_refused_and_stays(
 def test_an_emulator_that_blows_up_ends_with_3_and_keeps_its_segments(tmp_path: Path) -> None:
     folder = tmp_path / "study"
     checkpoint = write_study(folder)
-    forcing = conftest.forcing()
+    forcing = studies.forcing()
     sunlight = forcing["sunlight"].values.copy()
     sunlight[40] = 1e30
     (folder / "forcing.nc").unlink()
@@ -355,7 +355,7 @@ def test_an_emulator_that_blows_up_ends_with_3_and_keeps_its_segments(tmp_path: 
 def test_a_sample_that_blows_up_is_named_in_the_table(tmp_path: Path) -> None:
     folder = tmp_path / "study"
     checkpoint = write_study(folder)
-    initial = conftest.initial()
+    initial = studies.initial()
     initial["air_temperature_0"][1] = 1e7
     (folder / "initial.nc").unlink()
     initial.to_netcdf(folder / "initial.nc")

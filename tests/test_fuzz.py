@@ -27,7 +27,7 @@ from respeval.files.netcdf import open_saved
 from respeval.loss_probe.training_loss import load_loss_config
 from respeval.run_folder.manifest import verify_folder
 from respeval.run_folder.restart import Restart
-from tests.support import studies as conftest
+from tests.support import studies
 
 few = settings(
     max_examples=int(os.environ.get("RESPEVAL_FUZZ", "6")),
@@ -123,10 +123,10 @@ def read_saved(path: Path) -> None:
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fuzz")
-    conftest.write_study(folder)
-    conftest.forcing(num_times=5).to_netcdf(folder / "forcing.nc")
-    conftest.forcing(num_times=5).to_netcdf(folder / "classic.nc", format="NETCDF3_64BIT")
-    conftest.export_native(folder / "tiny.pt", folder / "tiny.pt2")
+    studies.write_study(folder)
+    studies.forcing(num_times=5).to_netcdf(folder / "forcing.nc")
+    studies.forcing(num_times=5).to_netcdf(folder / "classic.nc", format="NETCDF3_64BIT")
+    studies.export_native(folder / "tiny.pt", folder / "tiny.pt2")
     (folder / "loss.yaml").write_text(
         "type: EnsembleLoss\nkwargs: {crps_weight: 0.9, energy_score_weight: 0.1}\nweights: {a: 1}\n"
     )

@@ -20,7 +20,7 @@ from respeval.errors import BlowUpError, InputError, StoppedError
 from respeval.files.netcdf import open_saved, write_netcdf
 from respeval.plan.execution import Execution
 from respeval.run_folder.joining import concatenate_segments, join_segments
-from tests.support import studies as conftest
+from tests.support import studies
 from tests.support.studies import GRID, run
 from tests.support.toy import COUPLING, DRIFT, MEMORY, Toy, plan, study
 
@@ -67,7 +67,7 @@ def test_group_means_follow_the_exact_trajectory(tmp_path: Path) -> None:
         expected, sea = exact_means(folder, 4.0, 75)
         weight = zonal["count"] / zonal["count"].sum("time")
         got = (zonal["air"] * weight).sum("time").sel(group="p4K")
-        land = conftest.ocean_fraction(GRID) < 0.5  # the column at exactly 0.5 is neither
+        land = studies.ocean_fraction(GRID) < 0.5  # the column at exactly 0.5 is neither
         for surface, mask in (("all", np.ones_like(sea)), ("ocean", sea), ("land", land)):
             circle = np.where(mask, expected[:, 0], 0).sum(-1) / mask.sum(-1)
             assert got.sel(surface=surface).values == pytest.approx(circle, rel=1e-13)
@@ -86,7 +86,7 @@ def test_the_response_of_the_toy_is_its_closed_form(tmp_path: Path) -> None:
     assert summary["p4K/vertical_warming_ratio_tropical_ocean"] == pytest.approx(1.0)
     assert summary["m1K/ocean_warming/midlatitudes"] == pytest.approx(-expected / 4, rel=1e-12)
     with open_saved(out / "response.nc") as response:
-        fraction = conftest.ocean_fraction(GRID)
+        fraction = studies.ocean_fraction(GRID)
         changed = np.where(fraction > 0.5, expected, 0.0)
         assert response["air"].sel(perturbation="p4K").values == pytest.approx(changed, abs=1e-11)
 
@@ -141,7 +141,7 @@ def test_what_would_give_wrong_numbers_is_refused(tmp_path: Path) -> None:
     small |= {"lat_width": 0.1, "lon_width": 0.1}
     with pytest.raises(InputError, match=r"perturbations\.small changes SST in no cell"):
         plan(folder, Toy(), perturbations={"small": small})
-    per_cent = study(tmp_path / "percent", 100 * conftest.ocean_fraction(GRID))
+    per_cent = study(tmp_path / "percent", 100 * studies.ocean_fraction(GRID))
     with pytest.raises(InputError, match="ocean fraction reaches from 0 to 100"):
         plan(per_cent, Toy())
 
@@ -224,8 +224,8 @@ def test_without_a_land_fraction_land_is_what_is_not_ocean(tmp_path: Path) -> No
     record = xr.load_dataset(folder / "forcing.nc").drop_vars("land_fraction")
     record.to_netcdf(folder / "forcing.nc")
     layout = plan(folder, Toy()).layout
-    assert (layout.land_mask == (conftest.ocean_fraction(GRID) <= 0.5)).all()
-    assert (layout.ocean_mask == (conftest.ocean_fraction(GRID) > 0.5)).all()
+    assert (layout.land_mask == (studies.ocean_fraction(GRID) <= 0.5)).all()
+    assert (layout.ocean_mask == (studies.ocean_fraction(GRID) > 0.5)).all()
 
 
 def test_realizations_share_the_state_and_differ_in_noise(tmp_path: Path) -> None:
@@ -337,7 +337,7 @@ def test_members_are_kept_on_request(tmp_path: Path) -> None:
 def test_patches_and_patterns_are_what_the_emulator_sees(tmp_path: Path) -> None:
     folder = study(tmp_path / "study")
     field = np.random.default_rng(0).normal(0, 1, GRID.shape)
-    field[conftest.ocean_fraction(GRID) <= 0.5] = np.nan
+    field[studies.ocean_fraction(GRID) <= 0.5] = np.nan
     xr.Dataset(
         {"tos": (("lat", "lon"), field)}, {"lat": GRID.latitude, "lon": GRID.longitude}
     ).to_netcdf(folder / "pattern.nc")
@@ -366,7 +366,7 @@ def test_the_preflight_measures_what_the_emulator_sees(tmp_path: Path) -> None:
     folder = study(tmp_path / "study")
     planned = plan(folder, Toy())
     change = planned.changes[0]
-    sea = conftest.ocean_fraction(GRID) > 0.5
+    sea = studies.ocean_fraction(GRID) > 0.5
     assert (change.label, change.mean_K, change.coast_K) == ("p4K", 4.0, 4.0)
     assert change.area_share == pytest.approx(GRID.area_weights()[sea].sum())
     far = plan(folder, Toy(limit=True))
@@ -387,7 +387,7 @@ def test_every_step_of_a_member_gets_what_its_initial_state_conserves(tmp_path: 
             return super().step(state, *rest)
 
     planned = plan(folder, Holding(), segment="4 steps", steps=9)
-    conftest.run(planned, tmp_path / "out")
+    studies.run(planned, tmp_path / "out")
     expected = [state.mean(dim=(-2, -1)) for state in initial]
     assert len(expected) == 3  # one batch per sample
     assert len(held) == 3 * 9
@@ -489,7 +489,7 @@ def test_a_sample_stays_out_after_a_stop(tmp_path: Path) -> None:
         with StopSignals() as signals, pytest.raises(StoppedError):
             run(again, tmp_path / "out", signals=signals)
     run(planned, tmp_path / "out")
-    conftest.assert_equal_runs(tmp_path / "out", expected)
+    studies.assert_equal_runs(tmp_path / "out", expected)
     told = [
         json.loads((f / "manifest.json").read_text())["quarantined"]
         for f in (expected, tmp_path / "out")

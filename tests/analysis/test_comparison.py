@@ -26,7 +26,7 @@ from respeval.files.publish import write_json
 from respeval.plotting import diagnostic_of_runs, runs_overview
 from respeval.presentation.console.compare import comparison_tables
 from respeval.run_folder.identity import other_definitions, other_samples
-from tests.support import studies as conftest
+from tests.support import studies
 from tests.support.studies import write_study
 
 RATIO, VERTICAL = "land_ocean_warming_ratio", "vertical_warming_ratio_tropical_ocean"
@@ -50,7 +50,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("compare")
     write_study(folder).unlink()
     for seed, name in enumerate("acd"):
-        conftest.checkpoint(folder / f"{name}.pt", seed)
+        studies.checkpoint(folder / f"{name}.pt", seed)
     (folder / "b.pt").write_bytes(b"nothing")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("respeval.analysis.results.Pictures", MagicMock())

@@ -20,12 +20,12 @@ from respeval.errors import InputError, StoppedError
 from respeval.fields.grid import Grid, in_box
 from respeval.fields.variables import Roles
 from respeval.files.netcdf import open_saved
-from tests.support import studies as conftest
+from tests.support import studies
 from tests.support.invoking import invoke, refused
 from tests.support.studies import assert_equal_runs, run, write_study
 from tests.support.toy import Interrupted, Toy, plan, study
 
-GRID = conftest.GRID
+GRID = studies.GRID
 SETTINGS = DiagnosticSettings(Roles("air", ("air",), "air", "air"))
 
 #: Across the seam and its western half alone; the land reaches from 180 to 337.5 degrees east.

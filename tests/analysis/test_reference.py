@@ -18,7 +18,7 @@ from respeval.errors import InputError
 from respeval.fields.grid import Grid
 from respeval.fields.regrid import Conservative
 from respeval.files.netcdf import write_netcdf
-from tests.support import studies as conftest
+from tests.support import studies
 from tests.support.invoking import invoke, refused
 from tests.support.means import continents, saved_means
 
@@ -333,9 +333,9 @@ def test_a_grid_that_is_not_global_is_refused(tmp_path: Path) -> None:
 def finished(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the small study that was held against a file without perturbations."""
     folder = tmp_path_factory.mktemp("reference")
-    s, _ = plane(conftest.GRID)
+    s, _ = plane(studies.GRID)
     known = {"skin": 4.0 + s, "rain": 1e-6 * s}
-    xr.Dataset({name: field(conftest.GRID, x) for name, x in known.items()}).to_netcdf(
+    xr.Dataset({name: field(studies.GRID, x) for name, x in known.items()}).to_netcdf(
         folder / "known.nc"
     )
     shown = invoke("run", study, "-o", folder / "out", "--reference", folder / "known.nc")

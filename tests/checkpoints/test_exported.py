@@ -24,8 +24,7 @@ from respeval.errors import InputError
 from respeval.fields.grid import Grid
 from respeval.planet import SHIPPED_CHECKPOINTS, shipped_checkpoint
 from respeval.planet.datasets import make_forcing, make_initial_conditions, make_record
-from tests.support import ROOT
-from tests.support import studies as conftest
+from tests.support import ROOT, studies
 from tests.support.archives import edit, members_of, write_archive
 from tests.support.inputs import inputs, noise
 from tests.support.invoking import invoke, refused
@@ -51,7 +50,7 @@ class Convolution(nn.Module):
 def export(path: Path, network: nn.Module | None = None, **changes: Any) -> Path:
     """A small network as a checkpoint."""
     torch.manual_seed(0)
-    save_exported(path, network or Convolution(), conftest.export_manifest(**changes))
+    save_exported(path, network or Convolution(), studies.export_manifest(**changes))
     return path
 
 
@@ -59,7 +58,7 @@ def export_by_hand(path: Path, network: nn.Module, example: Any, **options: Any)
     """As a user would without respeval, who may do it wrongly."""
     arguments = example if isinstance(example, tuple) else (example,)
     torch.export.save(torch.export.export(network, arguments, **options), path)
-    manifest = conftest.export_manifest().model_dump_json(exclude_unset=True)
+    manifest = studies.export_manifest().model_dump_json(exclude_unset=True)
     path.with_suffix(".json").write_text(manifest)
     return path
 
@@ -85,11 +84,11 @@ def step(emulator: Any, num_members: int = 3) -> torch.Tensor:
     ids=["plain", "residual", "climatology", "split and noise"],
 )
 def test_an_exported_network_steps_as_the_native_one(tmp_path: Path, changes: Any) -> None:
-    native = NativeEmulator(conftest.manifest(**changes)).eval()
+    native = NativeEmulator(studies.manifest(**changes)).eval()
     for mean in native.climatology.values():
         mean.data.copy_(torch.rand(GRID.shape))
     save_checkpoint(tmp_path / "model.pt", native)
-    path = conftest.export_native(tmp_path / "model.pt", tmp_path / "model.pt2")
+    path = studies.export_native(tmp_path / "model.pt", tmp_path / "model.pt2")
     exported = open_checkpoint(path, {})
     assert torch.equal(step(exported), step(native))
     assert not torch.equal(step(exported)[0], step(exported)[1])
@@ -119,7 +118,7 @@ def planet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "case.yaml").write_text(yaml.safe_dump(case))
     for name in SHIPPED_CHECKPOINTS:
         shutil.copyfile(shipped_checkpoint(name), folder / f"{name}.pt")
-        conftest.export_native(folder / f"{name}.pt", folder / f"{name}.pt2")
+        studies.export_native(folder / f"{name}.pt", folder / f"{name}.pt2")
     return folder
 
 
@@ -169,8 +168,8 @@ def test_inspect_shows_the_same_page_as_of_a_native_checkpoint(planet: Path) -> 
 
 
 def test_it_opens_without_the_library_of_the_model(tmp_path: Path) -> None:
-    native = conftest.checkpoint(tmp_path / "model.pt")
-    path = conftest.export_native(native, tmp_path / "model.pt2")
+    native = studies.checkpoint(tmp_path / "model.pt")
+    path = studies.export_native(native, tmp_path / "model.pt2")
     script = (
         "import sys\n"
         "sys.modules['torch_harmonics'] = None\n"
@@ -432,7 +431,7 @@ class Waves(nn.Module):
 
 def test_a_network_moves_to_another_device_with_all_that_it_makes(tmp_path: Path) -> None:
     """The meta device stands in for a GPU: like it, it mixes with no other device."""
-    sfno = conftest.export_native(conftest.checkpoint(tmp_path / "a.pt"), tmp_path / "a.pt2")
+    sfno = studies.export_native(studies.checkpoint(tmp_path / "a.pt"), tmp_path / "a.pt2")
     for path in (sfno, export(tmp_path / "waves.pt2", Waves())):
         emulator: Any = open_checkpoint(path, {})
         moved = emulator.to(torch.device("meta"))
@@ -491,7 +490,7 @@ def test_a_probe_of_a_network_for_inference_says_how_to_export(
 ) -> None:
     native = load_checkpoint(shipped_checkpoint("present_day"))
     path = tmp_path / "model.pt2"
-    conftest.export_native(shipped_checkpoint("present_day"), path)
+    studies.export_native(shipped_checkpoint("present_day"), path)
     beside = path.with_suffix(".json").read_text()
     example = torch.zeros(2, native.manifest.num_network_inputs(), *native.spec.grid.shape)
     export_by_hand(path, WithoutGradients(native.network), example)

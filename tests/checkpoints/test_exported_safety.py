@@ -20,7 +20,7 @@ from respeval.checkpoints import open_checkpoint
 from respeval.checkpoints.exported.operators import is_allowed, is_plain_expression
 from respeval.checkpoints.exported.reader import save_exported
 from respeval.errors import InputError
-from tests.support import studies as conftest
+from tests.support import studies
 from tests.support.archives import Members, edit, members_of, write_archive
 from tests.support.invoking import invoke, refused
 from tests.support.studies import GRID
@@ -60,7 +60,7 @@ class MakesFolder:
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("good") / "good.pt2"
-    save_exported(path, Small(), conftest.export_manifest())
+    save_exported(path, Small(), studies.export_manifest())
     return path
 
 
@@ -165,7 +165,7 @@ class Gain(torch.nn.Module):
 def name_of_a_value(members: Members, target: str) -> None:
     """The name of an input becomes a parameter with a default, and later a target of assignments."""
     path = Path(target).with_name("gain.pt2")
-    save_exported(path, Gain(), conftest.export_manifest())
+    save_exported(path, Gain(), studies.export_manifest())
     members.update(members_of(path))
     code = f"fields=[0][__import__('os').makedirs({target!r}, exist_ok=True) or 0]"
     text = members[MODEL].decode().replace('"name": "fields"', f'"name": {json.dumps(code)}')
@@ -279,7 +279,7 @@ class Inverts(torch.nn.Module):
 
 def test_an_operator_that_is_not_listed_needs_trust(tmp_path: Path) -> None:
     path = tmp_path / "model.pt2"
-    save_exported(path, Inverts(), conftest.export_manifest())
+    save_exported(path, Inverts(), studies.export_manifest())
     with pytest.raises(
         InputError, match=r"it calls torch\.ops\.aten\.linalg_inv.*--trust-checkpoint"
     ):
@@ -289,9 +289,9 @@ def test_an_operator_that_is_not_listed_needs_trust(tmp_path: Path) -> None:
 
 
 def test_every_command_takes_trust_and_none_assumes_it(tmp_path: Path) -> None:
-    study = conftest.write_study(tmp_path, days=2)
+    study = studies.write_study(tmp_path, days=2)
     path = tmp_path / "model.pt2"
-    save_exported(path, Inverts(), conftest.export_manifest())
+    save_exported(path, Inverts(), studies.export_manifest())
     data = ("--data", study.parent / "forcing.nc")
     for command, more in (
         ("inspect", ()),

@@ -19,14 +19,14 @@ from respeval.emulator.noise import CounterNoise
 from respeval.errors import InputError
 from respeval.fields.grid import Grid
 from respeval.loss_probe.filters import find_filters
-from tests.support import studies as conftest
+from tests.support import studies
 from tests.support.inputs import inputs, noise
 from tests.support.studies import GRID
 
 
 def build(**changes: Any) -> NativeEmulator:
     torch.manual_seed(0)
-    return NativeEmulator(conftest.manifest(**changes)).eval()
+    return NativeEmulator(studies.manifest(**changes)).eval()
 
 
 def test_a_checkpoint_survives_the_round_trip(tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def test_faulty_checkpoints_are_refused_in_one_line(
 def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
     text = tmp_path / "text.pt"
     text.write_text("hello")
-    truncated = conftest.checkpoint(tmp_path / "truncated.pt")
+    truncated = studies.checkpoint(tmp_path / "truncated.pt")
     truncated.write_bytes(truncated.read_bytes()[:2000])
     empty = tmp_path / "empty.pt"
     empty.touch()
@@ -288,7 +288,7 @@ def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no reader for .txt files"):
         open_checkpoint(text.rename(tmp_path / "text.txt"), {})
     with pytest.raises(InputError, match="the native reader has no options"):
-        open_checkpoint(conftest.checkpoint(tmp_path / "good.pt"), {"ema": True})
+        open_checkpoint(studies.checkpoint(tmp_path / "good.pt"), {"ema": True})
 
 
 def test_spectral_filters_are_found_by_what_they_are() -> None:

@@ -16,8 +16,7 @@ import torch
 from respeval.checkpoints import checkpoint_digest, open_checkpoint, registry
 from respeval.checkpoints.native import NativeEmulator, load_checkpoint
 from respeval.errors import InputError
-from tests.support import ROOT
-from tests.support import studies as conftest
+from tests.support import ROOT, studies
 from tests.support.invoking import invoke, refused
 from tests.support.studies import write_study
 from tests.support.training import training
@@ -64,7 +63,7 @@ def test_a_package_brings_a_reader_by_its_entry_point(site: Path, tmp_path: Path
     write_package(
         site, "their_models", READER.format(endings=(".theirs",)), theirs="their_models:reader"
     )
-    path = conftest.checkpoint(tmp_path / "model.theirs")
+    path = studies.checkpoint(tmp_path / "model.theirs")
     emulator: Any = open_checkpoint(path, {"ema": True}, trust=True)
     assert isinstance(emulator, NativeEmulator)
     assert emulator.seen == ({"ema": True}, True)
@@ -74,7 +73,7 @@ def test_a_package_brings_a_reader_by_its_entry_point(site: Path, tmp_path: Path
 
 def test_the_format_can_be_named_and_is_no_option_of_the_reader(site: Path, tmp_path: Path) -> None:
     write_package(site, "their_pt", READER.format(endings=(".pt",)), theirs="their_pt:reader")
-    path = conftest.checkpoint(tmp_path / "model.pt")
+    path = studies.checkpoint(tmp_path / "model.pt")
     with pytest.raises(
         InputError, match=r"fits the formats native and theirs: say which with --reader"
     ):
@@ -82,7 +81,7 @@ def test_the_format_can_be_named_and_is_no_option_of_the_reader(site: Path, tmp_
     assert not hasattr(open_checkpoint(path, {"format": "native"}), "seen")
     theirs: Any = open_checkpoint(path, {"format": "theirs", "labels": ["a"]})
     assert theirs.seen == ({"labels": ["a"]}, False)
-    odd = conftest.checkpoint(tmp_path / "model.weights")
+    odd = studies.checkpoint(tmp_path / "model.weights")
     assert isinstance(open_checkpoint(odd, {"format": "native"}), NativeEmulator)
 
 
@@ -100,7 +99,7 @@ def test_only_the_named_format_is_imported(site: Path, tmp_path: Path) -> None:
     write_package(
         site, "broken_one", "raise RuntimeError('no CUDA here')", broken="broken_one:reader"
     )
-    path = conftest.checkpoint(tmp_path / "model.pt")
+    path = studies.checkpoint(tmp_path / "model.pt")
     open_checkpoint(path, {"format": "native"})
     assert "broken_one" not in sys.modules
 
@@ -110,7 +109,7 @@ def test_a_broken_package_is_told_where_it_is_needed_alone(site: Path, tmp_path:
         site, "broken_two", "raise RuntimeError('no CUDA here')", broken="broken_two:reader"
     )
     assert isinstance(
-        open_checkpoint(conftest.checkpoint(tmp_path / "model.pt"), {}), NativeEmulator
+        open_checkpoint(studies.checkpoint(tmp_path / "model.pt"), {}), NativeEmulator
     )
     path = tmp_path / "model.theirs"
     path.touch()
@@ -150,7 +149,7 @@ def test_what_is_no_reader_is_refused(
 
 
 def test_names_of_formats_are_taken_once(site: Path, tmp_path: Path) -> None:
-    path = conftest.checkpoint(tmp_path / "model.pt")
+    path = studies.checkpoint(tmp_path / "model.pt")
     write_package(
         site, "first_of_two", READER.format(endings=(".a",)), theirs="first_of_two:reader"
     )
@@ -166,14 +165,14 @@ def test_names_of_formats_are_taken_once(site: Path, tmp_path: Path) -> None:
 
 def test_respevals_own_names_are_not_to_be_taken(site: Path, tmp_path: Path) -> None:
     write_package(site, "impostor", READER.format(endings=(".a",)), native="impostor:reader")
-    path = conftest.checkpoint(tmp_path / "model.pt")
+    path = studies.checkpoint(tmp_path / "model.pt")
     with pytest.raises(InputError, match=r"the package impostor brings .* which is respeval's own"):
         open_checkpoint(path, {})
     assert "impostor" not in sys.modules
 
 
 def test_unknown_formats_are_listed(tmp_path: Path) -> None:
-    path = conftest.checkpoint(tmp_path / "model.pt")
+    path = studies.checkpoint(tmp_path / "model.pt")
     with pytest.raises(
         InputError, match=r"no reader of format 'nope' \(formats: native, torch-export"
     ):
@@ -200,7 +199,7 @@ def test_a_reader_that_gives_no_emulator_is_told(site: Path, tmp_path: Path) -> 
 
 
 def test_the_digest_is_that_of_all_files_of_a_checkpoint(tmp_path: Path) -> None:
-    path = conftest.checkpoint(tmp_path / "model.pt")
+    path = studies.checkpoint(tmp_path / "model.pt")
     emulator: Any = load_checkpoint(path)
     alone = checkpoint_digest(path, emulator)
     beside = tmp_path / "model.json"
@@ -237,7 +236,7 @@ def test_the_example_package_of_the_docs_works(tmp_path: Path) -> None:
     ((module, source),) = files.items()
     entries = project["entry-points"]["respeval.checkpoints"]
     write_package(tmp_path / "site", module.removesuffix(".py"), source, **entries)
-    manifest = conftest.export_manifest(architecture="a convolution")
+    manifest = studies.export_manifest(architecture="a convolution")
     path = tmp_path / "model.conv"
     network = torch.nn.Conv2d(manifest.num_network_inputs(), manifest.num_network_outputs(), 3)
     torch.save(network.state_dict(), path)

@@ -25,7 +25,7 @@ from respeval.cli import app
 from respeval.errors import InputError
 from respeval.files.lock import FolderLock
 from respeval.run_folder.sweep import Sweep, find_checkpoints, folder_names
-from tests.support import studies as conftest
+from tests.support import studies
 from tests.support.processes import torchrun
 from tests.support.studies import assert_equal_runs, write_study
 
@@ -55,7 +55,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("many")
     write_study(folder).unlink()
     for seed, name in enumerate(GOOD):
-        conftest.checkpoint(folder / f"{name}.pt", seed)
+        studies.checkpoint(folder / f"{name}.pt", seed)
     whole = (folder / "a.pt").read_bytes()
     (folder / "c.pt").write_bytes(whole[: len(whole) // 2])
     return sorted(folder.glob("*.pt"))
@@ -315,8 +315,8 @@ def test_two_processes_go_on_behind_an_error_that_only_one_of_them_meets(
     lacking = write_study(folder).rename(folder / "lacking.pt")
     (folder / "forcing.nc").unlink()
     (folder / "initial.nc").unlink()
-    conftest.initial(days=(0, 0, 20)).to_netcdf(folder / "initial.nc")
-    record = conftest.forcing()
+    studies.initial(days=(0, 0, 20)).to_netcdf(folder / "initial.nc")
+    record = studies.forcing()
     record["skin"] = record["skin"].copy()
     record["skin"][28, 3, 3] = np.nan
     record.to_netcdf(folder / "forcing.nc")
@@ -334,6 +334,6 @@ def test_two_processes_go_on_behind_an_error_that_only_one_of_them_meets(
     assert "skin is missing over ocean at 2001-01-29" in lines[1]
     assert done.stdout.count("Checkpoints of") == 1
     assert json.loads((out / "lacking" / "manifest.json").read_text())["status"] == "failed"
-    got, expected = conftest.numbers(out / "z"), conftest.numbers(out / "a")
+    got, expected = studies.numbers(out / "z"), studies.numbers(out / "a")
     for name, values in expected.items():
         assert got[name].tobytes() == values.tobytes(), name

@@ -16,7 +16,7 @@ import torch
 from typer.testing import CliRunner
 
 from respeval.cli import app
-from respeval.commands import one_run as commands
+from respeval.commands import one_run
 from respeval.distributed.comm import Comm
 from respeval.errors import InputError
 from respeval.interpreter import give_back_freed
@@ -66,8 +66,8 @@ def test_the_emulator_is_gone_when_the_analysis_begins(
     def analysing(*_: Any) -> None:
         raise InputError(f"found {[emulator() for emulator in emulators]}")
 
-    monkeypatch.setattr(commands, "execute", executing)
-    monkeypatch.setattr(commands, "analyse", analysing)
+    monkeypatch.setattr(one_run, "execute", executing)
+    monkeypatch.setattr(one_run, "analyse", analysing)
     command = ["run", str(study), "--steps=3", f"--output={tmp_path / 'out'}"]
     assert CliRunner().invoke(app, command).stderr == "respeval: found [None]\n"
 

@@ -15,8 +15,7 @@ from typer.testing import CliRunner
 from respeval.cli import app
 from respeval.distributed.comm import Comm, connect
 from respeval.errors import InputError, SharedInputError
-from tests.support import ROOT
-from tests.support import studies as conftest
+from tests.support import ROOT, studies
 from tests.support.processes import torchrun
 from tests.support.studies import write_study
 
@@ -63,7 +62,7 @@ def test_three_samples_on_two_processes_equal_one_process(
 def test_more_processes_than_samples_spread_the_groups(study: Path, tmp_path: Path) -> None:
     """One sample's three groups on four processes: the last one has no member at all."""
     arguments = ["run", str(study), "--start-date", "2001-01-01", "--days", "10"]
-    conftest.initial(days=(0,)).to_netcdf(tmp_path / "initial.nc")
+    studies.initial(days=(0,)).to_netcdf(tmp_path / "initial.nc")
     single = [*arguments, "--initial-condition", str(tmp_path / "initial.nc")]
     result = CliRunner().invoke(app, [*single, "-o", str(tmp_path / "one")])
     assert result.exit_code == 0, result.output
@@ -78,7 +77,7 @@ def test_more_processes_than_samples_spread_the_groups(study: Path, tmp_path: Pa
 def test_an_error_on_one_process_ends_all_of_them_with_its_message(tmp_path: Path) -> None:
     folder = tmp_path / "study"
     checkpoint = write_study(folder, days=80)
-    initial = conftest.initial()
+    initial = studies.initial()
     initial["air_temperature_0"][2] = 1e7  # the sample that process 1 gets
     (folder / "initial.nc").unlink()
     initial.to_netcdf(folder / "initial.nc")

@@ -20,7 +20,7 @@ from respeval.fields.grid import Grid
 from respeval.fields.initial import read_initial_conditions
 from respeval.fields.records import open_record, read_pattern
 from respeval.fields.variables import DerivedForcing, Variable
-from tests.support import studies as conftest
+from tests.support import studies
 from tests.support.studies import GRID
 
 NAMES = ("ocean_fraction", "sunlight", "skin")
@@ -58,11 +58,11 @@ def write(folder: Path, dataset: xr.Dataset) -> Path:
 
 
 def test_windows_join_to_the_whole_record(tmp_path: Path) -> None:
-    path = write(tmp_path, conftest.forcing())
+    path = write(tmp_path, studies.forcing())
     source = open_forcing(path, 50)
     whole = source.read(0, 50, [0], torch.float32)
     assert whole.fields.shape == (51, 3, *GRID.shape)
-    expected = conftest.forcing()["skin"].values[:51].astype(np.float32)
+    expected = studies.forcing()["skin"].values[:51].astype(np.float32)
     assert (whole.fields[:, 2].numpy() == expected).all()
     seen = []
     for window in source.windows(0, 50, [0], 7, torch.float32, CPU):
@@ -76,17 +76,17 @@ def test_windows_join_to_the_whole_record(tmp_path: Path) -> None:
 
 
 def test_samples_with_other_dates_read_their_own_times(tmp_path: Path) -> None:
-    path = write(tmp_path, conftest.forcing())
+    path = write(tmp_path, studies.forcing())
     source = open_forcing(path, 20, starts=start_dates(0, 11, 3))
     window = source.read(4, 3, [1, 2], torch.float64)
-    skin = conftest.forcing()["skin"].values
+    skin = studies.forcing()["skin"].values
     got = window.fields[window.index[0], 2].numpy()
     assert (got == skin[[15, 16, 17, 18]]).all()
     assert (window.fields[window.index[1], 2].numpy() == skin[[7, 8, 9, 10]]).all()
 
 
 def test_globs_zarr_and_other_orientation_give_the_same_fields(tmp_path: Path) -> None:
-    dataset = conftest.forcing()
+    dataset = studies.forcing()
     plain = open_forcing(write(tmp_path, dataset)).read(0, 20, [0], torch.float64).fields
     (tmp_path / "parts").mkdir()
     for i in range(3):
@@ -108,7 +108,7 @@ def test_globs_zarr_and_other_orientation_give_the_same_fields(tmp_path: Path) -
 
 def test_yearly_files_in_the_layout_of_fme_are_read_as_a_folder(tmp_path: Path) -> None:
     """Scalars of the vertical coordinate and fields without time stand in every file."""
-    dataset = conftest.forcing(num_times=20, start="2001-12-20", calendar="julian")
+    dataset = studies.forcing(num_times=20, start="2001-12-20", calendar="julian")
     steady = {"ak_0": 1.0, "bk_0": 0.5, "ocean_fraction": dataset["ocean_fraction"]}
     for year, rows in (("2001", slice(0, 12)), ("2002", slice(12, None))):
         part = dataset.drop_vars("ocean_fraction").isel(time=rows).assign(steady)
@@ -126,7 +126,7 @@ def test_yearly_files_in_the_layout_of_fme_are_read_as_a_folder(tmp_path: Path) 
 
 def test_a_derived_forcing_is_computed_from_dates_and_what_it_needs(tmp_path: Path) -> None:
     """The file need not hold it, but must hold what it needs; a series in time is spread over cells."""
-    record = conftest.forcing(num_times=20).drop_vars("sunlight")
+    record = studies.forcing(num_times=20).drop_vars("sunlight")
     record["constant"] = ("time", 1000.0 + np.arange(20.0))
     path = write(tmp_path, record)
 
@@ -146,11 +146,11 @@ def test_a_derived_forcing_is_computed_from_dates_and_what_it_needs(tmp_path: Pa
     other = tmp_path / "other"
     other.mkdir()
     with pytest.raises(InputError, match="has no 'constant'"):
-        open_forcing(write(other, conftest.forcing(num_times=20)), 5, derived=derived)
+        open_forcing(write(other, studies.forcing(num_times=20)), 5, derived=derived)
 
 
 def test_a_year_can_be_repeated(tmp_path: Path) -> None:
-    path = write(tmp_path, conftest.forcing(num_times=365))
+    path = write(tmp_path, studies.forcing(num_times=365))
     source = open_forcing(path, 365 * 3, starts=start_dates(10), repeat_year=True)
     once = source.read(0, 300, [0], torch.float64)
     later = source.read(2 * 365, 300, [0], torch.float64)
@@ -158,7 +158,7 @@ def test_a_year_can_be_repeated(tmp_path: Path) -> None:
 
 
 def test_a_repeated_year_gives_29_february_the_28ths_forcing(tmp_path: Path) -> None:
-    dataset = conftest.forcing(num_times=365, calendar="standard")
+    dataset = studies.forcing(num_times=365, calendar="standard")
     start = [cftime.datetime(2004, 2, 27, calendar="standard")]
     source = open_forcing(write(tmp_path, dataset), 3, starts=start, repeat_year=True)
     window = source.read(0, 3, [0], torch.float64)
@@ -167,7 +167,7 @@ def test_a_repeated_year_gives_29_february_the_28ths_forcing(tmp_path: Path) -> 
 
 
 def test_masks_are_means_over_at_most_400_times(tmp_path: Path) -> None:
-    dataset = conftest.forcing(num_times=801)
+    dataset = studies.forcing(num_times=801)
     moving = np.broadcast_to(np.arange(801.0)[:, None, None] / 800, (801, *GRID.shape))
     dataset["ocean_fraction"] = (("time", "lat", "lon"), moving)
     source = open_forcing(write(tmp_path, dataset), 800)
@@ -178,7 +178,7 @@ def test_masks_are_means_over_at_most_400_times(tmp_path: Path) -> None:
 
 
 def test_sst_may_be_missing_over_land_only(tmp_path: Path) -> None:
-    dataset = conftest.forcing()
+    dataset = studies.forcing()
     ocean = dataset["ocean_fraction"] > 0.5
     masked = dataset.assign(skin=dataset["skin"].where(ocean))
     fields = open_forcing(write(tmp_path, masked)).read(0, 5, [0], torch.float64).fields
@@ -265,7 +265,7 @@ REFUSALS: list[tuple[str, Callable[[xr.Dataset], xr.Dataset], str]] = [
 def test_what_a_run_can_not_use_is_refused(
     tmp_path: Path, change: Callable[[xr.Dataset], xr.Dataset], message: str
 ) -> None:
-    path = write(tmp_path, change(conftest.forcing(num_times=60)))
+    path = write(tmp_path, change(studies.forcing(num_times=60)))
     with pytest.raises(InputError, match=message) as refused:
         open_forcing(path).read(0, 20, [0], torch.float64)
     assert "\n" not in str(refused.value)
@@ -288,7 +288,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
 
 def test_initial_conditions_are_chosen_by_date(tmp_path: Path) -> None:
     path = tmp_path / "initial.nc"
-    conftest.initial(days=(0, 7, 9)).to_netcdf(path)
+    studies.initial(days=(0, 7, 9)).to_netcdf(path)
     names = kelvin("skin", "air_temperature_0")
     every = read_initial_conditions(str(path), names, GRID)
     assert every.state.shape == (3, 2, *GRID.shape)
@@ -306,7 +306,7 @@ def test_initial_conditions_are_chosen_by_date(tmp_path: Path) -> None:
 
 
 def test_initial_conditions_along_time_and_a_single_one(tmp_path: Path) -> None:
-    dataset = conftest.initial(days=(0, 7))
+    dataset = studies.initial(days=(0, 7))
     along = dataset.swap_dims(sample="time")
     along.to_netcdf(tmp_path / "along.nc")
     got = read_initial_conditions(str(tmp_path / "along.nc"), kelvin("skin"), GRID)
@@ -319,7 +319,7 @@ def test_initial_conditions_along_time_and_a_single_one(tmp_path: Path) -> None:
 
 def test_initial_conditions_that_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "initial.nc"
-    dataset = conftest.initial()
+    dataset = studies.initial()
     dataset["skin"][1, 2, 3] = np.nan
     dataset.to_netcdf(path)
     with pytest.raises(InputError, match="skin has missing values"):
@@ -335,10 +335,10 @@ def test_initial_conditions_that_are_refused(tmp_path: Path) -> None:
 
 def test_patterns_are_read_on_the_emulators_grid(tmp_path: Path) -> None:
     path = tmp_path / "pattern.nc"
-    pattern = conftest.forcing().isel(time=3)[["skin"]].isel(lat=slice(None, None, -1))
+    pattern = studies.forcing().isel(time=3)[["skin"]].isel(lat=slice(None, None, -1))
     pattern.to_netcdf(path)
     got = read_pattern(str(path), "skin", GRID)
-    assert (got == conftest.forcing()["skin"].values[3]).all()
+    assert (got == studies.forcing()["skin"].values[3]).all()
     with pytest.raises(InputError, match="has no 'tos'"):
         read_pattern(str(path), "tos", GRID)
     with pytest.raises(InputError, match="another grid"):

@@ -24,7 +24,7 @@ from respeval.plan.estimate import Disk, Estimate, look_ahead, measure_peak
 from respeval.plan.execution import Execution
 from respeval.plan.plan import prepare
 from respeval.presentation.console.sweep import amount
-from tests.support import studies as conftest
+from tests.support import studies
 from tests.support.studies import write_study
 from tests.support.toy import Toy, plan
 from tests.support.toy import study as toy_study
@@ -187,7 +187,7 @@ def test_a_dry_run_of_many_tells_what_each_would_do_and_writes_nothing(
 ) -> None:
     write_study(tmp_path / "study", days=20).rename(tmp_path / "study" / "done.pt")
     for name in ("half", "new"):
-        conftest.checkpoint(tmp_path / "study" / f"{name}.pt", len(name))
+        studies.checkpoint(tmp_path / "study" / f"{name}.pt", len(name))
     (tmp_path / "study" / "torn.pt").write_bytes(b"torn")
     given, out = sorted((tmp_path / "study").glob("*.pt")), tmp_path / "out"
     invoke("run", given[0], "-o", out / "done")

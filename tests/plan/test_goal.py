@@ -20,7 +20,7 @@ from respeval.diagnostics import parse_targets, relative_half_width
 from respeval.files.netcdf import open_saved
 from respeval.plan.goal import FEWEST_UNITS, FEWEST_YEARS, Goal, is_long_enough
 from respeval.run_folder.output import NoOutput
-from tests.support import studies as conftest
+from tests.support import studies
 from tests.support.invoking import invoke
 from tests.support.means import SETTINGS, run_of
 from tests.support.processes import torchrun
@@ -46,10 +46,10 @@ def num_segments(folder: Path) -> int:
 def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint with noise and five steps a year, its case of ten years after one of spin-up."""
     folder = tmp_path_factory.mktemp("noisy")
-    forcing = conftest.forcing(num_times=6)
+    forcing = studies.forcing(num_times=6)
     days = ("time", 73.0 * np.arange(6), forcing["time"].attrs)
     forcing.assign_coords(time=days).to_netcdf(folder / "forcing.nc")
-    conftest.initial().to_netcdf(folder / "initial.nc")
+    studies.initial().to_netcdf(folder / "initial.nc")
     case = {
         "forcing": "forcing.nc",
         "initial_condition": "initial.nc",

@@ -21,7 +21,7 @@ from respeval.analysis.finished_runs import find_runs
 from respeval.analysis.folder import TRUTH
 from respeval.files.netcdf import open_saved, write_netcdf
 from respeval.files.publish import write_json
-from tests.support import studies as conftest
+from tests.support import studies
 from tests.support.invoking import invoked
 from tests.support.studies import write_study
 
@@ -114,7 +114,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     write_study(folder).unlink()
     for seed, name in enumerate("ac"):
-        conftest.checkpoint(folder / f"{name}.pt", seed)
+        studies.checkpoint(folder / f"{name}.pt", seed)
     (folder / "b.pt").write_bytes(b"nothing")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("respeval.plotting.style.DOTS_PER_INCH", 30)

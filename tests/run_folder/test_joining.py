@@ -12,10 +12,10 @@ import pytest
 import xarray as xr
 
 from respeval.errors import InputError
-from respeval.run_folder import joining as yearly
+from respeval.run_folder import joining
 from respeval.run_folder.joining import to_merge
 from respeval.run_folder.manifest import segment_numbers, verify_folder
-from tests.support import studies as conftest
+from tests.support import studies
 from tests.support.studies import run
 from tests.support.toy import Interrupted, Toy, plan, stopped, study
 
@@ -32,29 +32,29 @@ def months(count: int, num_spinup: int = 0) -> list[dict[str, Any]]:
 
 def test_nothing_is_merged_while_there_are_few() -> None:
     assert to_merge([]) is None
-    assert to_merge(months(yearly.KEPT_SINGLES)) is None
+    assert to_merge(months(joining.KEPT_SINGLES)) is None
 
 
 def test_the_oldest_year_is_merged_first() -> None:
-    entries = months(yearly.KEPT_SINGLES + 1)
+    entries = months(joining.KEPT_SINGLES + 1)
     assert to_merge(entries) == slice(0, 2)
     entries[:2] = [entry(1, "2000-11-01")]
     entries[0]["file"] = "segments/00001-00002_2000-11-01.nc"
     assert to_merge(entries) is None
-    entries += months(yearly.KEPT_SINGLES + 3)[-2:]
+    entries += months(joining.KEPT_SINGLES + 3)[-2:]
     assert to_merge(entries) == slice(1, 13)
 
 
 def test_the_end_of_the_spinup_parts_files() -> None:
-    assert to_merge(months(yearly.KEPT_SINGLES + 1, num_spinup=5)) == slice(0, 2)
-    entries = months(yearly.KEPT_SINGLES + 3, num_spinup=5)[2:]
+    assert to_merge(months(joining.KEPT_SINGLES + 1, num_spinup=5)) == slice(0, 2)
+    entries = months(joining.KEPT_SINGLES + 3, num_spinup=5)[2:]
     assert to_merge(entries) == slice(0, 3)
 
 
 def test_a_year_that_goes_on_waits_unless_it_has_very_many() -> None:
-    many = [entry(k + 1, "2001-01-01") for k in range(yearly.MOST_IN_A_FILE)]
+    many = [entry(k + 1, "2001-01-01") for k in range(joining.MOST_IN_A_FILE)]
     assert to_merge(many[:-1]) is None
-    assert to_merge(many) == slice(0, yearly.MOST_IN_A_FILE)
+    assert to_merge(many) == slice(0, joining.MOST_IN_A_FILE)
 
 
 def test_years_of_one_segment_stay_as_they_are() -> None:
@@ -74,9 +74,9 @@ def test_other_names_are_no_segments(name: str) -> None:
 def long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Options of a run of 440 days in parts of 12, of which the first ten spin up; few stay single."""
     monkeypatch.setattr("respeval.analysis.results.Pictures", MagicMock())
-    monkeypatch.setattr(yearly, "KEPT_SINGLES", 5)
+    monkeypatch.setattr(joining, "KEPT_SINGLES", 5)
     folder = study(tmp_path / "study", days=(0, 5))
-    conftest.forcing(num_times=366).to_netcdf(folder / "forcing.nc")
+    studies.forcing(num_times=366).to_netcdf(folder / "forcing.nc")
     options = {"days": 440, "segment": "12 steps", "spinup": "120 days", "repeat": "year"}
     return {"folder": folder, "save_members": True, **options}
 
@@ -92,7 +92,7 @@ def test_merged_segments_hold_the_same_numbers(
     long: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as context:
-        context.setattr(yearly, "KEPT_SINGLES", 100)
+        context.setattr(joining, "KEPT_SINGLES", 100)
         expected = run(plan(emulator=Toy(noise_K=0.5), **long), tmp_path / "single")
     assert len(files(expected)) == 37
     out = run(plan(emulator=Toy(noise_K=0.5), **long), tmp_path / "out")
@@ -128,7 +128,7 @@ def test_a_stopped_run_goes_on_after_merged_segments(long: dict[str, Any], tmp_p
         stopped(plan(emulator=Interrupted(step), **long), tmp_path / "out")
     run(plan(emulator=Interrupted(), **long), tmp_path / "out")
     assert files(tmp_path / "out") == files(expected)
-    conftest.assert_equal_runs(tmp_path / "out", expected)
+    studies.assert_equal_runs(tmp_path / "out", expected)
 
 
 def test_what_a_merge_left_behind_is_removed(long: dict[str, Any], tmp_path: Path) -> None:

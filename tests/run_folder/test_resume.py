@@ -21,7 +21,7 @@ import xarray as xr
 from respeval.distributed.stop import StopSignals
 from respeval.errors import BlowUpError, InputError, StoppedError
 from respeval.files.lock import FolderLock
-from tests.support import studies as conftest
+from tests.support import studies
 from tests.support.invoking import invoke
 from tests.support.studies import assert_equal_runs, run, write_study
 from tests.support.toy import Interrupted, Toy, manifest_of, plan, stopped, study
@@ -224,12 +224,12 @@ def test_another_run_is_refused_with_the_difference(study: Path, tmp_path: Path)
     ) in " ".join(line.split())
     line = invoke(*base, "--steps", 8, code=2)
     assert "steps 6 -> 8; give --extend to lengthen it" in " ".join(line.split())
-    conftest.checkpoint(checkpoint, seed=1)
+    studies.checkpoint(checkpoint, seed=1)
     assert "contents of the checkpoint " in invoke(*base, "--steps", 6, code=2)
-    conftest.checkpoint(checkpoint, seed=0)
+    studies.checkpoint(checkpoint, seed=0)
     invoke(*base, "--steps", 6)
     (folder / "forcing.nc").unlink()
-    conftest.forcing(num_times=80).to_netcdf(folder / "forcing.nc")
+    studies.forcing(num_times=80).to_netcdf(folder / "forcing.nc")
     line = " ".join(invoke(*base, "--steps", 6, code=2).split())
     assert "the forcing's last time 2001-04-01 00:00:00 -> 2001-03-21 00:00:00" in line
     assert "size of forcing.nc " in line
@@ -258,7 +258,7 @@ def test_an_end_within_a_month_stays_an_edge_of_the_longer_run(study: Path, tmp_
     segments = manifest_of(out)["segments"]
     assert [s["stop_step"] for s in segments] == [31, 40, 59, 75]
     assert [s["first_step"] for s in segments] == [0, 31, 40, 59]
-    bounds = conftest.numbers(out)["group_means.nc/time_bnds"]
+    bounds = studies.numbers(out)["group_means.nc/time_bnds"]
     assert bounds.tolist() == [[0, 31], [31, 40], [40, 59], [59, 75]]
     invoke("run", study, "--days", 75, "-o", tmp_path / "whole")
     first, second = (
@@ -274,7 +274,7 @@ def test_a_lengthened_run_keeps_its_masks(tmp_path: Path) -> None:
     """Sea ice comes after the first run's end: the mean ocean fraction of the period changes."""
     folder = tmp_path / "study"
     checkpoint = write_study(folder)
-    forcing = conftest.forcing()
+    forcing = studies.forcing()
     fraction = np.repeat(forcing["ocean_fraction"].values[None], 91, axis=0)
     fraction[20:, :, 2] = 0.0
     (folder / "forcing.nc").unlink()
@@ -282,9 +282,9 @@ def test_a_lengthened_run_keeps_its_masks(tmp_path: Path) -> None:
     forcing.to_netcdf(folder / "forcing.nc")
     out = tmp_path / "out"
     invoke("run", checkpoint, "--days", 15, "-o", out)
-    before = conftest.numbers(out)["zonal.nc/area"]
+    before = studies.numbers(out)["zonal.nc/area"]
     invoke("run", checkpoint, "--days", 75, "-o", out, "--extend")
-    after = conftest.numbers(out)
+    after = studies.numbers(out)
     assert (after["zonal.nc/area"] == before).all()
     areas = {
         v.tobytes()

@@ -27,7 +27,7 @@ import yaml
 
 from respeval.checkpoints.native import NativeEmulator
 from respeval.cli import app, main
-from tests.support import studies as conftest
+from tests.support import studies
 
 #: Commands over the files of `write_good`.
 INSPECT = ("inspect", "tiny.pt")
@@ -76,10 +76,10 @@ class Outcome:
 def write_good(folder: Path) -> Path:
     """A study of six days with a finished and a stopped run, an exported program and training data."""
     folder.mkdir(parents=True, exist_ok=True)
-    conftest.write_study(folder)
-    record = conftest.forcing(num_times=9)
+    studies.write_study(folder)
+    record = studies.forcing(num_times=9)
     record.to_netcdf(folder / "forcing.nc")
-    conftest.initial(days=(0, 1)).to_netcdf(folder / "initial.nc")
+    studies.initial(days=(0, 1)).to_netcdf(folder / "initial.nc")
     sst = record["skin"].isel(time=0, drop=True) - 284.0
     xr.Dataset({"anomaly": sst}).to_netcdf(folder / "pattern.nc")
     case = yaml.safe_load((folder / "case.yaml").read_text())
@@ -88,7 +88,7 @@ def write_good(folder: Path) -> Path:
     states = {name: record["skin"] for name in ("air_temperature_0", "air_temperature_1")}
     record.assign(**states, rain=record["skin"] * 1e-7).to_netcdf(folder / "training.nc")
     (folder / "loss.yaml").write_text("type: EnsembleLoss\nkwargs: {crps_weight: 0.9}\n")
-    conftest.export_native(folder / "tiny.pt", folder / "tiny.pt2")
+    studies.export_native(folder / "tiny.pt", folder / "tiny.pt2")
     with contextlib.chdir(folder):
         _command("run", "tiny.pt", "-o", "done", "--no-paired-noise")
         with _stopping_after(3 * 2):

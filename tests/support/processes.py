@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.support import studies as conftest
+from tests.support import studies
 from tests.support.toy import manifest_of
 
 
@@ -71,7 +71,7 @@ def workers(launcher: Any) -> dict[int, int]:
 
 def assert_close(folder: Path, expected: Path) -> None:
     """Samples are added up in another order on other numbers of processes; all else is equal."""
-    got, wanted = conftest.numbers(folder), conftest.numbers(expected)
+    got, wanted = studies.numbers(folder), studies.numbers(expected)
     assert got.keys() == wanted.keys()
     for name, values in wanted.items():
         if values.dtype.kind != "f":

@@ -19,7 +19,7 @@ from respeval.emulator.noise import NoiseSource
 from respeval.errors import StoppedError
 from respeval.fields.variables import Roles, Variable
 from respeval.plan.plan import Plan, plan_run
-from tests.support import studies as conftest
+from tests.support import studies
 from tests.support.studies import GRID, run
 
 MEMORY, COUPLING, DRIFT = 0.8, 0.3, 0.01
@@ -86,12 +86,12 @@ def study(
 ) -> Path:
     """forcing.nc and initial.nc for the toy."""
     folder.mkdir(parents=True, exist_ok=True)
-    record = conftest.forcing(num_times=120)
+    record = studies.forcing(num_times=120)
     if fraction is not None:
         record["ocean_fraction"] = (("lat", "lon"), fraction)
         record["land_fraction"] = (("lat", "lon"), 1.0 - fraction)
     record.to_netcdf(folder / "forcing.nc")
-    conftest.initial(days=days).rename(air_temperature_0="air").to_netcdf(folder / "initial.nc")
+    studies.initial(days=days).rename(air_temperature_0="air").to_netcdf(folder / "initial.nc")
     return folder
 
 
