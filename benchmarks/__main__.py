@@ -31,7 +31,7 @@ from benchmarks.frame import (
 #: In the order of the page; each is a module with a BENCHMARK.
 NAMES = (
     *("overhead", "todays_way", "todays_way_long", "aggregation", "scaling", "startup", "memory"),
-    *("probe", "compile", "long_run", "coverage", "stopping"),
+    *("tricks", "probe", "compile", "long_run", "coverage", "stopping"),
 )
 
 #: Measured where they are asked for: they take many minutes, or hold for every machine.
