@@ -8,6 +8,8 @@ PYTEST_ARGS ?= -n 2 --dist worksteal
 # Benchmarks by name, all of them if none is given; BENCH_ARGS=--long for the long variants.
 BENCH ?=
 BENCH_ARGS ?=
+# What `make reference` does: `make FILE`, `compare FILE`, `compare FILE --only help`.
+REFERENCE_ARGS ?= --help
 # Test files that run whole under torch-harmonics 0.8.0; so do all tests marked `th080`.
 TH080_TESTS ?= tests/checkpoints/test_native.py
 
@@ -35,8 +37,8 @@ TOOLS_ENVIRONMENT := $(TOOLS)/environment-$(call checksum,requirements-tools.loc
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv test lint types pytest soak fuzz malformed demo test-080 ace-venv ace bench \
-    programs exchange docs picture lock format clean
+.PHONY: help venv test lint types pytest soak fuzz malformed reference demo test-080 ace-venv ace \
+    bench programs exchange docs picture lock format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1:/p' Makefile | awk -F: '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -64,6 +66,10 @@ fuzz: $(PACKAGE) ## change every kind of file in FUZZ ways, 2000 by default, and
 
 malformed: $(PACKAGE) ## write docs/malformed.md: what respeval says of malformed input
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.support.malformed
+
+# It judges the respeval that it lies beside, whatever .venv has installed.
+reference: $(PACKAGE) ## hold all numbers and messages against earlier ones; REFERENCE_ARGS="compare FILE"
+	$(BIN)/python tests/support/reference.py $(REFERENCE_ARGS)
 
 demo: $(PACKAGE) ## the whole tool on the bundled planet; DEMO_DIR=folder DEMO_ARGS="--years 1"
 	$(BIN)/python -m respeval demo $(DEMO_DIR) $(DEMO_ARGS)
