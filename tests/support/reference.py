@@ -89,7 +89,7 @@ kwargs: {crps_weight: 0.8, energy_score_weight: 0.2, energy_score_whitening: {ki
 #: Lets malformed.py, which writes docs/malformed.md, write another page.
 WRITE_PAGE = """\
 import pathlib, sys
-import malformed
+from tests.support import malformed
 assert malformed.PAGE.name == "malformed.md"
 malformed.PAGE, sys.argv[1:] = pathlib.Path(sys.argv[1]), []
 malformed.main()
@@ -121,12 +121,12 @@ def commands(section: str) -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def run(command: Sequence[str], folder: Path, *paths: Path) -> subprocess.CompletedProcess[str]:
+def run(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a program on a plain terminal of 120 columns with one thread, no GPU and this respeval."""
     kept = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"}
     fixed = {"COLUMNS": "120", "TERM": "dumb", "NO_COLOR": "1", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
     fixed |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    fixed |= {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, *paths)))}
+    fixed |= {"PYTHONPATH": str(ROOT)}
     streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
     return subprocess.run(command, cwd=folder, env=kept | fixed, check=False, **streams)
 
@@ -264,8 +264,7 @@ def make_malformed(found: Found, folder: Path) -> None:
     """What docs/malformed.md would be."""
     page = folder / "malformed.md"
     tell("malformed.py; a minute")
-    places = (ROOT / "tests" / "support", ROOT / "tests")
-    done = run([sys.executable, "-c", WRITE_PAGE, str(page)], folder, *places)
+    done = run([sys.executable, "-c", WRITE_PAGE, str(page)], folder)
     text = page.read_text() if page.exists() else done.stderr
     found["malformed.md"] = text.splitlines()
 
