@@ -66,13 +66,7 @@ def run_plan(
         del plan
         give_back_freed()
         shown = reference or ("reference", None)
-        comm.together(
-            lambda: (
-                _analyse(folder, settings, sources, output, signals, shown)
-                if comm.is_root
-                else None
-            )
-        )
+        comm.on_root(lambda: _analyse(folder, settings, sources, output, signals, shown))
         if goal is not None and comm.is_root:
             _tell_outcome(console, goal, folder)
         return True
@@ -99,7 +93,7 @@ def _step(
     extend: bool,
 ) -> bool:
     """Execute what is left of a plan; returns whether anything was."""
-    progress = comm.from_root(comm.together(lambda: output.open(extend)))
+    progress = comm.on_root(lambda: output.open(extend))
     if has_ended(progress, goal, comm):
         return False
     begin = comm.together(lambda: read_snapshot(plan, folder, progress, comm))

@@ -47,7 +47,7 @@ def probe_checkpoint(
     terms, loss_config = loss
     settings = comm.together(lambda: parse_settings(arms, terms, options, loss_config))
     plan = comm.together(lambda: prepare_probe(checkpoint, settings, *sources, *opening))
-    comm.together(lambda: check_folder(folder) if comm.is_root else None)
+    comm.on_root(lambda: check_folder(folder))
     chosen.choose(plan.emulator.spec, comm)
     reporter = (
         ConsoleProbeReporter(make_console(), comm.num_processes)

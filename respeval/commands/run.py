@@ -35,7 +35,7 @@ def run_checkpoints(arguments: list[Path], folder: Path, wish: Wish) -> int:
             folder = _fresh(folder, comm)
         if is_sweep:
             sweep = Sweep(folder, checkpoints)
-            comm.together(lambda: sweep.begin() if comm.is_root else None)
+            comm.on_root(sweep.begin)
             with signals.deferred():
                 code = run_sweep(sweep, wish, comm, threads, signals)
         else:
@@ -49,10 +49,7 @@ def run_checkpoints(arguments: list[Path], folder: Path, wish: Wish) -> int:
 
 def _fresh(folder: Path, comm: Comm) -> Path:
     """Where `--restart-fresh` starts over; the root chooses and tells."""
-    chosen = comm.together(
-        lambda: fresh_folder(folder, comm.num_restarts) if comm.is_root else folder
-    )
-    chosen = comm.from_root(chosen)
+    chosen = comm.on_root(lambda: fresh_folder(folder, comm.num_restarts))
     if chosen != folder:
         make_console(comm.is_root).print(f"{folder} stays as it is; starting over in {chosen}")
     return chosen

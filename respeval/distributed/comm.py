@@ -131,6 +131,14 @@ class Comm:
                 raise kind(message)
         return result  # type: ignore[return-value]
 
+    def on_root(self, action: Callable[[], Result]) -> Result:
+        """What `action` returns on the root, which alone acts: small, picklable, on every process.
+
+        Raises what `together` raises, on every process.
+        """
+        result = self.together(action if self.is_root else lambda: None)
+        return self.from_root(result)  # type: ignore[return-value]
+
     def close(self) -> None:
         """Leave the group of processes, if there is one."""
         if self.heartbeat is not None:

@@ -42,8 +42,7 @@ def with_batch_size(
         return replace(execution, samples_per_batch=_chosen(measured[KEPT])), None
     if asked is None:
         return execution, None
-    found = comm.together(lambda: _measure(plan, comm, execution) if comm.is_root else {})
-    found = comm.from_root(found)
+    found = comm.on_root(lambda: _measure(plan, comm, execution))
     return replace(execution, samples_per_batch=found["chosen"]), found
 
 

@@ -102,7 +102,7 @@ def look_ahead(
     """
     comm.together(lambda: check_precision(plan.emulator, plan.case.precision, comm.device))
     output = comm.together(lambda: open_output(plan, checkpoint, folder, comm))
-    progress = comm.from_root(comm.together(lambda: output.peek(extend)))
+    progress = comm.on_root(lambda: output.peek(extend))
     ended = has_ended(progress, goal_of(plan, output), comm)
     known = Estimate(
         checkpoint,

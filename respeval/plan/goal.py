@@ -58,7 +58,7 @@ def has_ended(progress: Progress, goal: Goal | None, comm: Comm) -> bool:
     """Whether a run has nothing left to do, its length or what it waited for being reached."""
     if progress.finished or goal is None or not progress.complete:
         return progress.finished
-    return comm.from_root(comm.together(goal.is_reached))
+    return comm.on_root(goal.is_reached)
 
 
 class Goal:

@@ -58,8 +58,7 @@ def measure_precision(plan: Plan, comm: Comm, execution: Execution) -> dict[str,
     """
     if plan.case.precision == "float32":
         return None
-    found = comm.together(lambda: _compare(plan, comm, execution) if comm.is_root else None)
-    return comm.from_root(found)
+    return comm.on_root(lambda: _compare(plan, comm, execution))
 
 
 def _compare(plan: Plan, comm: Comm, execution: Execution) -> dict[str, Any]:

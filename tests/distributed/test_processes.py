@@ -117,6 +117,7 @@ def test_one_process_is_the_identity() -> None:
     assert comm.sum_to_root(packed) is packed
     assert comm.gather("a") == ["a"]
     assert comm.together(lambda: 5) == 5
+    assert comm.on_root(lambda: 5) == 5
 
     def fail() -> None:
         raise InputError("no such file")

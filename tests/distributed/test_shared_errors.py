@@ -254,6 +254,24 @@ def test_what_is_done_together_fails_together(error: Exception, kind: type[Excep
     assert [(type(e), str(e)) for e in raised] == [(kind, str(error))] * 2
 
 
+def test_the_root_alone_acts_and_all_have_what_it_returns() -> None:
+    acted, found = [], {}
+
+    def action(comm: ThreadComm) -> None:
+        found[comm.rank] = comm.on_root(lambda: acted.append(comm.rank) or f"by {comm.rank}")
+
+    assert on_threads(action, 3) == [None] * 3
+    assert (acted, found) == ([0], dict.fromkeys(range(3), "by 0"))
+
+
+def test_what_fails_on_the_root_fails_on_all() -> None:
+    def fail() -> None:
+        raise InputError("no room")
+
+    raised = on_threads(lambda comm: comm.on_root(fail))
+    assert [(type(e), str(e)) for e in raised] == [(SharedInputError, "no room")] * 2
+
+
 def test_an_analysis_that_fails_on_the_root_fails_on_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -208,6 +208,7 @@ def reductions() -> None:
         ]
         assert comm.from_root(f"from {rank}") == "from 0"
         assert comm.together(lambda: rank) == rank
+        assert comm.on_root(lambda: f"from {rank}") == "from 0"
         comm.wait()
         with pytest.raises(SharedInputError, match="no such file"):
             comm.together(lambda: _fail_on(rank, size - 1))
