@@ -16,10 +16,9 @@ from respeval.distributed.comm import Comm
 from respeval.plan.execution import Execution
 from respeval.plan.plan import prepare
 from respeval.plan.resume import open_output
-from respeval.presentation.console.progress import SilentReporter
 from respeval.rollout.segments import Segment
 from respeval.rollout.sums import GroupSums
-from respeval.runner import execute
+from respeval.runner import Reporter, execute
 from tests.support import studies
 
 
@@ -28,7 +27,7 @@ def resident_MiB() -> float:
     return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
 
 
-class Watch(SilentReporter):
+class Watch(Reporter):
     """Notes memory and files now and then: rows of (when, MiB, files, seconds)."""
 
     def __init__(self, folder: Path, interval: int) -> None:

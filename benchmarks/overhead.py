@@ -23,13 +23,12 @@ from respeval.fields.forcing import Forcing
 from respeval.plan.execution import Execution, make_rollout
 from respeval.plan.plan import Plan
 from respeval.plan.resume import open_output
-from respeval.presentation.console.progress import SilentReporter
 from respeval.rollout.guard import RangeGuard
 from respeval.rollout.members import Member
 from respeval.rollout.steps import Rollout
 from respeval.rollout.sums import GroupSums, MemberSums
 from respeval.run_folder.folder import RunFolder
-from respeval.runner import execute
+from respeval.runner import Reporter, execute
 
 NETWORK, STEP = "the network", "normalization, prescribed SST"
 
@@ -75,7 +74,7 @@ def run_seconds(plan: Plan, checkpoint: Path, folder: Path) -> dict[str, float]:
     output = open_output(plan, checkpoint, folder, Comm())
     output.open()
     with instrumented(clock), clock.section(REST):
-        execute(plan, output, Comm(), Execution(), SilentReporter())
+        execute(plan, output, Comm(), Execution(), Reporter())
     output.close()
     return dict(clock.seconds)
 

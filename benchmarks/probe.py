@@ -16,10 +16,9 @@ from respeval.fields.grid import Grid
 from respeval.files.netcdf import write_netcdf
 from respeval.loss_probe.arms import parse_arms
 from respeval.loss_probe.plan import ProbeSettings, plan_probe
-from respeval.loss_probe.probing import run_probe
+from respeval.loss_probe.probing import ProbeReporter, run_probe
 from respeval.planet import shipped_checkpoint
 from respeval.planet.datasets import make_record
-from respeval.presentation.console.probe import SilentProbeReporter
 
 ARMS = ("none", "per_sample", "per_sample:gamma=1.0", "spectral_power")
 
@@ -30,7 +29,7 @@ def seconds(arms: Sequence[str], data: Path, num_batches: int) -> float:
     settings = ProbeSettings(arms=parse_arms(list(arms)), num_batches=num_batches, input_noise=0.1)
     plan = plan_probe(open_checkpoint(checkpoint, {}), settings, str(data), None, checkpoint)
     begun = time.perf_counter()
-    run_probe(plan, Comm(), SilentProbeReporter())
+    run_probe(plan, Comm(), ProbeReporter())
     return time.perf_counter() - begun
 
 

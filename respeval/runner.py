@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -29,16 +29,23 @@ Result = TypeVar("Result")
 GUARD_INTERVAL = 32
 
 
-class Reporter(Protocol):
-    """What a run tells while it runs; on the root process alone."""
+class Reporter:
+    """What a run tells while it runs: nothing, on every process but the root."""
 
-    def planned(self, plan: Plan, first_step: int) -> None: ...
+    def planned(self, plan: Plan, first_step: int) -> None:
+        """What will run, and how many of its steps are done."""
 
-    def stepped(self, step: int) -> None: ...
+    def stepped(self, step: int) -> None:
+        """So many steps are done."""
 
-    def published(self, segment: Segment, means: GroupSums) -> None: ...
+    def published(self, segment: Segment, means: GroupSums) -> None:
+        """A segment is published."""
 
-    def quarantined(self, fault: Fault) -> None: ...
+    def quarantined(self, fault: Fault) -> None:
+        """A sample leaves the means."""
+
+    def close(self) -> None:
+        """The run has ended, well or badly."""
 
 
 def execute(

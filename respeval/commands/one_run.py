@@ -28,7 +28,7 @@ from respeval.plan.goal import Goal, check_goal, goal_of, has_ended, settings_of
 from respeval.plan.plan import Plan, prepare
 from respeval.plan.rehearsal import measure_compiling, measure_precision
 from respeval.plan.resume import go_on, open_output, read_snapshot
-from respeval.presentation.console.progress import ConsoleReporter, RunningRatio, SilentReporter
+from respeval.presentation.console.progress import ConsoleReporter, RunningRatio
 from respeval.presentation.console.rehearsal import (
     batch_table,
     compiling_line,
@@ -37,7 +37,7 @@ from respeval.presentation.console.rehearsal import (
 from respeval.presentation.console.terminal import make_console, tell_left_out
 from respeval.run_folder.names import DIAGNOSTICS_FILE, ZONAL
 from respeval.run_folder.output import Progress, RunOutput
-from respeval.runner import execute
+from respeval.runner import Reporter, execute
 
 
 def run_plan(
@@ -139,12 +139,10 @@ def _tell_outcome(console: Console, goal: Goal, folder: Path) -> None:
             console.print(line, highlight=False)
 
 
-def _reporter(
-    plan: Plan, console: Console, comm: Comm, execution: Execution
-) -> ConsoleReporter | SilentReporter:
+def _reporter(plan: Plan, console: Console, comm: Comm, execution: Execution) -> Reporter:
     """What tells of the run; it begins with the diagnostics that the run will not have."""
     if not comm.is_root:
-        return SilentReporter()
+        return Reporter()
     spec, settings = plan.emulator.spec, settings_of_plan(plan)
     names = [variable.name for variable in spec.outputs]
     tell_left_out(console, left_out(names, settings))

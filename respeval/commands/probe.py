@@ -8,14 +8,10 @@ from typing import Any
 from respeval.checkpoints import open_checkpoint
 from respeval.distributed.comm import connect
 from respeval.loss_probe.plan import ProbePlan, parse_settings, prepare_probe
-from respeval.loss_probe.probing import check_folder, run_probe, write_probe
+from respeval.loss_probe.probing import ProbeReporter, check_folder, run_probe, write_probe
 from respeval.plan.execution import Threads
 from respeval.presentation.console.checkpoint import inspection_tables
-from respeval.presentation.console.probe import (
-    ConsoleProbeReporter,
-    SilentProbeReporter,
-    probe_table,
-)
+from respeval.presentation.console.probe import ConsoleProbeReporter, probe_table
 from respeval.presentation.console.terminal import make_console
 
 
@@ -52,7 +48,7 @@ def probe_checkpoint(
     reporter = (
         ConsoleProbeReporter(make_console(), comm.num_processes)
         if comm.is_root
-        else SilentProbeReporter()
+        else ProbeReporter()
     )
     try:
         sums = run_probe(plan, comm, reporter)

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -32,14 +31,17 @@ from respeval.run_folder.names import FIGURES, SUMMARY
 PROFILE = "gradient_profile.nc"
 
 
-class ProbeReporter(Protocol):
-    """What a probe tells while it runs; on the root process alone."""
+class ProbeReporter:
+    """What a probe tells while it runs: nothing, on every process but the root."""
 
-    def planned(self, plan: ProbePlan) -> None: ...
+    def planned(self, plan: ProbePlan) -> None:
+        """What will be probed."""
 
-    def probed(self, batch: int) -> None: ...
+    def probed(self, batch: int) -> None:
+        """A batch of this process is done."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """The probe has ended, well or badly."""
 
 
 def run_probe(plan: ProbePlan, comm: Comm, reporter: ProbeReporter) -> ProbeSums:

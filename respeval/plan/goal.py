@@ -22,7 +22,6 @@ from respeval.diagnostics import (
 )
 from respeval.distributed.comm import Comm
 from respeval.plan.plan import Plan
-from respeval.run_folder.folder import RunFolder
 from respeval.run_folder.joining import read_circles
 from respeval.run_folder.output import Progress, RunOutput
 
@@ -76,7 +75,7 @@ class Goal:
     ) -> None:
         self._targets, self._settings = targets, settings
         self._names = read_by_diagnostics(outputs, settings)
-        self._folder = output if isinstance(output, RunFolder) else None
+        self._output = output
         self._circles: xr.Dataset | None = None
         self._read_steps = 0
 
@@ -96,16 +95,14 @@ class Goal:
 
     def _read(self) -> xr.Dataset | None:
         """The circle means of all segments so far; those that were read before are kept."""
-        if self._folder is None:
-            return None
-        new = [entry for entry in self._folder.kept() if entry["first_step"] >= self._read_steps]
-        if new:
-            parts = [read_circles(self._folder.path / entry["file"], self._names) for entry in new]
+        files, stop_step = self._output.files_from(self._read_steps)
+        if files:
+            parts = [read_circles(file, self._names) for file in files]
             before = [] if self._circles is None else [self._circles]
             self._circles = xr.concat(
                 [*before, *parts], "time", data_vars="minimal", coords="minimal", compat="override"
             )
-            self._read_steps = new[-1]["stop_step"]
+            self._read_steps = stop_step
         return self._circles
 
     def outcome(self, diagnostics: xr.Dataset, zonal: xr.Dataset) -> list[str]:

@@ -21,7 +21,7 @@ from respeval.plan.plan import Plan
 from respeval.rollout.members import deal_members
 from respeval.rollout.segments import remaining_segments
 from respeval.run_folder.folder import RunFolder
-from respeval.run_folder.output import NoOutput, Progress, RunOutput
+from respeval.run_folder.output import Progress, RunOutput
 from respeval.run_folder.restart import Snapshot
 
 
@@ -95,7 +95,7 @@ def go_on(plan: Plan, folder: Path, progress: Progress) -> Plan:
 def open_output(plan: Plan, checkpoint: Path, folder: Path, comm: Comm) -> RunOutput:
     """Where this process's results go: the folder on the root, nowhere elsewhere."""
     if not comm.is_root:
-        return NoOutput()
+        return RunOutput()
     header = header_of(plan, checkpoint)
     provenance = {
         "checkpoint": checkpoint.name,

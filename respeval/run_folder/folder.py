@@ -39,14 +39,14 @@ from respeval.run_folder.manifest import (
     segment_numbers,
 )
 from respeval.run_folder.names import CASE, MANIFEST, RESTART, SEGMENTS
-from respeval.run_folder.output import Progress
+from respeval.run_folder.output import Progress, RunOutput
 from respeval.run_folder.restart import RESTART_NAME, Array, Block, Part, Restart
 
 _DATE = re.compile(r"None|[\d:T+Z-]{10,40}")
 
 
 @dataclass
-class RunFolder:
+class RunFolder(RunOutput):
     """The folder of a run on the root process; the manifest is the truth about it.
 
     header: what makes a run this run (see `header_of`). Files are published before the manifest that
@@ -67,7 +67,6 @@ class RunFolder:
     _lock: FolderLock | None = None
 
     def peek(self, extend: bool = False) -> Progress:
-        """What `open` would say, or raise; nothing is made or changed."""
         if not self.path.is_dir():
             if self.path.exists():
                 raise InputError(f"{self.path} can't be made (File exists)")
@@ -95,7 +94,6 @@ class RunFolder:
         return self._look(extend)  # another run may have gone on in between
 
     def close(self) -> None:
-        """Let other runs into the folder."""
         if self._lock is not None:
             self._lock.release()
 
@@ -177,7 +175,6 @@ class RunFolder:
         )
 
     def keep(self, measured: Mapping[str, Any]) -> None:
-        """See `RunOutput.keep`."""
         self.measured = dict(measured)
 
     def begin(self, case_text: str) -> None:
@@ -191,7 +188,6 @@ class RunFolder:
         self._remove_unnamed()
 
     def publish_segment(self, segment: Segment, means: GroupSums) -> None:
-        """Write a segment's file; it counts from the next `commit` on."""
         name = f"{SEGMENTS}/{segment.file_name(self.layout.calendar)}"
         dataset = self.layout.segment_dataset(segment, self.origin_s, means)
         entry = {
@@ -204,14 +200,17 @@ class RunFolder:
         self._new_segments = [entry]
 
     def publish_part(self, step: int, block: Block, content: bytes) -> None:
-        """Write the records of some members after `step` steps; they count from `commit` on."""
         name = f"{RESTART}/{step:09d}_{block.first:05d}.bin"
         sha256 = write_bytes(self.path / name, content)
         self._new_parts.append(Part(name, block.first, block.stop, sha256))
 
-    def kept(self) -> list[dict[str, Any]]:
+    def _kept(self) -> list[dict[str, Any]]:
         """The manifest's entries of the segments that are not spin-up."""
         return [entry for entry in self.segments if not entry["spinup"]]
+
+    def files_from(self, step: int) -> tuple[list[Path], int]:
+        new = [entry for entry in self._kept() if entry["first_step"] >= step]
+        return [self.path / entry["file"] for entry in new], new[-1]["stop_step"] if new else step
 
     def commit(
         self, step: int, record: Mapping[str, Array], quarantined: Sequence[Mapping[str, Any]]
@@ -254,7 +253,7 @@ class RunFolder:
 
         Raises InputError where a segment's file is damaged.
         """
-        entries = self.kept()
+        entries = self._kept()
         with Verification(self.path, [checksums_of_segments(entries)]) as verification:
             verification.finish()
         files = [self.path / entry["file"] for entry in entries]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 from respeval.rollout.segments import Segment
 from respeval.rollout.sums import GroupSums
@@ -36,69 +37,49 @@ class Progress:
         return self.restart.step if self.restart else 0
 
 
-class RunOutput(Protocol):
-    """Where a run's results go; only the root's goes anywhere."""
+class RunOutput:
+    """Where a run's results go: nowhere, which is right for every process but the root."""
 
-    def peek(self, extend: bool = False) -> Progress: ...
+    def peek(self, extend: bool = False) -> Progress:
+        """What `open` would say, or raise; nothing is made or changed."""
+        return Progress()
 
-    def open(self, extend: bool = False) -> Progress: ...
+    def open(self, extend: bool = False) -> Progress:
+        """How far this very run has come. extend: whether it may be longer now."""
+        return Progress()
 
     def keep(self, measured: Mapping[str, Any]) -> None:
         """Let the manifest name, from `begin` on, what was measured before the run began."""
 
-    def begin(self, case_text: str) -> None: ...
-
-    def publish_segment(self, segment: Segment, means: GroupSums) -> None: ...
-
-    def publish_part(self, step: int, block: Block, content: bytes) -> None: ...
-
-    def commit(
-        self, step: int, record: Mapping[str, Array], quarantined: Sequence[Mapping[str, Any]]
-    ) -> None: ...
-
-    def join(self) -> None: ...
-
-    def finish(self) -> None: ...
-
-    def end_early(self, status: str, reason: str) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class NoOutput:
-    """The output of every process but the root."""
-
-    def peek(self, extend: bool = False) -> Progress:
-        return Progress()
-
-    def open(self, extend: bool = False) -> Progress:
-        return Progress()
-
-    def keep(self, measured: Mapping[str, Any]) -> None:
-        pass
-
     def begin(self, case_text: str) -> None:
-        pass
+        """Say that the run is under way."""
 
     def publish_segment(self, segment: Segment, means: GroupSums) -> None:
-        pass
+        """Write a segment's means; they count from the next `commit` on."""
 
     def publish_part(self, step: int, block: Block, content: bytes) -> None:
-        pass
+        """Write the records of some members after `step` steps; they count from `commit` on."""
 
     def commit(
         self, step: int, record: Mapping[str, Array], quarantined: Sequence[Mapping[str, Any]]
     ) -> None:
-        pass
+        """Let what was published since the last time count."""
+
+    def files_from(self, step: int) -> tuple[list[Path], int]:
+        """Files of the published segments that begin at this step or later, spin-up apart.
+
+        Also the step at which they end.
+        """
+        return [], step
 
     def join(self) -> None:
-        pass
+        """Make the results of the segments that are not spin-up."""
 
     def finish(self) -> None:
-        pass
+        """Say that the run is complete."""
 
     def end_early(self, status: str, reason: str) -> None:
-        pass
+        """Say why the run ended early: `stopped` or `failed`."""
 
     def close(self) -> None:
-        pass
+        """Let other runs into the folder."""

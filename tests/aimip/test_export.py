@@ -18,8 +18,7 @@ from respeval.fields.grid import Grid
 from respeval.plan.execution import Execution
 from respeval.plan.plan import prepare
 from respeval.plan.resume import open_output
-from respeval.presentation.console.progress import SilentReporter
-from respeval.runner import execute
+from respeval.runner import Reporter, execute
 from tests.support.invoking import invoke, refused
 from tests.support.studies import checkpoint, forcing, initial, write_study
 
@@ -43,7 +42,7 @@ def execute_run(model: Path, **case: Any) -> Path:
     planned = prepare(model, load_case(model.parent / "case.yaml", case))
     output = open_output(planned, model, folder, Comm())
     output.open()
-    execute(planned, output, Comm(), Execution(), SilentReporter())
+    execute(planned, output, Comm(), Execution(), Reporter())
     output.join()
     output.finish()
     output.close()

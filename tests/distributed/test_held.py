@@ -22,9 +22,8 @@ from respeval.errors import InputError
 from respeval.interpreter import give_back_freed
 from respeval.plan.execution import Execution
 from respeval.plan.plan import Plan
-from respeval.presentation.console.progress import SilentReporter
-from respeval.run_folder.output import NoOutput
-from respeval.runner import execute
+from respeval.run_folder.output import RunOutput
+from respeval.runner import Reporter, execute
 from tests.support.toy import Toy, plan
 from tests.support.toy import study as toy_study
 
@@ -50,7 +49,7 @@ def test_a_step_begins_without_the_outputs_of_the_one_before(
     monkeypatch.setattr("respeval.rollout.sums.WAITING_STEPS", 1)  # as on a grid that is large
     emulator = Watching()
     planned = plan(toy_study(tmp_path, days=(0,)), emulator, steps=5, segment="3 steps")
-    execute(planned, NoOutput(), Comm(), Execution(), SilentReporter())
+    execute(planned, RunOutput(), Comm(), Execution(), Reporter())
     assert emulator.held == [0] * 5
 
 

@@ -16,11 +16,10 @@ from respeval.distributed.stop import StopSignals
 from respeval.errors import BlowUpError, InputError, SharedInputError, StoppedError
 from respeval.fields.calendar import to_seconds
 from respeval.plan.execution import Execution
-from respeval.presentation.console.progress import SilentReporter
 from respeval.run_folder.folder import RunFolder
 from respeval.run_folder.manifest import read_manifest
-from respeval.run_folder.output import NoOutput, RunOutput
-from respeval.runner import execute
+from respeval.run_folder.output import RunOutput
+from respeval.runner import Reporter, execute
 from tests.support.toy import Toy, plan
 from tests.support.toy import study as toy_study
 
@@ -128,9 +127,9 @@ def run_on_two(
     output.open()
 
     def action(comm: ThreadComm) -> None:
-        own: RunOutput = output if comm.is_root else NoOutput()
+        own = output if comm.is_root else RunOutput()
         how = execution or Execution()
-        execute(planned[comm.rank], own, comm, how, SilentReporter(), signals[comm.rank])
+        execute(planned[comm.rank], own, comm, how, Reporter(), signals[comm.rank])
 
     raised = on_threads(action)
     output.close()

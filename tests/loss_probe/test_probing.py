@@ -25,12 +25,12 @@ from respeval.fields.transform import SphericalTransform
 from respeval.loss_probe.arms import PerSample, Plain, SpectralPower, parse_arms
 from respeval.loss_probe.loss import LossWeights, ensemble_loss
 from respeval.loss_probe.plan import ProbeSettings, plan_probe
-from respeval.loss_probe.probing import run_probe, write_probe
+from respeval.loss_probe.probing import ProbeReporter, run_probe, write_probe
 from respeval.loss_probe.profile import make_profile
 from respeval.planet import shipped_checkpoint
 from respeval.planet.datasets import make_record
 from respeval.plotting import gradient_profile
-from respeval.presentation.console.probe import SilentProbeReporter, probe_table
+from respeval.presentation.console.probe import probe_table
 from tests.support.processes import torchrun
 from tests.support.studies import GRID, checkpoint, write_study
 from tests.support.training import training
@@ -51,7 +51,7 @@ def probe(name: Path, **options: Any) -> Any:
     settings = ProbeSettings(**{"num_batches": 3, "batch_size": 4, **options})
     emulator = load_checkpoint(name)
     plan = plan_probe(emulator, settings, str(name.parent / "training.nc"), None, name)
-    sums = run_probe(plan, Comm(), SilentProbeReporter())
+    sums = run_probe(plan, Comm(), ProbeReporter())
     return plan, make_profile(sums, plan.filters, settings.arms)
 
 
@@ -129,9 +129,7 @@ def test_the_loss_scores_the_outputs_of_its_own_normalization_in_its_units(
     settings = ProbeSettings(arms=(Plain(),), num_batches=2, batch_size=3, weights=weights)
     location = str(tmp_path / "training.nc")
     plan = plan_probe(emulator, settings, location, None, folder / "tiny.pt")
-    profile = make_profile(
-        run_probe(plan, Comm(), SilentProbeReporter()), plan.filters, settings.arms
-    )
+    profile = make_profile(run_probe(plan, Comm(), ProbeReporter()), plan.filters, settings.arms)
     names = [v.name for v in emulator.spec.outputs]
     for b, rows in enumerate(plan.pairs.rows):
         errors = []
@@ -161,7 +159,7 @@ def test_weights_and_flags_are_left_as_they_were(folder) -> None:
     torch.set_float32_matmul_precision("medium")  # as a notebook may have done
     settings = ProbeSettings(num_batches=2, batch_size=2)
     plan = plan_probe(emulator, settings, str(folder / "training.nc"), None, name)
-    run_probe(plan, Comm(), SilentProbeReporter())
+    run_probe(plan, Comm(), ProbeReporter())
     assert all(torch.equal(before[key], value) for key, value in emulator.state_dict().items())
     assert [p.requires_grad for p in emulator.parameters()] == flags
     assert torch.get_float32_matmul_precision() == "highest"
@@ -442,7 +440,7 @@ def test_numbers_that_are_none_are_not_written(folder: Path, tmp_path: Path, wha
     settings = ProbeSettings(num_batches=2, batch_size=2)
     name = folder / "tiny.pt"
     plan = plan_probe(load_checkpoint(name), settings, str(folder / "training.nc"), None, name)
-    sums = run_probe(plan, Comm(), SilentProbeReporter())
+    sums = run_probe(plan, Comm(), ProbeReporter())
     broken = sums.loss if what == "loss" else sums.filter_square[1]
     broken[1, 0] = torch.nan
     with pytest.raises(InputError, match=f"the {what} of arm per_sample is not finite"):
@@ -480,7 +478,7 @@ def test_whitening_lifts_high_degrees_of_the_shipped_checkpoint(tmp_path: Path) 
     arms = parse_arms(["none", "per_sample:gamma=0.5", "per_sample:gamma=1.0"])
     settings = ProbeSettings(arms=arms, num_batches=4, batch_size=4)
     plan = plan_probe(load_checkpoint(name), settings, str(tmp_path / "training.nc"), None, name)
-    sums = run_probe(plan, Comm(), SilentProbeReporter())
+    sums = run_probe(plan, Comm(), ProbeReporter())
     (tmp_path / "out").mkdir()
     summary = write_probe(plan, sums, tmp_path / "out").summary
     assert summary["none/gradient_rank_correlation"] < -0.9
@@ -500,8 +498,6 @@ def test_roles_of_the_case_name_the_forcing_in_the_data(folder: Path, tmp_path: 
     settings = ProbeSettings(num_batches=2, batch_size=2, weights=LossWeights(energy_score=0.5))
     name = folder / "tiny.pt"
     plan = plan_probe(load_checkpoint(name), settings, str(tmp_path / "data.nc"), case, name)
-    renamed = make_profile(
-        run_probe(plan, Comm(), SilentProbeReporter()), plan.filters, settings.arms
-    )
+    renamed = make_profile(run_probe(plan, Comm(), ProbeReporter()), plan.filters, settings.arms)
     same = probe(name, num_batches=2, batch_size=2, weights=LossWeights(energy_score=0.5))[1]
     np.testing.assert_array_equal(renamed.loss, same.loss)

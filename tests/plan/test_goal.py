@@ -19,7 +19,7 @@ from respeval.cli import app
 from respeval.diagnostics import parse_targets, relative_half_width
 from respeval.files.netcdf import open_saved
 from respeval.plan.goal import FEWEST_UNITS, FEWEST_YEARS, Goal, is_long_enough
-from respeval.run_folder.output import NoOutput
+from respeval.run_folder.output import RunOutput
 from tests.support import studies
 from tests.support.invoking import invoke
 from tests.support.means import SETTINGS, run_of
@@ -197,7 +197,7 @@ def test_a_run_ends_with_a_year_that_is_late_enough_and_known_enough(
     num_months: int, fraction: float, reached: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     targets = parse_targets([f"land_ocean_warming_ratio:{fraction}"])
-    goal = Goal(targets, SETTINGS, ["t_low", "t_top"], NoOutput())
+    goal = Goal(targets, SETTINGS, ["t_low", "t_top"], RunOutput())
     assert not goal.is_reached()  # a process without a folder
     zonal = run_of(num_months)
     monkeypatch.setattr(goal, "_read", lambda: zonal)

@@ -22,9 +22,8 @@ from respeval.fields.grid import Grid
 from respeval.plan.execution import Execution
 from respeval.plan.plan import Plan
 from respeval.plan.resume import go_on, read_snapshot
-from respeval.presentation.console.progress import SilentReporter
 from respeval.run_folder.folder import RunFolder
-from respeval.runner import execute
+from respeval.runner import Reporter, execute
 
 GRID = Grid.legendre_gauss(8, 16)
 DAY_S = 86_400
@@ -200,7 +199,7 @@ def run(
         begin = read_snapshot(planned, folder, progress, Comm())
         planned = go_on(planned, folder, progress)
         execution, told = execution or Execution(), progress.quarantined
-        execute(planned, output, Comm(), execution, SilentReporter(), signals, begin, told)
+        execute(planned, output, Comm(), execution, Reporter(), signals, begin, told)
         output.join()
         analyse(folder, settings_of(planned.case, planned.roles, planned.emulator.spec.levels_hPa))
         output.finish()

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
+import xarray as xr
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
-if TYPE_CHECKING:
-    import xarray as xr
-
-    from respeval.loss_probe.plan import ProbePlan
-
+from respeval.loss_probe.plan import ProbePlan
+from respeval.loss_probe.probing import ProbeReporter
+from respeval.loss_probe.summary import ends
 
 #: Seconds between two lines of progress where the output is no terminal.
 LINE_INTERVAL_S = 10.0
@@ -22,20 +20,7 @@ LINE_INTERVAL_S = 10.0
 Number = float | list[float] | None
 
 
-class SilentProbeReporter:
-    """The reporter of every process but the root."""
-
-    def planned(self, plan: ProbePlan) -> None:
-        pass
-
-    def probed(self, batch: int) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-class ConsoleProbeReporter:
+class ConsoleProbeReporter(ProbeReporter):
     """Progress on the root by batch: a live bar on a terminal, else a plain line now and then."""
 
     def __init__(self, console: Console, num_processes: int) -> None:
@@ -152,8 +137,6 @@ def _interval(summary: Mapping[str, Number], key: str, style: str) -> str:
 
 def _profile_rows(profile: xr.Dataset) -> Iterator[tuple[str, list[str]]]:
     """(what, cells of the arms): means over the lowest and the highest eighth of the degrees."""
-    from respeval.loss_probe.summary import ends
-
     for what, name, style in _PROFILE_ROWS:
         values = profile[name]
         if "layer" in values.dims:

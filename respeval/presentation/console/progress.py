@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -14,13 +13,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from respeval.diagnostics import DIAGNOSTICS, DiagnosticSettings
 from respeval.fields.grid import SURFACES
-
-if TYPE_CHECKING:
-    from respeval.plan.plan import Plan
-    from respeval.rollout.guard import Fault
-    from respeval.rollout.segments import Segment
-    from respeval.rollout.sums import GroupSums
-
+from respeval.plan.plan import Plan, date_of
+from respeval.rollout.guard import Fault
+from respeval.rollout.segments import Segment
+from respeval.rollout.sums import GroupSums
+from respeval.runner import Reporter
 
 #: Seconds between two lines of progress where the output is no terminal.
 LINE_INTERVAL_S = 10.0
@@ -28,26 +25,7 @@ LINE_INTERVAL_S = 10.0
 _YEAR_S = 365.0 * 86_400
 
 
-class SilentReporter:
-    """The reporter of every process but the root."""
-
-    def planned(self, plan: Plan, first_step: int) -> None:
-        pass
-
-    def stepped(self, step: int) -> None:
-        pass
-
-    def published(self, segment: Segment, means: GroupSums) -> None:
-        pass
-
-    def quarantined(self, fault: Fault) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-class ConsoleReporter:
+class ConsoleReporter(Reporter):
     """Progress on the root: a live line on a terminal, else a plain line now and then."""
 
     def __init__(
@@ -61,8 +39,6 @@ class ConsoleReporter:
 
     def planned(self, plan: Plan, first_step: int) -> None:
         """Say what will run and what SST change each group sees; start the clock."""
-        from respeval.plan.plan import date_of
-
         self._plan, self._first_step = plan, first_step
         self._num_segments = plan.segments[-1].number if plan.segments else 0
         spec, case = plan.emulator.spec, plan.case
@@ -122,8 +98,6 @@ class ConsoleReporter:
             self._console.print(text, highlight=False)
 
     def _describe(self, step: int) -> str:
-        from respeval.plan.plan import date_of
-
         elapsed = max(time.monotonic() - self._begin, 1e-9)
         speed = (step - self._first_step) / elapsed
         years_per_day = speed * self._plan.emulator.spec.timestep_s / _YEAR_S * 86_400
