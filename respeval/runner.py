@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+import contextlib
+import itertools
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NoReturn
 
 import torch
 
 from respeval.distributed.comm import Comm
+from respeval.distributed.held import HeldErrors
 from respeval.distributed.stop import StopSignals, StopVote
 from respeval.errors import BlowUpError, InputError, SharedInputError, StoppedError
 from respeval.plan.execution import Execution, make_rollout
 from respeval.plan.goal import Goal
 from respeval.plan.plan import Plan, date_of
-from respeval.rollout.guard import Fault, RangeGuard
+from respeval.rollout.guard import Fault, Quarantine, RangeGuard
 from respeval.rollout.members import deal_members
 from respeval.rollout.segments import Segment
 from respeval.rollout.steps import Step
 from respeval.rollout.sums import GroupSums, MemberSums
 from respeval.run_folder.output import RunOutput
-from respeval.run_folder.restart import Block, Snapshot, blocks_of
-
-Result = TypeVar("Result")
-
-
-#: Steps between two readings of the guard on a GPU, where reading makes the host wait.
-GUARD_INTERVAL = 32
+from respeval.run_folder.restart import Snapshot, blocks_of
 
 
 class Reporter:
@@ -76,7 +73,7 @@ def execute(
     comm.together(lambda: output.begin(plan.case.to_yaml()))
     reporter.planned(plan, begin.step if begin else 0)
     course = _Course(plan, output, comm, execution, reporter, signals, goal)
-    course.leave_out(Fault(**fault) for fault in quarantined)
+    course.quarantine.leave_out(Fault(**fault) for fault in quarantined)
     try:
         with signals.deferred(), torch.inference_mode():
             course.run(begin)
@@ -95,8 +92,7 @@ def execute(
 class _Course:
     """One process's side of a run: its members, their sums, and the commits that all take part in.
 
-    What goes wrong on one of several processes between two collectives is held until the next time
-    that all speak (`_tell`): until then it does nothing but take part in the collectives.
+    Between two collectives a process's errors are held (see `HeldErrors`).
     """
 
     def __init__(
@@ -119,46 +115,17 @@ class _Course:
         shape = (len(self._members), len(spec.outputs), *spec.grid.shape)
         self._sums = MemberSums(shape, comm.device)
         self._guard = RangeGuard(spec, self._members, comm.device)
-        self._guard_interval = 1 if comm.device.type == "cpu" else GUARD_INTERVAL
-        self._quarantined: dict[int, Fault] = {}
-        self._error: BlowUpError | InputError | None = None
+        self.quarantine = Quarantine(plan.num_samples, execution.fail_fast)
+        self._held = HeldErrors(comm)
 
     def run(self, begin: Snapshot | None) -> None:
         """Step to the end, or to the step where a signal is heeded."""
         first_step = begin.step if begin else 0
-        steps = self._steps_from(begin)
         vote = StopVote(self._comm, self._signals, first_step)
-        last: Step | None = None
-        try:
-            done = first_step == self._done_step() and self._is_goal_reached()
-            for segment in () if done else self._plan.segments:
-                for step in range(max(segment.first_step, first_step), segment.stop_step):
-                    last = None  # the next step needs the memory of its outputs
-                    last = self._advance(steps, step)
-                    stop = vote.is_stop(step + 1, self._error is not None)
-                    if stop and step + 1 < segment.stop_step:
-                        self._quarantine()
-                        self._save(step + 1, last, self._sums.total)
-                        self._raise_stopped(step + 1)
-                self._end_segment(segment, last)
-                if stop:
-                    self._raise_stopped(segment.stop_step)
-                if not segment.spinup and self._is_goal_reached():
-                    break
-            self._tell()
-        finally:
-            steps.close()
-
-    def _done_step(self) -> int:
-        """The step at which the first segment that is left begins."""
-        segments = self._plan.segments
-        return segments[0].first_step if segments else self._plan.num_steps
-
-    def _is_goal_reached(self) -> bool:
-        """What the root finds, on every process."""
-        if self._goal is None:
-            return False
-        return self._comm.from_root(bool(self._attempt(self._goal.is_reached)))
+        with contextlib.closing(self._steps_from(begin)) as steps:
+            for segment in self._segments_from(first_step):
+                self._run_segment(segment, max(segment.first_step, first_step), steps, vote)
+            self._held.gather(None)
 
     def _steps_from(self, begin: Snapshot | None) -> Generator[Step, None, None]:
         rollout = make_rollout(self._plan, self._members, self._execution, self._comm)
@@ -171,79 +138,71 @@ class _Course:
         conserved = None if begin.conserved is None else begin.conserved.to(device)
         return rollout.steps(begin.step, begin.state.to(device), conserved)
 
-    def leave_out(self, faults: Iterable[Fault]) -> list[Fault]:
-        """Quarantine the samples of these faults; returns those that were not so before.
+    def _segments_from(self, first_step: int) -> Iterator[Segment]:
+        """The segments that are left, as far as the goal asks for them."""
+        segments = self._plan.segments
+        done_step = segments[0].first_step if segments else self._plan.num_steps
+        if first_step == done_step and self._is_goal_reached():
+            return
+        for segment in segments:
+            yield segment
+            if not segment.spinup and self._is_goal_reached():
+                return
 
-        Raises BlowUpError where no sample is left.
-        """
-        new = []
-        for fault in faults:
-            if fault.sample not in self._quarantined:
-                self._quarantined[fault.sample] = fault
-                new.append(fault)
-        if len(self._quarantined) == self._plan.num_samples:
-            first = min(self._quarantined.values(), key=lambda fault: fault.step)
-            raise BlowUpError(f"the emulator blew up in every sample: {first}")
-        return new
+    def _is_goal_reached(self) -> bool:
+        """What the root finds, on every process."""
+        if self._goal is None:
+            return False
+        return self._comm.from_root(bool(self._held.attempt(self._goal.is_reached)))
 
-    def _faults(self) -> list[Fault]:
-        """New faults of this process's members. Raises BlowUpError where one ends the run."""
-        found = self._guard.faults(self._plan.case.groups, self._plan.forcing.starts)
-        new = [fault for fault in found if fault.sample not in self._quarantined]
-        if new and self._execution.fail_fast:
-            raise BlowUpError(f"the emulator blew up: {new[0]}")
-        return new
-
-    def _attempt(self, action: Callable[[], Result]) -> Result | None:
-        """What `action` returns; None where it fails, or this process holds an error already."""
-        if self._error is not None:
-            return None
-        try:
-            return action()
-        except (BlowUpError, InputError) as error:
-            if self._comm.num_processes == 1:
-                raise
-            self._error = error
-            return None
-
-    def _tell(self) -> list[Fault]:
-        """New faults of all processes' members. Raises the first process's error on all of them."""
-        faults = self._attempt(self._faults) or []
-        blown_up = isinstance(self._error, BlowUpError)
-        failed = None if self._error is None else (blown_up, str(self._error))
-        told = self._comm.gather((faults, failed))
-        for _, failure in told:
-            if failure is not None:
-                blown_up, message = failure
-                raise BlowUpError(message) if blown_up else SharedInputError(message)
-        return [fault for faults, _ in told for fault in faults]
-
-    def _quarantine(self) -> None:
-        """Agree with the other processes on the samples that count no more."""
-        found = sorted(self._tell(), key=lambda fault: (fault.step, fault.sample))
-        for fault in self.leave_out(found):
-            self._reporter.quarantined(fault)
+    def _run_segment(
+        self, segment: Segment, first_step: int, steps: Iterator[Step], vote: StopVote
+    ) -> None:
+        """Step to the segment's end and publish it. Raises StoppedError where a signal is heeded."""
+        last: Step | None = None
+        for step in range(first_step, segment.stop_step):
+            last = None  # the next step needs the memory of its outputs
+            last = self._advance(steps, step)
+            stop = vote.is_stop(step + 1, self._held.any)
+            if stop and step + 1 < segment.stop_step:
+                self._leave_out_faulty()
+                self._save(step + 1, last, self._sums.total)
+                self._raise_stopped(step + 1)
+        self._end_segment(segment, last)
+        if stop:
+            self._raise_stopped(segment.stop_step)
 
     def _advance(self, steps: Iterator[Step], step: int) -> Step | None:
         """One step of this process's members into the sums; None without members."""
         last = None
         if self._members:
-            last = self._attempt(lambda: next(steps))
+            last = self._held.attempt(lambda: next(steps))
         if last is not None:
             self._sums.add(last.outputs)
             self._guard.check(last.outputs, step)
-            if step % self._guard_interval == 0:
+            if self._guard.is_due(step):
                 if self._comm.num_processes == 1:
-                    self._quarantine()
+                    self._leave_out_faulty()
                 elif self._execution.fail_fast:
-                    self._attempt(self._faults)
+                    self._held.attempt(self._new_faults)
         self._reporter.stepped(step + 1)
         return last
+
+    def _new_faults(self) -> list[Fault]:
+        """Of this process's members. Raises BlowUpError where one ends the run."""
+        found = self._guard.faults(self._plan.case.groups, self._plan.forcing.starts)
+        return self.quarantine.new_faults(found)
+
+    def _leave_out_faulty(self) -> None:
+        """Agree with the other processes on the samples that count no more."""
+        told = self._held.gather(self._held.attempt(self._new_faults) or [])
+        for fault in self.quarantine.leave_out(itertools.chain(*told)):
+            self._reporter.quarantined(fault)
 
     def _end_segment(self, segment: Segment, last: Step | None) -> None:
         """Reduce, publish the segment, publish the restart, and let the manifest name both."""
         case = self._plan.case
-        self._quarantine()
+        self._leave_out_faulty()
         totals = GroupSums.encode(
             self._sums,
             self._members,
@@ -251,10 +210,10 @@ class _Course:
             self._plan.num_samples,
             self._masks,
             case.save_members,
-            self._quarantined,
+            self.quarantine.samples,
         )
         means = totals.unpack(self._comm.sum_to_root(totals.pack())).means()
-        self._attempt(lambda: self._output.publish_segment(segment, means))
+        self._held.attempt(lambda: self._output.publish_segment(segment, means))
         self._sums.reset()
         self._save(segment.stop_step, last, None)
         self._reporter.published(segment, means)
@@ -275,16 +234,12 @@ class _Course:
             shape = (block.stop - block.first, width)
             content = self._comm.to_root(block.owner, packed, shape)
             if content is not None:
-                self._attempt(partial(self._publish_part, step, block, content))
-        faults = sorted(self._quarantined.values(), key=lambda fault: (fault.step, fault.sample))
-        described = [fault._asdict() for fault in faults]
-        self._attempt(lambda: self._output.commit(step, record, described))
+                written = content.cpu().numpy().tobytes()
+                self._held.attempt(partial(self._output.publish_part, step, block, written))
+        self._held.attempt(lambda: self._output.commit(step, record, self.quarantine.described()))
 
-    def _publish_part(self, step: int, block: Block, content: torch.Tensor) -> None:
-        self._output.publish_part(step, block, content.cpu().numpy().tobytes())
-
-    def _raise_stopped(self, step: int) -> None:
-        self._tell()
+    def _raise_stopped(self, step: int) -> NoReturn:
+        self._held.gather(None)
         signal = self._signals.requested or "a signal to another process"
         raise StoppedError(
             f"stopped by {signal} after step {step} of {self._plan.num_steps} "

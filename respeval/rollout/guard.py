@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Sequence
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import cftime
 import numpy as np
 import torch
 
 from respeval.emulator.contract import EmulatorSpec
+from respeval.errors import BlowUpError
 from respeval.fields.calendar import to_date, to_seconds
 from respeval.rollout.members import Member
 
 #: A prognostic value this many scales away from the mean of its normalization is absurd.
 MAX_SCALES = 100.0
+
+#: Steps between two readings of the guard on a GPU, where reading makes the host wait.
+GUARD_INTERVAL = 32
+
+_step_and_sample = attrgetter("step", "sample")
 
 
 class Fault(NamedTuple):
@@ -56,6 +63,11 @@ class RangeGuard:
         self._low, self._high = bounds[:, 0], bounds[:, 1]
         shape = (len(members), len(spec.outputs))
         self._first_bad = torch.full(shape, -1, dtype=torch.int64, device=device)
+        self._interval = 1 if device.type == "cpu" else GUARD_INTERVAL
+
+    def is_due(self, step: int) -> bool:
+        """Whether `faults` is worth its wait at this step."""
+        return step % self._interval == 0
 
     def check(self, outputs: torch.Tensor, step: int) -> None:
         """Note the members and outputs [member, output, lat, lon] that are bad at this step."""
@@ -89,3 +101,44 @@ class RangeGuard:
                 )
             )
         return sorted(found, key=lambda fault: fault.step)
+
+
+class Quarantine:
+    """The samples that count no more, each with the fault of one of its members that put it there.
+
+    fail_fast: whether the first fault ends the run instead.
+    """
+
+    def __init__(self, num_samples: int, fail_fast: bool) -> None:
+        self._num_samples, self._fail_fast = num_samples, fail_fast
+        self._faults: dict[int, Fault] = {}
+
+    @property
+    def samples(self) -> Collection[int]:
+        return self._faults.keys()
+
+    def new_faults(self, found: Iterable[Fault]) -> list[Fault]:
+        """Those of samples that still count. Raises BlowUpError where one ends the run."""
+        new = [fault for fault in found if fault.sample not in self._faults]
+        if new and self._fail_fast:
+            raise BlowUpError(f"the emulator blew up: {new[0]}")
+        return new
+
+    def leave_out(self, faults: Iterable[Fault]) -> list[Fault]:
+        """Let the samples of these faults count no more; returns the first fault of each new one.
+
+        Raises BlowUpError where no sample is left.
+        """
+        new = []
+        for fault in sorted(faults, key=_step_and_sample):
+            if fault.sample not in self._faults:
+                self._faults[fault.sample] = fault
+                new.append(fault)
+        if len(self._faults) == self._num_samples:
+            first = min(self._faults.values(), key=lambda fault: fault.step)
+            raise BlowUpError(f"the emulator blew up in every sample: {first}")
+        return new
+
+    def described(self) -> list[dict[str, Any]]:
+        """What the manifest says of each of these samples, in the order of the faults."""
+        return [fault._asdict() for fault in sorted(self._faults.values(), key=_step_and_sample)]
