@@ -242,12 +242,20 @@ def gradient_probe(
     command under `torchrun --nproc-per-node N -m respeval gradient-probe …` uses N processes.
     """
     with one_line_errors():
-        from respeval.commands.probe import probe_checkpoint
+        from respeval.commands.probe import ProbeWish, probe_checkpoint
 
         settings = read_options((*SETTINGS, RECOMPUTE), given)
         check_at_least_one("--threads", threads)
-        opening = (read_options(KEYS, given).get("reader", {}), trust_checkpoint)
-        loss = (read_options(LOSS, given), given[LOSS_CONFIG.name])
-        sources, compute = (data, case), (device, threads)
-        arms = given[ARMS.name]
-        probe_checkpoint(checkpoint, output, sources, arms, settings, loss, compute, opening)
+        wish = ProbeWish(
+            data=data,
+            case=case,
+            arms=given[ARMS.name],
+            settings=settings,
+            reader=read_options(KEYS, given).get("reader", {}),
+            loss=read_options(LOSS, given),
+            loss_config=given[LOSS_CONFIG.name],
+            device=device,
+            threads=threads,
+            trust=trust_checkpoint,
+        )
+        probe_checkpoint(checkpoint, output, wish)

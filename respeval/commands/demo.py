@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 import xarray as xr
 
 from respeval.analysis.folder import TRUTH
-from respeval.case.file import load_case
 from respeval.case.roles import settings_of
-from respeval.commands.one_run import run_plan
+from respeval.commands.one_run import Wish, plan_of, run_plan
 from respeval.commands.report import write_report
+from respeval.commands.session import open_session
 from respeval.diagnostics import diagnose_reference
-from respeval.distributed.comm import connect
-from respeval.distributed.stop import StopSignals
 from respeval.files.netcdf import open_saved, write_netcdf
-from respeval.plan.execution import Execution
-from respeval.plan.plan import prepare
 from respeval.planet import SHIPPED_CHECKPOINTS
 from respeval.planet.study import write_study
-from respeval.presentation.console.terminal import make_console
 from respeval.presentation.console.warming import perturbation_columns, truth_table
 from respeval.run_folder.names import DIAGNOSTICS_FILE
 
@@ -29,19 +23,20 @@ REPORT = "report.html"
 
 def run_demo(folder: Path, num_years: int, num_samples: int) -> None:
     """`respeval demo`: runs, tables with the truth beside each number, and the report."""
-    console, comm = make_console(), connect("cpu")
-    torch.set_num_threads(1)
+    wish = Wish(folder / "case.yaml", device="cpu", threads=1)
+    session = open_session(wish.device, wish.threads)
+    console = session.console
     truth = write_study(folder, num_years, num_samples, console.print)
     columns: dict[str, dict[str, xr.Dataset]] = {}
     known = xr.Dataset()
     for name in SHIPPED_CHECKPOINTS:
         checkpoint, out = folder / f"{name}.pt", folder / "runs" / name
         console.print(f"\nrespeval run {checkpoint} -o {out}", style="bold")
-        plan = prepare(checkpoint, load_case(folder / "case.yaml", {}))
+        plan = plan_of(checkpoint, wish, session)
         settings = settings_of(plan.case, plan.roles, plan.emulator.spec.levels_hPa)
         known = diagnose_reference(truth, settings)
-        with StopSignals() as signals:
-            run_plan(plan, checkpoint, out, comm, Execution(), signals, ("truth", known))
+        with session.signals:
+            run_plan(plan, checkpoint, out, wish, session, ("truth", known))
         # For what is made of the run later: respeval diagnose and report.
         write_netcdf(truth, out / TRUTH)
         with open_saved(out / DIAGNOSTICS_FILE) as diagnostics:

@@ -7,11 +7,10 @@ import shutil
 from pathlib import Path
 
 from respeval.commands.exits import EXIT_SOME_FAILED
-from respeval.commands.one_run import Wish, named, reason_of
+from respeval.commands.one_run import Wish, named, plan_of, reason_of
+from respeval.commands.session import Session
 from respeval.distributed.comm import Comm
-from respeval.fields.records import OpenedRecords
 from respeval.plan.estimate import NUM_MEASURED, Estimate, look_ahead
-from respeval.plan.execution import Execution, Threads
 from respeval.presentation.console.sweep import amount, estimate_table
 from respeval.presentation.console.terminal import WIDE, make_console
 from respeval.run_folder.folder import free_folder
@@ -19,19 +18,19 @@ from respeval.run_folder.sweep import Sweep
 
 
 def look_ahead_of_all(
-    checkpoints: list[Path], folder: Path, is_sweep: bool, wish: Wish, comm: Comm, threads: Threads
+    checkpoints: list[Path], folder: Path, is_sweep: bool, wish: Wish, session: Session
 ) -> int:
     """`--dry-run`: the table of what would run; returns the exit code."""
+    comm = session.comm
     if wish.fresh:
         folder = comm.from_root(free_folder(folder)[1])
     sweep = Sweep(folder, checkpoints)
     if is_sweep:
         comm.together(sweep.check)
-    opened = OpenedRecords()
     estimates = []
     for entry in sweep.entries:
         target = entry.folder if is_sweep else folder
-        estimates.append(_estimate(entry.checkpoint, target, wish, comm, threads, opened))
+        estimates.append(_estimate(entry.checkpoint, target, wish, session))
         gc.collect()
     if comm.is_root:
         _show_estimates(folder, estimates, comm)
@@ -39,21 +38,12 @@ def look_ahead_of_all(
     return EXIT_SOME_FAILED if any(e.problem is not None for e in estimates) else 0
 
 
-def _estimate(
-    checkpoint: Path,
-    folder: Path,
-    wish: Wish,
-    comm: Comm,
-    threads: Threads,
-    opened: OpenedRecords,
-) -> Estimate:
+def _estimate(checkpoint: Path, folder: Path, wish: Wish, session: Session) -> Estimate:
     try:
-        plan = comm.together(lambda: wish.plan(checkpoint, opened))
-        threads.choose(plan.emulator.spec, comm)
-        execution = Execution(**wish.compute)
-        return look_ahead(plan, checkpoint, folder, comm, execution, wish.extend)
+        plan = plan_of(checkpoint, wish, session)
+        return look_ahead(plan, checkpoint, folder, session.comm, wish.execution, wish.extend)
     except Exception as error:
-        return Estimate(checkpoint, folder, reason_of(error, comm))
+        return Estimate(checkpoint, folder, reason_of(error, session.comm))
 
 
 def _show_estimates(folder: Path, estimates: list[Estimate], comm: Comm) -> None:

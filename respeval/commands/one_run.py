@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from respeval.analysis.results import analyse
 from respeval.case.case import Sources
 from respeval.case.file import load_case
+from respeval.commands.session import Session
 from respeval.diagnostics import DiagnosticSettings, left_out
 from respeval.distributed.comm import Comm
 from respeval.distributed.stop import StopSignals
@@ -23,7 +24,7 @@ from respeval.fields.records import OpenedRecords
 from respeval.files.netcdf import open_saved
 from respeval.interpreter import give_back_freed
 from respeval.plan.batch_size import KEPT, with_batch_size
-from respeval.plan.execution import Execution, Threads
+from respeval.plan.execution import Execution
 from respeval.plan.goal import Goal, check_goal, goal_of, has_ended, settings_of_plan
 from respeval.plan.plan import Plan, prepare
 from respeval.plan.rehearsal import measure_compiling, measure_precision
@@ -34,45 +35,89 @@ from respeval.presentation.console.rehearsal import (
     compiling_line,
     response_error_table,
 )
-from respeval.presentation.console.terminal import make_console, tell_left_out
+from respeval.presentation.console.terminal import tell_left_out
 from respeval.run_folder.names import DIAGNOSTICS_FILE, ZONAL
 from respeval.run_folder.output import Progress, RunOutput
 from respeval.runner import Reporter, execute
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a user asks of `respeval run`, checkpoints and folder apart.
+
+    options: keys of the case file, which win over those of `case`, the file that is given.
+    compute: fields of `Execution`. extend: runs may become longer. fresh: start over beside what the
+    folder holds.
+    """
+
+    case: Path | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    device: str | None = None
+    threads: int | None = None
+    compute: Mapping[str, Any] = field(default_factory=dict)
+    trust: bool = False
+    extend: bool = False
+    fresh: bool = False
+    dry_run: bool = False
+
+    @property
+    def execution(self) -> Execution:
+        """How a run is computed, before anything is measured."""
+        return Execution(**self.compute)
+
+    def plan(self, checkpoint: Path, opened: OpenedRecords) -> Plan:
+        """The plan of a checkpoint's run. Raises InputError in one line."""
+        beside = checkpoint.parent / "case.yaml"
+        path = self.case or (beside if beside.is_file() else None)
+        plan = prepare(checkpoint, load_case(path, self.options), self.trust, opened)
+        check_goal(plan)
+        return plan
+
+
+def run_one(checkpoint: Path, folder: Path, wish: Wish, session: Session) -> bool:
+    """Run one checkpoint; returns whether anything was left to do."""
+    # A name for the plan here would keep the emulator in memory during the analysis.
+    return run_plan(plan_of(checkpoint, wish, session), checkpoint, folder, wish, session)
+
+
+def plan_of(checkpoint: Path, wish: Wish, session: Session) -> Plan:
+    """The plan of a checkpoint's run, and threads for its emulator."""
+    plan = session.comm.together(lambda: wish.plan(checkpoint, session.opened))
+    session.threads.choose(plan.emulator.spec, session.comm)
+    return plan
 
 
 def run_plan(
     plan: Plan,
     checkpoint: Path,
     folder: Path,
-    comm: Comm,
-    execution: Execution,
-    signals: StopSignals,
-    reference: tuple[str, xr.Dataset] | None = None,
-    *,
-    extend: bool = False,
+    wish: Wish,
+    session: Session,
+    reference: tuple[str, xr.Dataset | None] = ("reference", None),
 ) -> bool:
     """Execute what is left of a plan into a folder with progress, and analyse it on the root.
 
-    reference: name and diagnostics of a response that the figures show beside the run's.
-    extend: whether a run in the folder may become longer. Returns whether anything was left.
+    reference: name and diagnostics of a response that the figures show beside the run's. Returns
+    whether anything was left.
     """
-    console, output = make_console(comm.is_root), _open(plan, checkpoint, folder, comm)
+    comm, console = session.comm, session.console
+    output = _open(plan, checkpoint, folder, comm)
     try:
         goal, settings, sources = goal_of(plan, output), settings_of_plan(plan), plan.case.reference
-        if not _step(plan, output, folder, comm, execution, signals, console, goal, extend):
+        if not _step(plan, output, folder, goal, wish, session):
             console.print(f"{folder} holds this run already, finished: nothing to do")
             return False
         # Unless the caller keeps the plan, the emulator's memory is the analysis's now.
         del plan
         give_back_freed()
-        shown = reference or ("reference", None)
-        comm.on_root(lambda: _analyse(folder, settings, sources, output, signals, shown))
+        signals = session.signals
+        comm.on_root(lambda: _analyse(folder, settings, sources, output, signals, reference))
         if goal is not None and comm.is_root:
             _tell_outcome(console, goal, folder)
         return True
     finally:
         output.close()
-        if execution.compile:
+        if wish.execution.compile:
             forget_compiled()
 
 
@@ -82,24 +127,17 @@ def _open(plan: Plan, checkpoint: Path, folder: Path, comm: Comm) -> RunOutput:
 
 
 def _step(
-    plan: Plan,
-    output: RunOutput,
-    folder: Path,
-    comm: Comm,
-    execution: Execution,
-    signals: StopSignals,
-    console: Console,
-    goal: Goal | None,
-    extend: bool,
+    plan: Plan, output: RunOutput, folder: Path, goal: Goal | None, wish: Wish, session: Session
 ) -> bool:
     """Execute what is left of a plan; returns whether anything was."""
-    progress = comm.on_root(lambda: output.open(extend))
+    comm, signals = session.comm, session.signals
+    progress = comm.on_root(lambda: output.open(wish.extend))
     if has_ended(progress, goal, comm):
         return False
     begin = comm.together(lambda: read_snapshot(plan, folder, progress, comm))
     left = comm.together(lambda: go_on(plan, folder, progress))
-    reporter = _reporter(left, console, comm, execution)
-    execution, measured = _rehearse(left, comm, execution, progress, console)
+    reporter = _reporter(left, wish.execution, session)
+    execution, measured = _rehearse(left, wish.execution, progress, session)
     output.keep(measured)
     try:
         told = progress.quarantined
@@ -110,12 +148,13 @@ def _step(
 
 
 def _rehearse(
-    plan: Plan, comm: Comm, execution: Execution, progress: Progress, console: Console
+    plan: Plan, execution: Execution, progress: Progress, session: Session
 ) -> tuple[Execution, dict[str, Any]]:
     """Measure what is not known from the run's beginning, and tell it.
 
     Returns how the run is computed, and what the manifest keeps.
     """
+    comm, console = session.comm, session.console
     measured = dict(progress.measured)
     if "precision" not in measured:
         found = measure_precision(plan, comm, execution)
@@ -139,17 +178,17 @@ def _tell_outcome(console: Console, goal: Goal, folder: Path) -> None:
             console.print(line, highlight=False)
 
 
-def _reporter(plan: Plan, console: Console, comm: Comm, execution: Execution) -> Reporter:
+def _reporter(plan: Plan, execution: Execution, session: Session) -> Reporter:
     """What tells of the run; it begins with the diagnostics that the run will not have."""
-    if not comm.is_root:
+    if not session.comm.is_root:
         return Reporter()
     spec, settings = plan.emulator.spec, settings_of_plan(plan)
     names = [variable.name for variable in spec.outputs]
-    tell_left_out(console, left_out(names, settings))
+    tell_left_out(session.console, left_out(names, settings))
     running = RunningRatio(
         settings, names, plan.case.groups, spec.grid.latitude, plan.layout.circle_areas()
     )
-    return ConsoleReporter(console, running, comm.num_processes, execution.compile)
+    return ConsoleReporter(session.console, running, session.comm.num_processes, execution.compile)
 
 
 def _analyse(
@@ -170,55 +209,6 @@ def _analyse(
     except StoppedError as error:
         output.end_early("stopped", str(error))
         raise
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What a user asks of `respeval run`, checkpoints and folder apart.
-
-    options: keys of the case file, which win over those of `case`, the file that is given.
-    compute: fields of `Execution`. extend: runs may become longer. fresh: start over beside what the
-    folder holds.
-    """
-
-    case: Path | None
-    options: Mapping[str, Any]
-    device: str | None
-    threads: int | None
-    compute: Mapping[str, Any]
-    trust: bool
-    extend: bool
-    fresh: bool
-    dry_run: bool
-
-    def plan(self, checkpoint: Path, opened: OpenedRecords) -> Plan:
-        """The plan of a checkpoint's run. Raises InputError in one line."""
-        beside = checkpoint.parent / "case.yaml"
-        path = self.case or (beside if beside.is_file() else None)
-        plan = prepare(checkpoint, load_case(path, self.options), self.trust, opened)
-        check_goal(plan)
-        return plan
-
-
-def run_one(
-    checkpoint: Path,
-    folder: Path,
-    wish: Wish,
-    comm: Comm,
-    threads: Threads,
-    signals: StopSignals,
-    opened: OpenedRecords,
-) -> bool:
-    """Run one checkpoint; returns whether anything was left to do."""
-
-    def planned() -> Plan:
-        plan = comm.together(lambda: wish.plan(checkpoint, opened))
-        threads.choose(plan.emulator.spec, comm)
-        return plan
-
-    execution = Execution(**wish.compute)
-    # A name for the plan here would keep the emulator in memory during the analysis.
-    return run_plan(planned(), checkpoint, folder, comm, execution, signals, extend=wish.extend)
 
 
 def reason_of(error: Exception, comm: Comm) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from respeval.checkpoints import open_checkpoint
-from respeval.distributed.comm import connect
+from respeval.commands.session import open_session
 from respeval.loss_probe.plan import ProbePlan, parse_settings, prepare_probe
 from respeval.loss_probe.probing import ProbeReporter, check_folder, run_probe, write_probe
-from respeval.plan.execution import Threads
+from respeval.loss_probe.profile import ProbeSums
 from respeval.presentation.console.checkpoint import inspection_tables
 from respeval.presentation.console.probe import ConsoleProbeReporter, probe_table
 from respeval.presentation.console.terminal import make_console
@@ -22,46 +26,53 @@ def inspect_checkpoint(checkpoint: Path, options: dict[str, Any], trust: bool) -
         console.print(part, highlight=False)
 
 
-def probe_checkpoint(
-    checkpoint: Path,
-    folder: Path,
-    sources: tuple[str | None, Path | None],
-    arms: list[str] | None,
-    options: dict[str, Any],
-    loss: tuple[dict[str, Any], Path | None],
-    compute: tuple[str | None, int | None],
-    opening: tuple[dict[str, Any], bool] = ({}, False),
-) -> None:
-    """`respeval gradient-probe`; sources: the data and the case, compute: device and threads.
+@dataclass(frozen=True)
+class ProbeWish:
+    """What a user asks of `respeval gradient-probe`, checkpoint and folder apart.
 
-    loss: its terms where they are given, and the file of a training's loss.
-    opening: the reader's options, which win over the case's, and whether the checkpoint is trusted.
+    data: states; default: those that `case`, the case file, names. arms: as texts. settings: fields
+    of `ProbeSettings`. loss: fields of `LossWeights`, or else loss_config, the file of a training's
+    loss. reader: options of the checkpoint's reader, which win over the case's.
     """
-    device, threads = compute
-    comm = connect(device)
-    chosen = Threads(threads)
-    terms, loss_config = loss
-    settings = comm.together(lambda: parse_settings(arms, terms, options, loss_config))
-    plan = comm.together(lambda: prepare_probe(checkpoint, settings, *sources, *opening))
+
+    data: str | None = None
+    case: Path | None = None
+    arms: Sequence[str] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    loss: Mapping[str, Any] = field(default_factory=dict)
+    loss_config: Path | None = None
+    device: str | None = None
+    threads: int | None = None
+    reader: Mapping[str, Any] = field(default_factory=dict)
+    trust: bool = False
+
+    def plan(self, checkpoint: Path) -> ProbePlan:
+        """The plan of a checkpoint's probe. Raises InputError in one line."""
+        settings = parse_settings(self.arms, self.loss, self.settings, self.loss_config)
+        return prepare_probe(checkpoint, settings, self.data, self.case, self.reader, self.trust)
+
+
+def probe_checkpoint(checkpoint: Path, folder: Path, wish: ProbeWish) -> None:
+    """`respeval gradient-probe`."""
+    session = open_session(wish.device, wish.threads)
+    comm, console = session.comm, session.console
+    plan = comm.together(lambda: wish.plan(checkpoint))
     comm.on_root(lambda: check_folder(folder))
-    chosen.choose(plan.emulator.spec, comm)
+    session.threads.choose(plan.emulator.spec, comm)
     reporter = (
-        ConsoleProbeReporter(make_console(), comm.num_processes)
-        if comm.is_root
-        else ProbeReporter()
+        ConsoleProbeReporter(console, comm.num_processes) if comm.is_root else ProbeReporter()
     )
     try:
         sums = run_probe(plan, comm, reporter)
     finally:
         reporter.close()
     if comm.is_root:
-        _show_probe(plan, sums, folder)
+        _show_probe(plan, sums, folder, console)
     comm.close()
 
 
-def _show_probe(plan: ProbePlan, sums: Any, folder: Path) -> None:
+def _show_probe(plan: ProbePlan, sums: ProbeSums, folder: Path, console: Console) -> None:
     written = write_probe(plan, sums, folder)
-    console = make_console()
     title = f"Gradient by degree, {plan.checkpoint}"
     console.print(probe_table(written.summary, written.profile, title))
     console.print(

@@ -9,31 +9,29 @@ import sys
 from respeval.analysis.folder import main_numbers, told_quarantined
 from respeval.commands.exits import EXIT_SOME_FAILED
 from respeval.commands.one_run import Wish, named, reason_of, run_one
+from respeval.commands.session import Session
 from respeval.distributed.comm import Comm
-from respeval.distributed.stop import StopSignals
 from respeval.errors import InputError, StoppedError
-from respeval.fields.records import OpenedRecords
-from respeval.plan.execution import Threads
 from respeval.presentation.console.sweep import sweep_table
 from respeval.presentation.console.terminal import WIDE, make_console
 from respeval.run_folder.sweep import Entry, Status, Sweep
 
 
-def run_sweep(sweep: Sweep, wish: Wish, comm: Comm, threads: Threads, signals: StopSignals) -> int:
+def run_sweep(sweep: Sweep, wish: Wish, session: Session) -> int:
     """Run every checkpoint, whatever becomes of the others; returns the exit code.
 
     Signals are heeded where all processes can: at a step, and between two checkpoints. Raises
     StoppedError where one of the processes got a signal.
     """
-    console, opened = make_console(comm.is_root), OpenedRecords()
-    number = 0
+    comm, number = session.comm, 0
     try:
         for number, entry in enumerate(sweep.entries):
-            _stop_if_asked(comm, signals)
+            _stop_if_asked(session)
             count = f"checkpoint {number + 1} of {len(sweep.entries)}"
-            console.print(f"\n{count}: {entry.checkpoint}", style="bold", highlight=False)
+            title = f"\n{count}: {entry.checkpoint}"
+            session.console.print(title, style="bold", highlight=False)
             _note(sweep, comm, number, Status.RUNNING)
-            _note(sweep, comm, number, *_outcome(entry, wish, comm, threads, signals, opened))
+            _note(sweep, comm, number, *_outcome(entry, wish, session))
             gc.collect()  # an emulator in a cycle of references makes room for the next one
     except StoppedError as error:
         if sweep.entries[number].status is Status.RUNNING:
@@ -47,32 +45,25 @@ def run_sweep(sweep: Sweep, wish: Wish, comm: Comm, threads: Threads, signals: S
     return EXIT_SOME_FAILED if any(e.status is Status.FAILED for e in sweep.entries) else 0
 
 
-def _stop_if_asked(comm: Comm, signals: StopSignals) -> None:
+def _stop_if_asked(session: Session) -> None:
     """Between two checkpoints. Raises StoppedError on all processes where one got a signal."""
-    asked = [name for name in comm.gather(signals.requested) if name is not None]
+    asked = [name for name in session.comm.gather(session.signals.requested) if name is not None]
     if asked:
-        signals.ignore_more()
+        session.signals.ignore_more()
         raise StoppedError(f"stopped by {asked[0]}; run the same command again to go on")
 
 
-def _outcome(
-    entry: Entry,
-    wish: Wish,
-    comm: Comm,
-    threads: Threads,
-    signals: StopSignals,
-    opened: OpenedRecords,
-) -> tuple[Status, str | None]:
+def _outcome(entry: Entry, wish: Wish, session: Session) -> tuple[Status, str | None]:
     """Run a checkpoint of a sweep; what became of it, and why where it failed.
 
     Raises what is no reason for this checkpoint alone; see `reason_of`.
     """
     try:
-        left = run_one(entry.checkpoint, entry.folder, wish, comm, threads, signals, opened)
+        left = run_one(entry.checkpoint, entry.folder, wish, session)
         return (Status.FINISHED if left else Status.ALREADY_FINISHED), None
     except Exception as error:
-        reason = reason_of(error, comm)
-    if comm.is_root:
+        reason = reason_of(error, session.comm)
+    if session.comm.is_root:
         sys.stderr.write(f"respeval: failed: {named(entry.checkpoint, reason)}\n")
     return Status.FAILED, reason
 

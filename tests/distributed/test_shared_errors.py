@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 import torch
 
-from respeval.commands.one_run import run_plan
+from respeval.commands.one_run import Wish, run_plan
+from respeval.commands.session import Session
 from respeval.distributed.comm import Comm
+from respeval.distributed.held import HeldErrors
 from respeval.distributed.stop import StopSignals
 from respeval.errors import BlowUpError, InputError, SharedInputError, StoppedError
 from respeval.fields.calendar import to_seconds
-from respeval.plan.execution import Execution
+from respeval.plan.execution import Execution, Threads
+from respeval.presentation.console.terminal import make_console
 from respeval.run_folder.folder import RunFolder
 from respeval.run_folder.manifest import read_manifest
 from respeval.run_folder.output import RunOutput
@@ -253,6 +256,34 @@ def test_what_is_done_together_fails_together(error: Exception, kind: type[Excep
     assert [(type(e), str(e)) for e in raised] == [(kind, str(error))] * 2
 
 
+def refuse() -> None:
+    raise InputError("no room")
+
+
+def test_what_one_process_meets_is_held_until_all_speak() -> None:
+    done: list[int] = []
+
+    def action(comm: ThreadComm) -> None:
+        held = HeldErrors(comm)
+        assert held.gather(comm.rank) == [0, 1]
+        if comm.rank == 1:
+            held.attempt(refuse)
+        held.attempt(lambda: done.append(comm.rank))
+        assert held.any is (comm.rank == 1)
+        comm.wait()
+        held.gather(None)
+
+    raised = on_threads(action)
+    assert [(type(e), str(e)) for e in raised] == [(SharedInputError, "no room")] * 2
+    assert done == [0]  # after its error a process attempts nothing more
+
+
+def test_one_process_alone_holds_nothing() -> None:
+    with pytest.raises(InputError, match="no room") as raised:
+        HeldErrors(Comm()).attempt(refuse)
+    assert raised.type is InputError
+
+
 def test_the_root_alone_acts_and_all_have_what_it_returns() -> None:
     acted, found = [], {}
 
@@ -264,10 +295,7 @@ def test_the_root_alone_acts_and_all_have_what_it_returns() -> None:
 
 
 def test_what_fails_on_the_root_fails_on_all() -> None:
-    def fail() -> None:
-        raise InputError("no room")
-
-    raised = on_threads(lambda comm: comm.on_root(fail))
+    raised = on_threads(lambda comm: comm.on_root(refuse))
     assert [(type(e), str(e)) for e in raised] == [(SharedInputError, "no room")] * 2
 
 
@@ -285,7 +313,8 @@ def test_an_analysis_that_fails_on_the_root_fails_on_all(
 
     def action(comm: ThreadComm) -> None:
         own, folder = planned[comm.rank], tmp_path / "out"
-        run_plan(own, checkpoint, folder, comm, Execution(), StopSignals())
+        session = Session(comm, Threads(1), make_console(comm.is_root))
+        run_plan(own, checkpoint, folder, Wish(), session)
 
     raised = on_threads(action)
     assert [type(error) for error in raised] == [SharedInputError] * 2
