@@ -16,7 +16,7 @@ import xarray as xr
 from scipy.special import stdtrit
 
 from benchmarks.frame import Benchmark, Options, Outcome, Table
-from respeval.diagnostics import DIAGNOSTICS, DiagnosticSettings, diagnose, diagnose_reference
+from respeval.diagnostics import DiagnosticSettings, diagnose, diagnose_reference, known_diagnostics
 from respeval.fields.grid import Grid
 from respeval.planet.climate import ROLES
 from respeval.planet.replicas import Replicas, YearlyWeather
@@ -60,7 +60,7 @@ def coverage(
         zonal = replicas.draw(generator, BATCH, num_samples, slow)
         found = diagnose(zonal, SETTINGS).isel(perturbation=0)
         with_r, without_r = {}, {}
-        for name in DIAGNOSTICS:
+        for name in known_diagnostics():
             if name not in truth or "lat" in truth[name].dims:
                 continue
             low, high = found[f"{name}_low"], found[f"{name}_high"]

@@ -18,7 +18,7 @@ import torch
 import xarray as xr
 import yaml
 
-from respeval.diagnostics import DIAGNOSTICS
+from respeval.diagnostics import known_diagnostics
 from respeval.files.netcdf import open_saved
 from respeval.presentation.console.tables import show_table
 from respeval.presentation.console.warming import perturbation_columns, warming_table
@@ -431,7 +431,7 @@ def test_diagnose_refuses_what_is_no_run(tmp_path: Path) -> None:
 
 def test_diagnose_lists_what_there_is(tmp_path: Path) -> None:
     shown = invoke("diagnose", "--list")
-    for name in DIAGNOSTICS:
+    for name in known_diagnostics():
         assert re.search(rf"^{name} \(", shown, flags=re.MULTILINE), name
     assert "Sutton et al. 2007" in shown
     assert "NAME_low: lower end of the 95 % interval of NAME" in shown

@@ -17,14 +17,14 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
+import respeval.diagnostics
+import respeval.fields
 from respeval.cli import app
-from respeval.diagnostics import diagnose, scalars
-from respeval.diagnostics.catalog import Entry, catalog
-from respeval.diagnostics.formulas.registry import DIAGNOSTICS, RATIOS
-from respeval.diagnostics.statistics.uncertainty import STATISTICS
+from respeval.diagnostics import STATISTICS, catalog, diagnose, known_diagnostics
 from respeval.loss_probe.files import VARIABLES
 from tests.support import ROOT, architecture
 from tests.support.architecture import STOREYS
+from tests.support.packages import package_of_page, write_package
 from tests.support.world import LAND, LATITUDE, OCEAN, SETTINGS, WORLD, mean, world
 
 PAGES = [
@@ -223,18 +223,14 @@ def test_the_table_of_a_probe_is_what_it_writes() -> None:
     assert {name: dims for name, (dims, _) in TABLES["gradient_profile.nc"].items()} == expected
 
 
-def test_the_diagnostic_of_the_docs_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its function as the page has it, with the line in the registry that the page asks for."""
-    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-    [source] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    namespace: dict = {}
-    exec(compile(source, "docs/extending.md", "exec"), namespace)
-    [(name, where)] = re.findall(r'^    "(\w+)": \w+\.(\w+),$', page, re.MULTILINE)
-    function = namespace[where]
-    monkeypatch.setitem(DIAGNOSTICS, name, function)  # type: ignore[arg-type]
-    monkeypatch.setitem(scalars.EVERY, name, name)  # type: ignore[arg-type]
-    assert name not in RATIOS
-    entry = Entry.of(name, function)
+def test_the_diagnostic_of_the_docs_works(site: Path) -> None:
+    """As a package of its own, whose two files the page shows."""
+    files = package_of_page(ROOT / "docs" / "extending.md")
+    entries = tomllib.loads(files.pop("pyproject.toml"))["project"]["entry-points"]
+    ((module, source),) = files.items()
+    ((name, value),) = entries["respeval.diagnostics"].items()
+    write_package(site, module.removesuffix(".py"), source, "respeval.diagnostics", **{name: value})
+    entry = known_diagnostics()[name]
     assert (entry.units, entry.dims) == ("K", "perturbation")
     found = diagnose(world(), SETTINGS)
     change = 4.0 * np.asarray(WORLD["T"][1])
@@ -244,3 +240,12 @@ def test_the_diagnostic_of_the_docs_works(monkeypatch: pytest.MonkeyPatch) -> No
     assert found[name].item() == pytest.approx(expected, rel=1e-10)
     assert found[name].attrs["units"] == entry.units
     assert f"{name}_stderr" in found
+
+
+def test_what_the_docs_call_public_is_there() -> None:
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    section = page.split("## Public paths")[1].split("## ")[0]
+    names = set(re.findall(r"`([A-Za-z_]\w+)(?:\(\))?`", section)) - {"in_band"}
+    assert len(names) > 10
+    assert names <= set(respeval.diagnostics.__all__)
+    assert "in_band" in respeval.fields.__all__

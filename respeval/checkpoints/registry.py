@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 from respeval.emulator.contract import Emulator
 from respeval.errors import InputError
+from respeval.packages import load, offered
 
 GROUP = "respeval.checkpoints"
 
@@ -79,13 +80,13 @@ def choose_reader(path: Path, asked: object = None) -> tuple[str, Reader]:
     Raises InputError where there is no such reader, where two fit equally well, or where a package's
     entry point that is needed can't be loaded.
     """
-    offered = _offered()
+    brought = offered(GROUP, "checkpoint reader", BUILT_IN)
     if asked is not None:
-        return _choose_by_name(path, asked, offered)
+        return _choose_by_name(path, asked, brought)
     readers, broken = dict(BUILT_IN), list[str]()
-    for name, entry in offered.items():
+    for name, entry in brought.items():
         try:
-            readers[name] = _load(name, entry)
+            readers[name] = load(entry, "reader", Reader)
         except InputError as error:
             broken.append(str(error))
     fitting = {
@@ -110,13 +111,13 @@ def choose_reader(path: Path, asked: object = None) -> tuple[str, Reader]:
 
 
 def _choose_by_name(
-    path: Path, asked: object, offered: Mapping[str, EntryPoint]
+    path: Path, asked: object, brought: Mapping[str, EntryPoint]
 ) -> tuple[str, Reader]:
     if isinstance(asked, str) and asked in BUILT_IN:
         return str(asked), BUILT_IN[str(asked)]
-    if isinstance(asked, str) and asked in offered:
-        return str(asked), _load(str(asked), offered[str(asked)])
-    known = ", ".join([*BUILT_IN, *offered])
+    if isinstance(asked, str) and asked in brought:
+        return str(asked), load(brought[str(asked)], "reader", Reader)
+    known = ", ".join([*BUILT_IN, *brought])
     raise InputError(f"{path}: no reader of format {asked!r:.60} (formats: {known})")
 
 
@@ -125,34 +126,3 @@ def _listed(readers: Mapping[str, Reader]) -> str:
         f"{name} ({', '.join(reader.endings)}: {reader.summary})"
         for name, reader in readers.items()
     )
-
-
-def _offered() -> dict[str, EntryPoint]:
-    """Entry points of installed packages by format. Raises InputError where a name is taken."""
-    offered: dict[str, EntryPoint] = {}
-    for entry in entry_points(group=GROUP):
-        first = offered.get(entry.name)
-        if entry.name in BUILT_IN or (first is not None and first.value != entry.value):
-            owner = "respeval's own" if first is None else f"that of {_package(first)} too"
-            raise InputError(
-                f"{_package(entry)} brings a checkpoint reader named {entry.name!r}, which is "
-                f"{owner}: uninstall it, or give its entry point another name"
-            )
-        offered[entry.name] = entry
-    return offered
-
-
-def _load(name: str, entry: EntryPoint) -> Reader:
-    try:
-        reader = entry.load()
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-    else:
-        if isinstance(reader, Reader):
-            return reader
-        reason = f"{entry.value} is {type(reader).__name__}, expected a {__name__}.Reader"
-    raise InputError(f"the {name!r} reader of {_package(entry)} can't be loaded ({reason})")
-
-
-def _package(entry: EntryPoint) -> str:
-    return f"the package {entry.dist.name}" if entry.dist is not None else "a package"

@@ -13,7 +13,7 @@ from rich.progress import track
 from respeval.analysis.comparison import Wishes, compare_runs, diagnostics_of
 from respeval.analysis.comparison_files import write_comparison
 from respeval.analysis.finished_runs import Run, find_runs
-from respeval.diagnostics import DIAGNOSTICS
+from respeval.diagnostics import known_diagnostics
 from respeval.diagnostics.numbers import MAIN, usual_diagnostics
 from respeval.errors import InputError
 from respeval.files.publish import make_folder
@@ -70,7 +70,7 @@ def _write(
     make_folder(output / FIGURES)
     write_comparison(comparison, output)
     there = diagnostics_of(comparison)
-    each = list(names or [name for name in DIAGNOSTICS if name in there] or there)
+    each = list(names or [name for name in known_diagnostics() if name in there] or there)
     main = [name for name in each if name in MAIN and "level" not in comparison[name].dims]
     together = names or main or each
     overview = runs_overview(comparison, together, labels)

@@ -15,7 +15,7 @@ from respeval.analysis.results import analyse
 from respeval.case.case import Sources
 from respeval.case.file import load_case
 from respeval.commands.session import Session
-from respeval.diagnostics import DiagnosticSettings, left_out
+from respeval.diagnostics import DiagnosticSettings, known_diagnostics, left_out
 from respeval.distributed.comm import Comm
 from respeval.distributed.stop import StopSignals
 from respeval.emulator.computing import check_precision, forget_compiled
@@ -71,6 +71,7 @@ class Wish:
         path = self.case or (beside if beside.is_file() else None)
         plan = prepare(checkpoint, load_case(path, self.options), self.trust, opened)
         check_goal(plan)
+        known_diagnostics()  # a package's that can't be loaded is told before the run, not after it
         return plan
 
 

@@ -1,7 +1,7 @@
 """Saved means to response, diagnostics and uncertainty: xarray in, xarray out; no model."""
 
 from respeval.diagnostics.agreement import AGREEMENT
-from respeval.diagnostics.catalog import Entry, catalog
+from respeval.diagnostics.catalog import catalog
 from respeval.diagnostics.differences import DIFFERENCE, differences
 from respeval.diagnostics.evaluate import (
     Replicated,
@@ -12,9 +12,25 @@ from respeval.diagnostics.evaluate import (
     read_by_diagnostics,
     replicate,
 )
-from respeval.diagnostics.formulas.quantities import NAMED_IN_ROLES
-from respeval.diagnostics.formulas.regions import DiagnosticSettings, LeftOut
-from respeval.diagnostics.formulas.registry import DIAGNOSTICS
+from respeval.diagnostics.formulas.diagnostic import (
+    THE_OUTPUTS,
+    Diagnostic,
+    Entry,
+    Ratio,
+    Row,
+    Trend,
+)
+from respeval.diagnostics.formulas.quantities import NAMED_IN_ROLES, output_with
+from respeval.diagnostics.formulas.regions import (
+    DiagnosticSettings,
+    LeftOut,
+    global_warming,
+    in_baseline,
+    output_of_role,
+    ratio,
+    region_mean,
+)
+from respeval.diagnostics.formulas.registry import known_diagnostics, known_trends
 from respeval.diagnostics.levels import with_hybrid_levels
 from respeval.diagnostics.maps import response_maps
 from respeval.diagnostics.numbers import places_of, summary
@@ -40,18 +56,22 @@ __all__ = [
     "AGREEMENT",
     "BASELINE",
     "DEFAULT_BANDS",
-    "DIAGNOSTICS",
     "DIFFERENCE",
     "KNOWN_TO",
     "NAMED_IN_ROLES",
     "RATIOS_KNOWN",
     "STATISTICS",
+    "THE_OUTPUTS",
     "YEARS",
+    "Diagnostic",
     "DiagnosticSettings",
     "Entry",
     "LeftOut",
+    "Ratio",
     "Replicated",
+    "Row",
     "Target",
+    "Trend",
     "catalog",
     "check_targets",
     "diagnose",
@@ -60,13 +80,21 @@ __all__ = [
     "empty_response",
     "ends_year",
     "global_mean_series",
+    "global_warming",
+    "in_baseline",
+    "known_diagnostics",
+    "known_trends",
     "left_out",
     "length_years",
     "main_diagnostics",
     "num_units",
+    "output_of_role",
+    "output_with",
     "parse_targets",
     "places_of",
+    "ratio",
     "read_by_diagnostics",
+    "region_mean",
     "relative_half_width",
     "replicate",
     "response_maps",

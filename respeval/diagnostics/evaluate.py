@@ -11,13 +11,8 @@ import xarray as xr
 from respeval.diagnostics.formulas.boxes import boxes_in
 from respeval.diagnostics.formulas.drift import with_trend, yearly_means
 from respeval.diagnostics.formulas.quantities import QUANTITIES, find_output
-from respeval.diagnostics.formulas.regions import (
-    DiagnosticSettings,
-    LeftOut,
-    NotAsked,
-    with_baseline,
-)
-from respeval.diagnostics.formulas.registry import DIAGNOSTICS, TRENDS
+from respeval.diagnostics.formulas.regions import DiagnosticSettings, LeftOut, with_baseline
+from respeval.diagnostics.formulas.registry import declared, known_diagnostics, known_trends
 from respeval.diagnostics.output_means import means_with_statistics, output_means, warming_of_globe
 from respeval.diagnostics.scalars import scalars, scalars_with_statistics
 from respeval.diagnostics.seasons import seasonal
@@ -46,7 +41,7 @@ def diagnose(zonal: xr.Dataset, settings: DiagnosticSettings) -> xr.Dataset:
 
     zonal: as in zonal.nc; outputs (group, sample, time, surface, lat), `count` (group, sample,
         time), `area` (surface, lat), `time_bnds`.
-    Returns the diagnostics of `DIAGNOSTICS` and, for every output, `NAME_mean` (perturbation,
+    Returns `known_diagnostics` and, for every output, `NAME_mean` (perturbation,
     surface), `NAME_per_K` (perturbation, surface) and `NAME_zonal_mean` (perturbation, surface, lat),
     and beside each `NAME_stderr`,
     `NAME_low`, `NAME_high`, `NAME_num_effective` and `NAME_noise`. The unit is a year of a sample,
@@ -96,13 +91,13 @@ def diagnose_reference(maps: xr.Dataset, settings: DiagnosticSettings) -> xr.Dat
 
 
 def _trends(totals: xr.Dataset, zonal: xr.Dataset, settings: DiagnosticSettings) -> xr.Dataset:
-    """The diagnostics of `TRENDS` with their statistics."""
+    """The diagnostics of `known_trends` with their statistics."""
     found: dict[str, xr.Variable] = {}
     coords: dict[Hashable, xr.DataArray] = {}
     yearly = yearly_means(totals, zonal)
-    for name, function in TRENDS.items():
+    for name, diagnostic in known_trends().items():
         try:
-            values = function(yearly, settings)
+            values = diagnostic(yearly, settings)
         except LeftOut:
             continue
         found |= with_trend(name, values, yearly["decades"])
@@ -113,17 +108,16 @@ def _trends(totals: xr.Dataset, zonal: xr.Dataset, settings: DiagnosticSettings)
 def left_out(outputs: Iterable[str], settings: DiagnosticSettings) -> dict[str, str]:
     """Diagnostics that a run with these outputs will not have: name -> reason. Needs no run."""
     labels = list(settings.amplitudes_K) or ["-"]
-    response = empty_response(outputs, labels)
+    response = empty_response(read_by_diagnostics(outputs, settings), labels)
     yearly = response.rename(perturbation="group").assign_coords(group=[BASELINE, *labels[1:]])
     reasons: dict[str, str] = {}
-    for functions, core in ((DIAGNOSTICS, response), (TRENDS, yearly)):
-        for name, function in functions.items():
+    for diagnostics, core in ((known_diagnostics(), response), (known_trends(), yearly)):
+        for name, diagnostic in diagnostics.items():
             try:
-                function(core, settings)
-            except NotAsked:
-                continue
+                diagnostic(core, settings)
             except LeftOut as reason:
-                reasons[name] = str(reason)
+                if not diagnostic.asked_for:
+                    reasons[name] = str(reason)
     return reasons
 
 
@@ -144,4 +138,6 @@ def read_by_diagnostics(outputs: Iterable[str], settings: DiagnosticSettings) ->
     named = {roles.near_surface_temperature, roles.surface_level, roles.upper_level}
     named.update(roles.column_temperature)
     named.update(find_output(present, settings, quantity) for quantity in QUANTITIES)
+    for diagnostic in declared().values():
+        named.update(diagnostic.reads)
     return [name for name in present if name in named]

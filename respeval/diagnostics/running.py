@@ -160,7 +160,7 @@ def main_diagnostics(
 ) -> xr.Dataset:
     """Those diagnostics of `diagnose` alone, with their statistics: a tenth of a second.
 
-    zonal: as in zonal.nc. names: of `DIAGNOSTICS`.
+    zonal: as in zonal.nc. names: of `known_diagnostics`.
     """
     totals = zonal_totals(zonal)
     named = {name: name for name in names}

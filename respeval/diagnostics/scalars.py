@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 
 import xarray as xr
 
+from respeval.diagnostics.formulas.diagnostic import Formula, Ratio
 from respeval.diagnostics.formulas.regions import DiagnosticSettings, LeftOut, with_baseline
-from respeval.diagnostics.formulas.registry import DIAGNOSTICS, RATIOS
+from respeval.diagnostics.formulas.registry import known_diagnostics
 from respeval.diagnostics.statistics.jackknife import UNIT_DIMS, leave_one_out
 from respeval.diagnostics.statistics.totals import means_of_totals, response_of_means
 from respeval.diagnostics.statistics.uncertainty import (
@@ -20,26 +22,16 @@ from respeval.diagnostics.statistics.uncertainty import (
 from respeval.diagnostics.zonal import with_area
 from respeval.fields.perturbation import BASELINE
 
-#: Every diagnostic of a response under its own name.
-EVERY: Mapping[str, str] = {name: name for name in DIAGNOSTICS}
-
-#: What a diagnostic says of itself. Whatever else its values carry is of what they were made from.
-_ATTRIBUTES = ("units", "long_name", "cell_methods", "comment")
-
 
 def scalars(
-    response: xr.Dataset, settings: DiagnosticSettings, names: Iterable[str] = EVERY
+    response: xr.Dataset, settings: DiagnosticSettings, names: Iterable[str] | None = None
 ) -> xr.Dataset:
-    """Those of `DIAGNOSTICS` that a zonal response allows; the others are left out."""
+    """Those of these diagnostics, or of all, that a zonal response allows; the others are left out."""
+    known = known_diagnostics()
     values: dict[str, xr.DataArray] = {}
-    for name in names:
-        try:
-            values[name] = DIAGNOSTICS[name](response, settings)
-        except LeftOut:
-            continue
-        # A ratio of means is no mean.
-        own = [key for key in _ATTRIBUTES if key != "cell_methods" or name not in RATIOS]
-        values[name].attrs = {k: values[name].attrs[k] for k in own if k in values[name].attrs}
+    for name in known if names is None else names:
+        with contextlib.suppress(LeftOut):
+            values[name] = known[name](response, settings)
     return xr.Dataset(values)
 
 
@@ -48,13 +40,13 @@ def scalars_with_statistics(
     zonal: xr.Dataset,
     units: Units,
     settings: DiagnosticSettings,
-    names: Mapping[str, str] = EVERY,
+    names: Mapping[str, str] | None = None,
 ) -> tuple[xr.Dataset, xr.Dataset]:
     """The diagnostics that these totals allow with their statistics, and what they are without each
     unit.
 
     totals: outputs (group, unit…, …, surface, lat) and `count` (group, unit…, …). zonal: the area
-        and the outputs' attributes. names: of `DIAGNOSTICS` -> what each is called here.
+        and the outputs' attributes. names: of diagnostics -> what each is called here; None: all.
     """
     means, left = means_and_replicates(totals)
     alone_left = left.sel(group=BASELINE, drop=True)
@@ -64,25 +56,28 @@ def scalars_with_statistics(
         with_baseline(response_of_means(means, alone_left), alone_left),
     )
     cores = [with_area(response, zonal) for response in responses]
-    values, paired, alone = (scalars(core, settings, names) for core in cores)
-    known = {
-        DIAGNOSTICS[str(name)]: Statistic.of(value, paired[name], alone[name])
+    diagnostics = known_diagnostics()
+    called = {name: name for name in diagnostics} if names is None else names
+    values, paired, alone = (scalars(core, settings, called) for core in cores)
+    known: dict[Formula, Statistic] = {
+        diagnostics[str(name)]: Statistic.of(value, paired[name], alone[name])
         for name, value in values.data_vars.items()
     }
     found: dict[str, xr.Variable] = {}
     for name, value in values.data_vars.items():
-        statistic = known[DIAGNOSTICS[str(name)]]
+        diagnostic = diagnostics[str(name)]
         own = units if "perturbation" in value.dims else units.of_baseline()
-        if name in RATIOS:
-            for part in RATIOS[str(name)]:
+        if isinstance(diagnostic.values, Ratio):
+            parts = diagnostic.values.numerator, diagnostic.values.denominator
+            for part in parts:
                 if part not in known:
                     known[part] = Statistic.of(*(part(core, settings) for core in cores))
-            above, below = (known[part] for part in RATIOS[str(name)])
-            statistics = statistics_of_ratio(statistic, (above, below), own)
+            above, below = (known[part] for part in parts)
+            statistics = statistics_of_ratio(known[diagnostic], (above, below), own)
         else:
-            statistics = statistics_of(statistic, own)
-        found |= with_statistics(names[str(name)], value.variable, statistics)
-    without = paired.rename({name: names[str(name)] for name in paired.data_vars})
+            statistics = statistics_of(known[diagnostic], own)
+        found |= with_statistics(called[str(name)], value.variable, statistics)
+    without = paired.rename({name: called[str(name)] for name in paired.data_vars})
     return xr.Dataset(found, values.coords), without
 
 

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
+from respeval.diagnostics.formulas.diagnostic import SEASONAL_DIMS
 from respeval.diagnostics.formulas.regions import DiagnosticSettings
+from respeval.diagnostics.formulas.registry import known_diagnostics
 from respeval.diagnostics.scalars import scalars_with_statistics
 from respeval.diagnostics.statistics.uncertainty import Units
 from respeval.diagnostics.zonal import zonal_totals
@@ -20,13 +22,10 @@ SEASONS: Mapping[str, tuple[int, ...]] = {
     "SON": (9, 10, 11),
 }
 
-#: The diagnostics that are told by season and by month.
-SEASONAL = ("land_warming", "ocean_warming", "land_ocean_warming_ratio")
-
 
 def seasonal(zonal: xr.Dataset, settings: DiagnosticSettings) -> xr.Dataset:
     """`NAME_by_season` (perturbation, season, band) and `NAME_by_month` (perturbation, month, band)
-    of `SEASONAL`, with their statistics; nothing where the run's segments don't allow it.
+    of those that are told so, with their statistics; nothing where the run's segments don't allow it.
 
     A mean over a season weighs every step alike. The unit is a season of a year of the run, so that
     the DJF of a run that starts in January is its own January, February and December.
@@ -46,8 +45,8 @@ def seasonal(zonal: xr.Dataset, settings: DiagnosticSettings) -> xr.Dataset:
         dim=xr.Variable("season", list(SEASONS), {"long_name": "season, by its months"}),
     )
     found = xr.Dataset()
-    for totals, dim in ((by_season, "season"), (by_month, "month")):
-        names = {name: seasonal_name(name, dim) for name in SEASONAL}
+    for totals, dim in zip((by_season, by_month), SEASONAL_DIMS, strict=True):
+        names = _names_by(dim)
         units = Units.of(totals["count"])
         part, _ = scalars_with_statistics(totals, read, units, settings, names)
         for value in part.data_vars.values():
@@ -56,9 +55,9 @@ def seasonal(zonal: xr.Dataset, settings: DiagnosticSettings) -> xr.Dataset:
     return found
 
 
-def seasonal_name(name: str, dim: str) -> str:
-    """What a diagnostic by season or by month is called."""
-    return f"{name}_by_{dim}"
+def _names_by(dim: str) -> dict[str, str]:
+    """Names of the diagnostics that are told by season -> what they are called by season, or by month."""
+    return {name: each.by(dim).name for name, each in known_diagnostics().items() if each.by_season}
 
 
 def why_no_seasons(zonal: xr.Dataset) -> str | None:
@@ -74,9 +73,9 @@ def why_no_seasons(zonal: xr.Dataset) -> str | None:
 
 
 def seasons_left_out(zonal: xr.Dataset, settings: DiagnosticSettings) -> dict[str, str]:
-    """Those of `SEASONAL` by season and by month that a run doesn't have: name -> reason."""
+    """The diagnostics by season and by month that a run doesn't have: name -> reason."""
     reason = why_no_seasons(zonal)
     if settings.roles.near_surface_temperature not in zonal:
         reason = "there is no near-surface temperature"
-    names = [seasonal_name(name, dim) for dim in ("season", "month") for name in SEASONAL]
+    names = [name for dim in SEASONAL_DIMS for name in _names_by(dim).values()]
     return {} if reason is None else dict.fromkeys(names, reason)

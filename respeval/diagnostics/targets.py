@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from respeval.diagnostics.formulas.regions import DiagnosticSettings, LeftOut
-from respeval.diagnostics.formulas.registry import DIAGNOSTICS
+from respeval.diagnostics.formulas.registry import known_diagnostics
 from respeval.diagnostics.statistics.precision import relative_half_width, years_left
 from respeval.errors import InputError
 
@@ -44,8 +44,9 @@ class Target:
             raise ValueError(f"{text!r} names no diagnostic ({_EXPECTED})")
         if not 0.0 < number < 1.0:
             raise ValueError(f"{text!r}: the fraction must lie between 0 and 1 ({_EXPECTED})")
-        label = None if parts[0] in DIAGNOSTICS else parts.pop(0)
-        if not parts or parts[0] not in DIAGNOSTICS:
+        known = known_diagnostics()
+        label = None if parts[0] in known else parts.pop(0)
+        if not parts or parts[0] not in known:
             raise ValueError(
                 f"{text!r} names no diagnostic of the response as a whole, as respeval diagnose "
                 f"--list has them ({_EXPECTED})"
@@ -66,7 +67,7 @@ class Target:
         empty: a zonal response of the run's outputs and perturbations (see `empty_response`).
         """
         try:
-            values = DIAGNOSTICS[self.name](empty, settings)
+            values = known_diagnostics()[self.name](empty, settings)
         except LeftOut as reason:
             raise InputError(
                 f"until: there is no {self.name} in this run, because {reason}"

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from respeval.analysis.comparison import Wishes, compare_runs, diagnostics_of
 from respeval.analysis.finished_runs import find_runs
 from respeval.cli import app
-from respeval.diagnostics import DIAGNOSTICS
+from respeval.diagnostics import known_diagnostics
 from respeval.files.netcdf import open_saved, write_netcdf
 from respeval.files.publish import write_json
 from respeval.plotting import diagnostic_of_runs, runs_overview
@@ -316,7 +316,7 @@ def test_figures_show_every_diagnostic(written: tuple[Path, list[str], list[str]
     named = {"land_warming", "ocean_warming", "column_warming", RATIO, VERTICAL}
     tropics = {f"tropical_ocean_{where}_warming" for where in ("surface", "upper")}
     with xr.open_dataset(written[0] / "comparison.nc") as comparison:
-        every = {name for name in diagnostics_of(comparison) if name in DIAGNOSTICS}
+        every = {name for name in diagnostics_of(comparison) if name in known_diagnostics()}
     assert named | tropics <= every
     expected = {*every, "comparison"}
     assert figures == {f"{name}.{kind}" for name in expected for kind in ("png", "pdf")}

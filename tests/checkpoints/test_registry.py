@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -18,19 +16,14 @@ from respeval.checkpoints.native import NativeEmulator, load_checkpoint
 from respeval.errors import InputError
 from tests.support import ROOT, studies
 from tests.support.invoking import invoke, refused
+from tests.support.packages import package_of_page, respeval
+from tests.support.packages import write_package as write_any_package
 from tests.support.studies import write_study
 from tests.support.training import training
 
 
 def write_package(site: Path, name: str, source: str, **entries: str) -> None:
-    """An installed package as the interpreter sees it: a module, and its metadata beside it."""
-    site.mkdir(exist_ok=True)
-    (site / f"{name}.py").write_text(source)
-    metadata = site / f"{name}-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    lines = [f"{format_name} = {value}" for format_name, value in entries.items()]
-    (metadata / "entry_points.txt").write_text("\n".join(["[respeval.checkpoints]", *lines, ""]))
+    write_any_package(site, name, source, "respeval.checkpoints", **entries)
 
 
 READER = """
@@ -44,19 +37,6 @@ def read(path, options, trust):
 
 reader = Reader({endings!r}, read, "a test's")
 """
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of installed packages."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-    monkeypatch.syspath_prepend(folder)
-    before = set(sys.modules)
-    yield folder
-    for name in set(sys.modules) - before:
-        if str(folder) in str(getattr(sys.modules[name], "__file__", "")):
-            del sys.modules[name]
 
 
 def test_a_package_brings_a_reader_by_its_entry_point(site: Path, tmp_path: Path) -> None:
@@ -210,27 +190,8 @@ def test_the_digest_is_that_of_all_files_of_a_checkpoint(tmp_path: Path) -> None
     assert checkpoint_digest(path, emulator) == checkpoint_digest(both, object()) != alone  # type: ignore[arg-type]
 
 
-def respeval(site: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """A respeval command of its own, which finds the packages in a folder."""
-    paths = [str(site), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return subprocess.run(
-        [sys.executable, "-m", "respeval", *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        capture_output=True,
-        text=True,
-    )
-
-
-def example_package() -> dict[str, str]:
-    """The files of the package that docs/readers.md shows, by the comment in their first line."""
-    blocks = re.findall(
-        r"```(?:toml|python)\n# (\S+)\n(.*?)```", (ROOT / "docs/readers.md").read_text(), re.S
-    )
-    return dict(blocks)
-
-
 def test_the_example_package_of_the_docs_works(tmp_path: Path) -> None:
-    files = example_package()
+    files = package_of_page(ROOT / "docs" / "readers.md")
     assert sum(bool(line.strip()) for text in files.values() for line in text.splitlines()) <= 24
     project = tomllib.loads(files.pop("pyproject.toml"))["project"]
     ((module, source),) = files.items()

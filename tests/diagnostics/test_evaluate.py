@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
 import xarray as xr
 
 from respeval.diagnostics import (
-    DIAGNOSTICS,
     DiagnosticSettings,
     catalog,
     diagnose,
     diagnose_reference,
     global_mean_series,
+    known_diagnostics,
+    known_trends,
     left_out,
+    ratio,
     response_maps,
     summary,
     zonal_response,
     zonal_response_of_maps,
 )
-from respeval.diagnostics.formulas.regions import ratio
-from respeval.diagnostics.formulas.registry import TRENDS
-from respeval.diagnostics.seasons import SEASONAL, seasonal_name
 from respeval.diagnostics.statistics.totals import statistics_named_in
 from respeval.fields.grid import Grid
 from respeval.fields.variables import Roles
 from tests.support.means import GRID, ROLES, SETTINGS, continents, saved_means, two_levels, weather
 
 #: Those that a run has without being asked; land boxes are asked for.
-EVERY = {name for name in (*DIAGNOSTICS, *TRENDS) if not name.startswith("box_")}
+EVERY = {name for name in (*known_diagnostics(), *known_trends()) if not name.startswith("box_")}
 SCALARS = (
     "tropical_ocean_surface_warming",
     "tropical_ocean_upper_warming",
@@ -137,8 +137,8 @@ def test_maps_and_zonal_means_tell_the_same_response() -> None:
         diagnose_reference(response_maps(group_means), SETTINGS),
     )
     in_time = {
-        *TRENDS,
-        *(seasonal_name(name, dim) for name in SEASONAL for dim in ("season", "month")),
+        *known_trends(),
+        *(each.name for each in catalog() if re.search("_by_(season|month)$", each.name)),
     }
     assert {str(name) for name in of_maps.data_vars} | in_time == {
         str(name) for name in of_run.data_vars if name not in statistics_named_in(of_run)

@@ -16,13 +16,15 @@ from scipy import stats
 from respeval.case.case import RoleNames
 from respeval.diagnostics import (
     NAMED_IN_ROLES,
+    Ratio,
     diagnose,
     diagnose_reference,
+    known_diagnostics,
     left_out,
     summary,
 )
 from respeval.diagnostics.formulas.quantities import QUANTITIES
-from respeval.diagnostics.formulas.registry import DIAGNOSTICS, RATIOS, TRENDS
+from respeval.diagnostics.formulas.registry import OWN
 from tests.support import ROOT
 from tests.support.means import GRID, months
 from tests.support.world import AREA, BOX, LAND, LATITUDE, OCEAN, SETTINGS, WORLD, mean, world
@@ -101,7 +103,7 @@ def test_hemispheres_are_told_apart(found: xr.Dataset) -> None:
 
 
 def test_everything_has_units_a_name_and_statistics(found: xr.Dataset) -> None:
-    assert set(DIAGNOSTICS) - set(found.data_vars) == {"linearity"}
+    assert set(known_diagnostics()) - set(found.data_vars) == {"linearity"}
     for name in found.data_vars:
         assert found[name].attrs["units"], name
         assert found[name].attrs["long_name"], name
@@ -109,12 +111,16 @@ def test_everything_has_units_a_name_and_statistics(found: xr.Dataset) -> None:
     assert "perturbation" not in found["baseline_toa_net_flux_low"].dims
 
 
-def test_ratios_of_the_registry_are_their_parts() -> None:
+def test_ratios_are_their_parts() -> None:
     core = diagnose_inputs(world((4.0, 2.0)))
     settings = dataclasses.replace(SETTINGS, amplitudes_K={"p4K": 4.0, "p2K": 2.0})
-    for name, (above, below) in RATIOS.items():
-        quotient = above(core, settings) / below(core, settings)
-        xr.testing.assert_allclose(DIAGNOSTICS[name](core, settings).drop_attrs(), quotient)
+    ratios = [each for each in OWN.values() if isinstance(each.values, Ratio)]
+    assert len(ratios) == 15
+    for each in ratios:
+        quotient = each.values.numerator(core, settings) / each.values.denominator(core, settings)
+        got = each(core, settings)
+        xr.testing.assert_allclose(got.drop_attrs(), quotient.drop_attrs())
+        assert "cell_methods" not in got.attrs
 
 
 def diagnose_inputs(zonal: xr.Dataset) -> xr.Dataset:
@@ -137,7 +143,7 @@ def test_without_the_sun_among_the_outputs_it_is_taken_to_be_unchanged() -> None
     assert "cess_feedback" not in reasons
     assert "roles.toa_upward_shortwave_clear_sky can name it" in reasons["cess_feedback_clear_sky"]
     assert "water path" in reasons["water_path_change_per_K"]
-    assert set(DIAGNOSTICS) - set(result.data_vars) == set(reasons)
+    assert set(known_diagnostics()) - set(result.data_vars) == set(reasons)
 
 
 def test_net_fluxes_that_the_emulator_derives_are_taken() -> None:
@@ -244,7 +250,7 @@ def test_the_truth_of_maps_has_the_same_numbers(found: xr.Dataset) -> None:
         maps[name] = (("perturbation", *plane), 4.0 * change * whole[None])
         maps[f"{name}_baseline"] = (plane, base * whole)
     known = diagnose_reference(maps, SETTINGS).isel(perturbation=0)
-    for name in DIAGNOSTICS:
+    for name in known_diagnostics():
         if name != "linearity" and not name.startswith("box_"):  # maps have no boxes
             np.testing.assert_allclose(known[name], found[name], rtol=1e-8, atol=1e-10)
     bare = maps.drop_vars([f"{name}_baseline" for name in WORLD])
@@ -255,7 +261,7 @@ def test_the_truth_of_maps_has_the_same_numbers(found: xr.Dataset) -> None:
 
 def test_the_page_tells_of_every_diagnostic_and_every_known_name() -> None:
     page = (ROOT / "docs" / "diagnostics.md").read_text(encoding="utf-8")
-    named = {*DIAGNOSTICS, *TRENDS, *NAMED_IN_ROLES}
+    named = {*OWN, *NAMED_IN_ROLES}
     named.update(name for quantity in QUANTITIES.values() for name in quantity.names)
     assert {name for name in named if f"`{name}`" not in page} == set()
 

@@ -7,61 +7,54 @@ from collections.abc import Callable
 import numpy as np
 import xarray as xr
 
+from respeval.diagnostics.formulas.diagnostic import Diagnostic, Ratio
 from respeval.diagnostics.formulas.regions import (
     DiagnosticSettings,
-    NotAsked,
+    LeftOut,
     output_of_role,
-    ratio,
     region_mean,
 )
+from respeval.diagnostics.formulas.warming import BYRNE_2013, OF_LAND, OF_OCEAN
 from respeval.fields.grid import SURFACES, FloatArray
 
+box_land_warming = Diagnostic(
+    name="box_land_warming",
+    what="Response of near-surface temperature over the land of a box",
+    units="K",
+    dims="perturbation, box",
+    formula="Σ area·ΔT / Σ area over the land cells of each of `land_boxes`.",
+    source=BYRNE_2013,
+    values=lambda response, settings: _by_box(response, settings, region_mean),
+    long_name="warming of near-surface temperature over the land of a box",
+    cell_methods=OF_LAND,
+    asked_for=True,
+)
 
-def box_land_warming(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Response of near-surface temperature over the land of a box, K, (perturbation, box).
+box_ocean_warming = Diagnostic(
+    name="box_ocean_warming",
+    what="Response over the ocean at the latitudes of a box, all around the globe",
+    units="K",
+    dims="perturbation, box",
+    formula="Σ_φ w·ΔT_ocean / Σ_φ w over the circles of latitude φ with ocean: ΔT_ocean is the mean "
+    "over the ocean cells of the circle, of any longitude, and w the area of the box's land on it.",
+    source=BYRNE_2013,
+    values=lambda response, settings: _by_box(response, settings, _ocean_beside),
+    long_name="warming of near-surface temperature over the ocean at the latitudes of a box",
+    cell_methods=OF_OCEAN,
+    asked_for=True,
+)
 
-    Σ area·ΔT / Σ area over the land cells of each of `land_boxes`.
-
-    Source: Byrne and O'Gorman 2013, J. Climate 26, 4000-4016.
-    """
-    value = _by_box(response, settings, lambda name, box: region_mean(response, name, box))
-    return value.assign_attrs(
-        units="K",
-        long_name="warming of near-surface temperature over the land of a box",
-        cell_methods="time: mean area: mean where land",
-    )
-
-
-def box_ocean_warming(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Response over the ocean at the latitudes of a box, all around the globe, K, (perturbation, box).
-
-    Σ_φ w·ΔT_ocean / Σ_φ w over the circles of latitude φ with ocean: ΔT_ocean is the mean over the
-    ocean cells of the circle, of any longitude, and w the area of the box's land on it.
-
-    Source: Byrne and O'Gorman 2013, J. Climate 26, 4000-4016.
-    """
-    value = _by_box(response, settings, lambda name, box: _ocean_beside(response, name, box))
-    return value.assign_attrs(
-        units="K",
-        long_name="warming of near-surface temperature over the ocean at the latitudes of a box",
-        cell_methods="time: mean area: mean where sea",
-    )
-
-
-def box_land_ocean_warming_ratio(
-    response: xr.Dataset, settings: DiagnosticSettings
-) -> xr.DataArray:
-    """Land warming of a box over ocean warming at its latitudes, 1, (perturbation, box).
-
-    `box_land_warming` / `box_ocean_warming`.
-
-    Source: Byrne and O'Gorman 2013, J. Climate 26, 4000-4016.
-    """
-    value = ratio(box_land_warming(response, settings), box_ocean_warming(response, settings))
-    return value.assign_attrs(
-        units="1",
-        long_name="ratio of the land warming of a box to the ocean warming at its latitudes",
-    )
+box_land_ocean_warming_ratio = Diagnostic(
+    name="box_land_ocean_warming_ratio",
+    what="Land warming of a box over ocean warming at its latitudes",
+    units="1",
+    dims="perturbation, box",
+    formula="`box_land_warming` / `box_ocean_warming`.",
+    source=BYRNE_2013,
+    values=Ratio(box_land_warming, box_ocean_warming),
+    long_name="ratio of the land warming of a box to the ocean warming at its latitudes",
+    asked_for=True,
+)
 
 
 def boxes_in(response: xr.Dataset) -> list[str]:
@@ -72,14 +65,16 @@ def boxes_in(response: xr.Dataset) -> list[str]:
 def _by_box(
     response: xr.Dataset,
     settings: DiagnosticSettings,
-    mean: Callable[[str, str], xr.DataArray],
+    mean: Callable[[xr.Dataset, str, str], xr.DataArray],
 ) -> xr.DataArray:
+    """mean: (response, output, box) -> (perturbation, …)."""
     boxes = boxes_in(response)
     if not boxes:
-        raise NotAsked("the case names no land_boxes")
+        raise LeftOut("the case names no land_boxes")
     name = settings.roles.near_surface_temperature
     name = output_of_role(response, "near_surface_temperature", name)
-    value = xr.concat([mean(name, box) for box in boxes], xr.Variable("box", boxes))
+    means = [mean(response, name, box) for box in boxes]
+    value = xr.concat(means, xr.Variable("box", boxes))
     value["box"].attrs["long_name"] = "land box"
     return value.transpose(..., "box")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from respeval.diagnostics.formulas.humidity import REGIONS
+from respeval.diagnostics.formulas.diagnostic import Diagnostic, Trend
+from respeval.diagnostics.formulas.humidity import REGIONS, by_region
 from respeval.diagnostics.formulas.regions import DiagnosticSettings, output_of_role, region_mean
 from respeval.diagnostics.statistics.sampling import effective_number, t_quantile, year_correlation
 from respeval.diagnostics.statistics.totals import year_blocks
@@ -18,34 +19,46 @@ WHOLE_YEAR = 0.95
 _DAYS_PER_DECADE = 3652.425
 
 #: Kelvins per decade; UDUNITS has no decade.
-UNITS = "K (10 year)-1"
+_UNITS = "K (10 year)-1"
+
+_SANTER_2008 = "Santer et al. 2008, Int. J. Climatol. 28, 1703-1722"
 
 
-def baseline_drift(yearly: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Trend of the baseline's near-surface temperature, K (10 year)-1, (region).
-
-    Slope of the least-squares line through the means of whole years of all samples, over the globe,
-    land and ocean. What the forcing itself does is in it.
-
-    Source: Santer et al. 2008, Int. J. Climatol. 28, 1703-1722.
-    """
-    values = _temperature(yearly, settings).sel(group=BASELINE, drop=True)
-    return values.assign_attrs(long_name="trend of near-surface temperature in the baseline")
+def _of_baseline(yearly: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
+    return _temperature(yearly, settings).sel(group=BASELINE, drop=True)
 
 
-def response_drift(yearly: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Trend of the near-surface response, K (10 year)-1, (perturbation, region).
-
-    As `baseline_drift`, of the paired difference, in which the forcing's own trend cancels. A
-    response that has settled has none.
-
-    Source: Santer et al. 2008, Int. J. Climatol. 28, 1703-1722.
-    """
+def _of_response(yearly: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
     values = _temperature(yearly, settings)
     difference = values.drop_sel(group=BASELINE) - values.sel(group=BASELINE, drop=True)
-    return difference.rename(group="perturbation").assign_attrs(
-        long_name="trend of the response of near-surface temperature"
-    )
+    return difference.rename(group="perturbation")
+
+
+baseline_drift = Diagnostic(
+    name="baseline_drift",
+    what="Trend of the baseline's near-surface temperature",
+    units=_UNITS,
+    dims="region",
+    formula="Slope of the least-squares line through the means of whole years of all samples, over the "
+    "globe, land and ocean. What the forcing itself does is in it.",
+    source=_SANTER_2008,
+    values=Trend(_of_baseline),
+    long_name="trend of near-surface temperature in the baseline",
+    cell_methods="area: mean",
+)
+
+response_drift = Diagnostic(
+    name="response_drift",
+    what="Trend of the near-surface response",
+    units=_UNITS,
+    dims="perturbation, region",
+    formula="As `baseline_drift`, of the paired difference, in which the forcing's own trend cancels. A "
+    "response that has settled has none.",
+    source=_SANTER_2008,
+    values=Trend(_of_response),
+    long_name="trend of the response of near-surface temperature",
+    cell_methods="area: mean",
+)
 
 
 def yearly_means(totals: xr.Dataset, zonal: xr.Dataset) -> xr.Dataset:
@@ -101,12 +114,12 @@ def trend(values: xr.DataArray, decades: xr.DataArray) -> dict[str, xr.Variable]
 
 
 def with_trend(name: str, values: xr.DataArray, decades: xr.DataArray) -> dict[str, xr.Variable]:
-    """The trend of yearly values and its statistics, as they stand in diagnostics.nc."""
+    """The trend of yearly values, whose attributes are the trend's, and its statistics, as they stand in
+    diagnostics.nc."""
     found = trend(values, decades)
     slope = found.pop("")
     dims = [dim for dim in values.dims if dim not in ("sample", "year")]
-    long_name = str(values.attrs["long_name"])
-    slope.attrs = {"units": UNITS, "long_name": long_name, "cell_methods": "area: mean"}
+    slope.attrs = dict(values.attrs)
     return with_statistics(name, slope.transpose(*dims), found)
 
 
@@ -114,10 +127,7 @@ def _temperature(yearly: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArr
     """Means of near-surface temperature over each region, (…, region)."""
     name = settings.roles.near_surface_temperature
     name = output_of_role(yearly, "near_surface_temperature", name)
-    means = [region_mean(yearly, name, surface) for surface in REGIONS.values()]
-    value = xr.concat(means, dim=xr.Variable("region", list(REGIONS)))
-    value["region"].attrs["long_name"] = "part of the globe"
-    return value.transpose(..., "region")
+    return by_region([region_mean(yearly, name, surface) for surface in REGIONS.values()])
 
 
 def _days(times: np.ndarray, start: object) -> np.ndarray:

@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import xarray as xr
 
-from respeval.diagnostics.formulas.per_kelvin import per_K
+from respeval.diagnostics.formulas.diagnostic import Diagnostic, Row
+from respeval.diagnostics.formulas.per_kelvin import per_kelvin
 from respeval.diagnostics.formulas.quantities import find_output, output_with
 from respeval.diagnostics.formulas.regions import (
     DiagnosticSettings,
@@ -34,182 +35,165 @@ _UPWARD_AT_SURFACE = (
     "sensible_heat",
 )
 
+_CESS_1990 = "Cess et al. 1990, J. Geophys. Res. 95, 16601-16615"
+_TRENBERTH_2009 = "Trenberth, Fasullo and Kiehl 2009, Bull. Amer. Meteor. Soc. 90, 311-323"
+_SIGN = "downward positive: negative where warming is damped"
 
-def toa_net_flux_change(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Change of the net downward flux at the top of the atmosphere, W m-2, (perturbation).
+toa_net_flux_change = Diagnostic(
+    name="toa_net_flux_change",
+    what="Change of the net downward flux at the top of the atmosphere",
+    units="W m-2",
+    formula="Global mean of ΔR = ΔS↓ − ΔS↑ − ΔL↑; ΔS↓ is 0 where S↓ is a forcing, which is the same "
+    "in every climate.",
+    source=_CESS_1990,
+    values=lambda response, settings: _toa_net(response, settings),
+    long_name="global mean of the change of the net downward flux at the top",
+)
 
-    Global mean of ΔR = ΔS↓ − ΔS↑ − ΔL↑; ΔS↓ is 0 where S↓ is a forcing, which is the same in every
-    climate.
+toa_longwave_change = Diagnostic(
+    name="toa_longwave_change",
+    what="Change of the downward longwave flux at the top of the atmosphere",
+    units="W m-2",
+    formula="Global mean of −ΔL↑.",
+    source=_CESS_1990,
+    values=lambda response, settings: -_of_response(response, settings)("toa_upward_longwave"),
+    long_name="global mean of the change of the downward longwave flux at the top",
+)
 
-    Source: Cess et al. 1990, J. Geophys. Res. 95, 16601-16615.
-    """
-    return _flux(_toa_net(response, settings), "change of the net downward flux at the top")
+toa_shortwave_change = Diagnostic(
+    name="toa_shortwave_change",
+    what="Change of the net downward shortwave flux at the top",
+    units="W m-2",
+    formula="Global mean of ΔS↓ − ΔS↑; ΔS↓ is 0 where S↓ is a forcing.",
+    source=_CESS_1990,
+    values=lambda response, settings: _toa_shortwave(response, settings, "toa_upward_shortwave"),
+    long_name="global mean of the change of the net downward shortwave flux at the top",
+)
 
+toa_clear_sky_flux_change = Diagnostic(
+    name="toa_clear_sky_flux_change",
+    what="Change of the net downward clear-sky flux at the top",
+    units="W m-2",
+    formula="Global mean of ΔS↓ − ΔS↑ − ΔL↑ with the clear-sky fluxes.",
+    source=_CESS_1990,
+    values=lambda response, settings: _toa_net_clear_sky(response, settings),
+    long_name="global mean of the change of the net downward clear-sky flux at the top",
+)
 
-def toa_longwave_change(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Change of the downward longwave flux at the top of the atmosphere, W m-2, (perturbation).
+cloud_radiative_effect_change = Diagnostic(
+    name="cloud_radiative_effect_change",
+    what="Change of the cloud radiative effect at the top",
+    units="W m-2",
+    formula="`toa_net_flux_change` − `toa_clear_sky_flux_change`.",
+    source=_CESS_1990,
+    values=lambda response, settings: _cloud_effect(response, settings),
+    long_name="global mean of the change of the cloud effect at the top",
+)
 
-    Global mean of −ΔL↑.
+cess_feedback = per_kelvin(
+    "cess_feedback",
+    "Net downward flux change at the top per kelvin",
+    toa_net_flux_change,
+    "the net downward flux at the top of the atmosphere",
+    ". Downward counts: it is negative where warming is damped.",
+    comment=_SIGN,
+    row=Row("Cess, W/m²/K", "global"),
+)
 
-    Source: Cess et al. 1990, J. Geophys. Res. 95, 16601-16615.
-    """
-    value = -_of_response(response, settings)("toa_upward_longwave")
-    return _flux(value, "change of the downward longwave flux at the top")
+cess_feedback_longwave = per_kelvin(
+    "cess_feedback_longwave",
+    "Longwave part of the Cess feedback",
+    toa_longwave_change,
+    "the net downward longwave flux at the top of the atmosphere",
+    comment=_SIGN,
+)
 
+cess_feedback_shortwave = per_kelvin(
+    "cess_feedback_shortwave",
+    "Shortwave part of the Cess feedback",
+    toa_shortwave_change,
+    "the net downward shortwave flux at the top of the atmosphere",
+    comment=_SIGN,
+)
 
-def toa_shortwave_change(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Change of the net downward shortwave flux at the top, W m-2, (perturbation).
+cess_feedback_clear_sky = per_kelvin(
+    "cess_feedback_clear_sky",
+    "Cess feedback of the clear sky",
+    toa_clear_sky_flux_change,
+    "the net downward clear-sky flux at the top of the atmosphere",
+    comment=_SIGN,
+)
 
-    Global mean of ΔS↓ − ΔS↑; ΔS↓ is 0 where S↓ is a forcing.
+cess_feedback_cloud = per_kelvin(
+    "cess_feedback_cloud",
+    "Change of the cloud radiative effect per kelvin",
+    cloud_radiative_effect_change,
+    "the cloud radiative effect at the top of the atmosphere",
+    ": `cess_feedback` − `cess_feedback_clear_sky`. The masking of clear-sky changes by clouds is in it.",
+    comment=_SIGN,
+)
 
-    Source: Cess et al. 1990, J. Geophys. Res. 95, 16601-16615.
-    """
-    value = _toa_shortwave(response, settings, "toa_upward_shortwave")
-    return _flux(value, "change of the net downward shortwave flux at the top")
+energy_budget_residual = Diagnostic(
+    name="energy_budget_residual",
+    what="Change of the energy flux into the atmosphere that nothing takes up",
+    units="W m-2",
+    formula="Global mean of ΔR + ΔF: R net downward at the top; F net upward at the surface, S↑ − S↓ "
+    "+ L↑ − L↓ + latent + sensible heat. The atmosphere stores next to nothing over years, so it "
+    "should be 0.",
+    source=_TRENBERTH_2009,
+    values=lambda response, settings: (
+        _surface_net(_of_response(response, settings), response, settings)
+        + _toa_net(response, settings)
+    ),
+    long_name="global mean of the change of the net flux into the atmosphere",
+)
 
+water_budget_residual = Diagnostic(
+    name="water_budget_residual",
+    what="Change of evaporation minus precipitation",
+    units="mm day-1",
+    formula="Global mean of Δ(latent heat / 2.5e6 J kg-1) − ΔP. The atmosphere stores next to nothing "
+    "over years, so it should be 0.",
+    source=_TRENBERTH_2009,
+    values=lambda response, settings: _water(_of_response(response, settings)),
+    long_name="global mean of the change of evaporation minus precipitation",
+)
 
-def toa_clear_sky_flux_change(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Change of the net downward clear-sky flux at the top, W m-2, (perturbation).
+baseline_toa_net_flux = Diagnostic(
+    name="baseline_toa_net_flux",
+    what="Net downward flux at the top of the atmosphere in the baseline",
+    units="W m-2",
+    dims="",
+    formula="Global mean of S↓ − S↑ − L↑; S↓ has to be an output.",
+    source=_TRENBERTH_2009,
+    values=lambda response, settings: _baseline_toa_net(response, settings),
+    long_name="global mean of the net downward flux at the top of the atmosphere in the baseline",
+)
 
-    Global mean of ΔS↓ − ΔS↑ − ΔL↑ with the clear-sky fluxes.
+baseline_energy_budget_residual = Diagnostic(
+    name="baseline_energy_budget_residual",
+    what="Energy flux into the baseline's atmosphere that nothing takes up",
+    units="W m-2",
+    dims="",
+    formula="Global mean of R + F, as in `energy_budget_residual`.",
+    source=_TRENBERTH_2009,
+    values=lambda response, settings: (
+        _surface_net(_of_baseline(response, settings), response, settings)
+        + _baseline_toa_net(response, settings)
+    ),
+    long_name="global mean of the net flux into the atmosphere in the baseline",
+)
 
-    Source: Cess et al. 1990, J. Geophys. Res. 95, 16601-16615.
-    """
-    shortwave = _toa_shortwave(response, settings, "toa_upward_shortwave_clear_sky")
-    value = shortwave - _of_response(response, settings)("toa_upward_longwave_clear_sky")
-    return _flux(value, "change of the net downward clear-sky flux at the top")
-
-
-def cloud_radiative_effect_change(
-    response: xr.Dataset, settings: DiagnosticSettings
-) -> xr.DataArray:
-    """Change of the cloud radiative effect at the top, W m-2, (perturbation).
-
-    `toa_net_flux_change` − `toa_clear_sky_flux_change`.
-
-    Source: Cess et al. 1990, J. Geophys. Res. 95, 16601-16615.
-    """
-    clear = toa_clear_sky_flux_change(response, settings)
-    return _flux(
-        toa_net_flux_change(response, settings) - clear, "change of the cloud effect at the top"
-    )
-
-
-def cess_feedback(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Net downward flux change at the top per kelvin, W m-2 K-1, (perturbation).
-
-    `toa_net_flux_change` / global-mean response of near-surface temperature. Downward counts: it is
-    negative where warming is damped.
-
-    Source: Cess et al. 1990, J. Geophys. Res. 95, 16601-16615.
-    """
-    return _feedback(toa_net_flux_change(response, settings), response, settings, "")
-
-
-def cess_feedback_longwave(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Longwave part of the Cess feedback, W m-2 K-1, (perturbation).
-
-    `toa_longwave_change` / global-mean response of near-surface temperature.
-
-    Source: Cess et al. 1990, J. Geophys. Res. 95, 16601-16615.
-    """
-    return _feedback(toa_longwave_change(response, settings), response, settings, "longwave ")
-
-
-def cess_feedback_shortwave(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Shortwave part of the Cess feedback, W m-2 K-1, (perturbation).
-
-    `toa_shortwave_change` / global-mean response of near-surface temperature.
-
-    Source: Cess et al. 1990, J. Geophys. Res. 95, 16601-16615.
-    """
-    return _feedback(toa_shortwave_change(response, settings), response, settings, "shortwave ")
-
-
-def cess_feedback_clear_sky(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Cess feedback of the clear sky, W m-2 K-1, (perturbation).
-
-    `toa_clear_sky_flux_change` / global-mean response of near-surface temperature.
-
-    Source: Cess et al. 1990, J. Geophys. Res. 95, 16601-16615.
-    """
-    change = toa_clear_sky_flux_change(response, settings)
-    return _feedback(change, response, settings, "clear-sky ")
-
-
-def cess_feedback_cloud(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Change of the cloud radiative effect per kelvin, W m-2 K-1, (perturbation).
-
-    `cloud_radiative_effect_change` / global-mean response of near-surface temperature:
-    `cess_feedback` − `cess_feedback_clear_sky`. The masking of clear-sky changes by clouds is in it.
-
-    Source: Cess et al. 1990, J. Geophys. Res. 95, 16601-16615.
-    """
-    change = cloud_radiative_effect_change(response, settings)
-    return _feedback(change, response, settings, "cloud ")
-
-
-def energy_budget_residual(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Change of the energy flux into the atmosphere that nothing takes up, W m-2, (perturbation).
-
-    Global mean of ΔR + ΔF: R net downward at the top; F net upward at the surface, S↑ − S↓ + L↑ − L↓
-    + latent + sensible heat. The atmosphere stores next to nothing over years, so it should be 0.
-
-    Source: Trenberth, Fasullo and Kiehl 2009, Bull. Amer. Meteor. Soc. 90, 311-323.
-    """
-    surface = _surface_net(_of_response(response, settings), response, settings)
-    return _flux(
-        _toa_net(response, settings) + surface, "change of the net flux into the atmosphere"
-    )
-
-
-def baseline_toa_net_flux(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Net downward flux at the top of the atmosphere in the baseline, W m-2, ().
-
-    Global mean of S↓ − S↑ − L↑; S↓ has to be an output.
-
-    Source: Trenberth, Fasullo and Kiehl 2009, Bull. Amer. Meteor. Soc. 90, 311-323.
-    """
-    value = _baseline_toa_net(response, settings)
-    return _flux(value, "net downward flux at the top of the atmosphere in the baseline")
-
-
-def baseline_energy_budget_residual(
-    response: xr.Dataset, settings: DiagnosticSettings
-) -> xr.DataArray:
-    """Energy flux into the baseline's atmosphere that nothing takes up, W m-2, ().
-
-    Global mean of R + F, as in `energy_budget_residual`.
-
-    Source: Trenberth, Fasullo and Kiehl 2009, Bull. Amer. Meteor. Soc. 90, 311-323.
-    """
-    surface = _surface_net(_of_baseline(response, settings), response, settings)
-    value = _baseline_toa_net(response, settings) + surface
-    return _flux(value, "net flux into the atmosphere in the baseline")
-
-
-def water_budget_residual(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Change of evaporation minus precipitation, mm day-1, (perturbation).
-
-    Global mean of Δ(latent heat / 2.5e6 J kg-1) − ΔP. The atmosphere stores next to nothing over
-    years, so it should be 0.
-
-    Source: Trenberth, Fasullo and Kiehl 2009, Bull. Amer. Meteor. Soc. 90, 311-323.
-    """
-    return _water(_of_response(response, settings), "change of evaporation minus precipitation")
-
-
-def baseline_water_budget_residual(
-    response: xr.Dataset, settings: DiagnosticSettings
-) -> xr.DataArray:
-    """Evaporation minus precipitation in the baseline, mm day-1, ().
-
-    Global mean of latent heat / 2.5e6 J kg-1 − P.
-
-    Source: Trenberth, Fasullo and Kiehl 2009, Bull. Amer. Meteor. Soc. 90, 311-323.
-    """
-    means = _of_baseline(response, settings)
-    return _water(means, "evaporation minus precipitation in the baseline")
+baseline_water_budget_residual = Diagnostic(
+    name="baseline_water_budget_residual",
+    what="Evaporation minus precipitation in the baseline",
+    units="mm day-1",
+    dims="",
+    formula="Global mean of latent heat / 2.5e6 J kg-1 − P.",
+    source=_TRENBERTH_2009,
+    values=lambda response, settings: _water(_of_baseline(response, settings)),
+    long_name="global mean of the evaporation minus precipitation in the baseline",
+)
 
 
 def _of_response(response: xr.Dataset, settings: DiagnosticSettings) -> _Means:
@@ -245,6 +229,16 @@ def _toa_net(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray
     return shortwave - means("toa_upward_longwave")
 
 
+def _toa_net_clear_sky(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
+    shortwave = _toa_shortwave(response, settings, "toa_upward_shortwave_clear_sky")
+    return shortwave - _of_response(response, settings)("toa_upward_longwave_clear_sky")
+
+
+def _cloud_effect(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
+    clear = _toa_net_clear_sky(response, settings)
+    return _toa_net(response, settings) - clear
+
+
 def _baseline_toa_net(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
     means = _of_baseline(response, settings)
     if _holds(response, settings, "toa_net_flux"):
@@ -261,27 +255,6 @@ def _surface_net(means: _Means, response: xr.Dataset, settings: DiagnosticSettin
     return upward - sum((means(quantity) for quantity in _DOWNWARD_AT_SURFACE), xr.DataArray(0.0))
 
 
-def _water(means: _Means, what: str) -> xr.DataArray:
+def _water(means: _Means) -> xr.DataArray:
     evaporation = means("latent_heat") / LATENT_HEAT
-    value = _DAY_S * (evaporation - means("precipitation_rate"))
-    return value.assign_attrs(
-        units="mm day-1",
-        long_name=f"global mean of the {what}",
-        cell_methods="time: mean area: mean",
-    )
-
-
-def _flux(value: xr.DataArray, what: str) -> xr.DataArray:
-    return value.assign_attrs(
-        units="W m-2", long_name=f"global mean of the {what}", cell_methods="time: mean area: mean"
-    )
-
-
-def _feedback(
-    change: xr.DataArray, response: xr.Dataset, settings: DiagnosticSettings, part: str
-) -> xr.DataArray:
-    what = f"change of the net downward {part}flux at the top of the atmosphere"
-    if part == "cloud ":
-        what = "change of the cloud radiative effect at the top of the atmosphere"
-    found = per_K(change, response, settings, what, "W m-2")
-    return found.assign_attrs(comment="downward positive: negative where warming is damped")
+    return _DAY_S * (evaporation - means("precipitation_rate"))

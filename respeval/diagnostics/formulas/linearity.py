@@ -7,23 +7,18 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
+from respeval.diagnostics.formulas.diagnostic import Diagnostic, Formula, Ratio
 from respeval.diagnostics.formulas.per_kelvin import precipitation_change
-from respeval.diagnostics.formulas.regions import (
-    Diagnostic,
-    DiagnosticSettings,
-    LeftOut,
-    global_warming,
-    ratio,
-)
+from respeval.diagnostics.formulas.regions import DiagnosticSettings, LeftOut, global_warming
 from respeval.diagnostics.formulas.warming import tropical_ocean_upper_warming
 
 
-def _over(surface: str) -> Diagnostic:
+def _over(surface: str) -> Formula:
     return lambda response, settings: global_warming(response, settings, surface)
 
 
 #: Quantity -> its response, whose linearity is told.
-RESPONSES: Mapping[str, Diagnostic] = {
+RESPONSES: Mapping[str, Formula] = {
     "global_warming": _over("all"),
     "land_warming": _over("land"),
     "ocean_warming": _over("ocean"),
@@ -32,27 +27,7 @@ RESPONSES: Mapping[str, Diagnostic] = {
 }
 
 
-def linearity(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Response per kelvin of SST change over that of the smallest one, 1, (perturbation, quantity).
-
-    (R_b / A_b) / (R_a / A_a): R global-mean responses to uniform SST changes of A kelvin, a the one
-    with the smallest |A|. For 4 K against 2 K it is R(4) / R(2) / 2. 1 means linear; NaN for a itself
-    and for perturbations that aren't uniform.
-
-    Source: Bloch-Johnson et al. 2021, Geophys. Res. Lett. 48, e2020GL089074.
-    """
-    above, below = (
-        response_per_sst_change(response, settings),
-        reference_response(response, settings),
-    )
-    return ratio(above, below).assign_attrs(
-        units="1",
-        long_name="response per kelvin of SST change, relative to the smallest change",
-        comment=f"relative to {reference_label(settings)}",
-    )
-
-
-def response_per_sst_change(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
+def _per_sst_change(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
     """R_b / A_b of `linearity`, (perturbation, …, quantity); NaN where there is nothing to compare."""
     reference = reference_label(settings)
     labels = response["perturbation"].values
@@ -61,10 +36,11 @@ def response_per_sst_change(response: xr.Dataset, settings: DiagnosticSettings) 
         for label in labels
     ]
     divisor = xr.DataArray(np.array(amplitudes, np.float64), dims="perturbation")
-    return _responses(response, settings) / divisor.where(divisor != 0)
+    found = _responses(response, settings) / divisor.where(divisor != 0)
+    return found.assign_attrs(comment=f"relative to {reference}")
 
 
-def reference_response(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
+def _of_reference(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
     """R_a / A_a of `linearity`, the same for every perturbation."""
     reference = reference_label(settings)
     if reference not in response["perturbation"].values:
@@ -72,6 +48,20 @@ def reference_response(response: xr.Dataset, settings: DiagnosticSettings) -> xr
     values = _responses(response, settings)
     own = values.sel(perturbation=reference, drop=True) / settings.amplitudes_K[reference]
     return own.expand_dims(perturbation=response["perturbation"].values).transpose(*values.dims)
+
+
+linearity = Diagnostic(
+    name="linearity",
+    what="Response per kelvin of SST change over that of the smallest one",
+    units="1",
+    dims="perturbation, quantity",
+    formula="(R_b / A_b) / (R_a / A_a): R global-mean responses to uniform SST changes of A kelvin, a "
+    "the one with the smallest |A|. For 4 K against 2 K it is R(4) / R(2) / 2. 1 means linear; NaN "
+    "for a itself and for perturbations that aren't uniform.",
+    source="Bloch-Johnson et al. 2021, Geophys. Res. Lett. 48, e2020GL089074",
+    values=Ratio(_per_sst_change, _of_reference),
+    long_name="response per kelvin of SST change, relative to the smallest change",
+)
 
 
 def reference_label(settings: DiagnosticSettings) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import xarray as xr
 
+from respeval.diagnostics.formulas.diagnostic import Diagnostic, Formula, Ratio, Row
 from respeval.diagnostics.formulas.quantities import output_with
 from respeval.diagnostics.formulas.regions import (
     DiagnosticSettings,
@@ -15,115 +18,115 @@ from respeval.diagnostics.formulas.regions import (
     ratio,
     region_mean,
 )
-from respeval.fields.grid import BoolArray
+from respeval.fields.grid import BoolArray, FloatArray
 
 #: The polar caps begin at this |latitude|, degrees.
 POLAR_LAT_MIN = 60.0
 
-_OF_GLOBE = "time: mean area: mean"
+_HOLLAND_2003 = "Holland and Bitz 2003, Clim. Dyn. 21, 221-232"
+_HELD_2006 = "Held and Soden 2006, J. Climate 19, 5686-5699"
 
 
-def polar_warming(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Response of near-surface temperature in both polar caps, K, (perturbation).
+def per_kelvin(
+    name: str,
+    what: str,
+    change: Diagnostic,
+    changed: str,
+    remark: str = ".",
+    comment: str = "",
+    row: Row | None = None,
+) -> Diagnostic:
+    """A global-mean change over the response of near-surface temperature, in its units per kelvin.
 
-    Σ area·ΔT / Σ area over the cells with |latitude| >= 60 degrees.
-
-    Source: Holland and Bitz 2003, Clim. Dyn. 21, 221-232.
+    changed: what changes, for the name in files. remark: the end of the formula.
     """
-    return _cap_warming(response, settings, np.abs(response["lat"].values) >= POLAR_LAT_MIN, "both")
+    return Diagnostic(
+        name=name,
+        what=what,
+        units=f"{change.units} K-1",
+        formula=f"`{change.name}` / global-mean response of near-surface temperature{remark}",
+        source=change.source,
+        values=Ratio(change, global_warming),
+        long_name=f"change of {changed} per kelvin of global-mean near-surface warming",
+        comment=comment,
+        row=row,
+    )
 
 
-def arctic_warming(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Response of near-surface temperature in the Arctic, K, (perturbation).
+def _cap_warming(inside: Callable[[FloatArray], BoolArray]) -> Formula:
+    """inside: latitudes -> whether they are in the cap."""
 
-    Σ area·ΔT / Σ area over the cells with latitude >= 60 degrees.
+    def values(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
+        name = settings.roles.near_surface_temperature
+        name = output_of_role(response, "near_surface_temperature", name)
+        circles = inside(response["lat"].values)
+        where = f"cells with |latitude| >= {POLAR_LAT_MIN:g} degrees"
+        return region_mean(response, name, "all", circles).assign_attrs(comment=where)
 
-    Source: Holland and Bitz 2003, Clim. Dyn. 21, 221-232.
-    """
-    return _cap_warming(response, settings, response["lat"].values >= POLAR_LAT_MIN, "northern")
-
-
-def antarctic_warming(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Response of near-surface temperature in the Antarctic, K, (perturbation).
-
-    Σ area·ΔT / Σ area over the cells with latitude <= -60 degrees.
-
-    Source: Holland and Bitz 2003, Clim. Dyn. 21, 221-232.
-    """
-    return _cap_warming(response, settings, response["lat"].values <= -POLAR_LAT_MIN, "southern")
+    return values
 
 
-def polar_amplification(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Polar over global-mean warming, 1, (perturbation).
+polar_warming = Diagnostic(
+    name="polar_warming",
+    what="Response of near-surface temperature in both polar caps",
+    units="K",
+    formula="Σ area·ΔT / Σ area over the cells with |latitude| >= 60 degrees.",
+    source=_HOLLAND_2003,
+    values=_cap_warming(lambda latitude: np.abs(latitude) >= POLAR_LAT_MIN),
+    long_name="warming of near-surface temperature in both polar caps",
+)
 
-    `polar_warming` / global-mean response of near-surface temperature.
+arctic_warming = Diagnostic(
+    name="arctic_warming",
+    what="Response of near-surface temperature in the Arctic",
+    units="K",
+    formula="Σ area·ΔT / Σ area over the cells with latitude >= 60 degrees.",
+    source=_HOLLAND_2003,
+    values=_cap_warming(lambda latitude: latitude >= POLAR_LAT_MIN),
+    long_name="warming of near-surface temperature in the northern polar cap",
+)
 
-    Source: Holland and Bitz 2003, Clim. Dyn. 21, 221-232.
-    """
-    return _amplification(polar_warming(response, settings), response, settings, "polar")
+antarctic_warming = Diagnostic(
+    name="antarctic_warming",
+    what="Response of near-surface temperature in the Antarctic",
+    units="K",
+    formula="Σ area·ΔT / Σ area over the cells with latitude <= -60 degrees.",
+    source=_HOLLAND_2003,
+    values=_cap_warming(lambda latitude: latitude <= -POLAR_LAT_MIN),
+    long_name="warming of near-surface temperature in the southern polar cap",
+)
 
+polar_amplification = Diagnostic(
+    name="polar_amplification",
+    what="Polar over global-mean warming",
+    units="1",
+    formula="`polar_warming` / global-mean response of near-surface temperature.",
+    source=_HOLLAND_2003,
+    values=Ratio(polar_warming, global_warming),
+    long_name="ratio of polar to global-mean warming of near-surface temperature",
+)
 
-def arctic_amplification(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Arctic over global-mean warming, 1, (perturbation).
+arctic_amplification = Diagnostic(
+    name="arctic_amplification",
+    what="Arctic over global-mean warming",
+    units="1",
+    formula="`arctic_warming` / global-mean response of near-surface temperature.",
+    source=_HOLLAND_2003,
+    values=Ratio(arctic_warming, global_warming),
+    long_name="ratio of Arctic to global-mean warming of near-surface temperature",
+    row=Row("amplification", "Arctic", ends=False),
+)
 
-    `arctic_warming` / global-mean response of near-surface temperature.
-
-    Source: Holland and Bitz 2003, Clim. Dyn. 21, 221-232.
-    """
-    return _amplification(arctic_warming(response, settings), response, settings, "Arctic")
-
-
-def antarctic_amplification(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Antarctic over global-mean warming, 1, (perturbation).
-
-    `antarctic_warming` / global-mean response of near-surface temperature.
-
-    Source: Holland and Bitz 2003, Clim. Dyn. 21, 221-232.
-    """
-    return _amplification(antarctic_warming(response, settings), response, settings, "Antarctic")
-
-
-def precipitation_change(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Change of global-mean precipitation, %, (perturbation).
-
-    100 ΔP / P, both global means, P of the baseline.
-
-    Source: Held and Soden 2006, J. Climate 19, 5686-5699.
-    """
-    return _relative_change(response, settings, "precipitation")
-
-
-def precipitation_change_per_K(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Hydrological sensitivity: precipitation change per kelvin, % K-1, (perturbation).
-
-    `precipitation_change` / global-mean response of near-surface temperature.
-
-    Source: Held and Soden 2006, J. Climate 19, 5686-5699.
-    """
-    change = precipitation_change(response, settings)
-    return per_K(change, response, settings, "change of global-mean precipitation", "%")
-
-
-def water_path_change(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Change of the global-mean water path, %, (perturbation).
-
-    100 ΔW / W, both global means, W of the baseline.
-
-    Source: Held and Soden 2006, J. Climate 19, 5686-5699.
-    """
-    return _relative_change(response, settings, "water_path")
-
-
-def water_path_change_per_K(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-    """Water-path change per kelvin, % K-1, (perturbation).
-
-    `water_path_change` / global-mean response of near-surface temperature; constant relative
-    humidity gives about 7.
-
-    Source: Held and Soden 2006, J. Climate 19, 5686-5699.
-    """
-    change = water_path_change(response, settings)
-    return per_K(change, response, settings, "change of the global-mean water path", "%")
+antarctic_amplification = Diagnostic(
+    name="antarctic_amplification",
+    what="Antarctic over global-mean warming",
+    units="1",
+    formula="`antarctic_warming` / global-mean response of near-surface temperature.",
+    source=_HOLLAND_2003,
+    values=Ratio(antarctic_warming, global_warming),
+    long_name="ratio of Antarctic to global-mean warming of near-surface temperature",
+    row=Row("", "Antarctic"),
+)
 
 
 def percentage(response: xr.Dataset, name: str, surface: str) -> xr.DataArray:
@@ -137,51 +140,47 @@ def percentage(response: xr.Dataset, name: str, surface: str) -> xr.DataArray:
     return ratio(change, region_mean(response, in_baseline(name), surface))
 
 
-def per_K(
-    change: xr.DataArray,
-    response: xr.Dataset,
-    settings: DiagnosticSettings,
-    what: str,
-    units: str,
-) -> xr.DataArray:
-    """A global-mean change over the response of near-surface temperature, in `units` per kelvin."""
-    return ratio(change, global_warming(response, settings)).assign_attrs(
-        units=f"{units} K-1", long_name=f"{what} per kelvin of global-mean near-surface warming"
-    )
+def _relative_change(quantity: str) -> Formula:
+    def values(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
+        name = output_with(response, settings, quantity)
+        found = percentage(response, name, "all")
+        return found.assign_attrs(comment=f"{name}, relative to the baseline")
+
+    return values
 
 
-def _cap_warming(
-    response: xr.Dataset, settings: DiagnosticSettings, circles: BoolArray, caps: str
-) -> xr.DataArray:
-    name = settings.roles.near_surface_temperature
-    name = output_of_role(response, "near_surface_temperature", name)
-    which = "both polar caps" if caps == "both" else f"the {caps} polar cap"
-    return region_mean(response, name, "all", circles).assign_attrs(
-        units="K",
-        long_name=f"warming of near-surface temperature in {which}",
-        cell_methods=_OF_GLOBE,
-        comment=f"cells with |latitude| >= {POLAR_LAT_MIN:g} degrees",
-    )
+precipitation_change = Diagnostic(
+    name="precipitation_change",
+    what="Change of global-mean precipitation",
+    units="%",
+    formula="100 ΔP / P, both global means, P of the baseline.",
+    source=_HELD_2006,
+    values=_relative_change("precipitation"),
+)
 
+precipitation_change_per_K = per_kelvin(
+    "precipitation_change_per_K",
+    "Hydrological sensitivity: precipitation change per kelvin",
+    precipitation_change,
+    "global-mean precipitation",
+    row=Row("precipitation, %/K", "global", ends=False),
+)
 
-def _amplification(
-    warming: xr.DataArray, response: xr.Dataset, settings: DiagnosticSettings, where: str
-) -> xr.DataArray:
-    return ratio(warming, global_warming(response, settings)).assign_attrs(
-        units="1",
-        long_name=f"ratio of {where} to global-mean warming of near-surface temperature",
-        comment=f"cells with |latitude| >= {POLAR_LAT_MIN:g} degrees",
-    )
+water_path_change = Diagnostic(
+    name="water_path_change",
+    what="Change of the global-mean water path",
+    units="%",
+    formula="100 ΔW / W, both global means, W of the baseline.",
+    source=_HELD_2006,
+    values=_relative_change("water_path"),
+    long_name="change of global-mean water path",
+)
 
-
-def _relative_change(
-    response: xr.Dataset, settings: DiagnosticSettings, quantity: str
-) -> xr.DataArray:
-    name = output_with(response, settings, quantity)
-    value = percentage(response, name, "all")
-    return value.assign_attrs(
-        units="%",
-        long_name=f"change of global-mean {quantity.replace('_', ' ')}",
-        cell_methods=_OF_GLOBE,
-        comment=f"{name}, relative to the baseline",
-    )
+water_path_change_per_K = per_kelvin(
+    "water_path_change_per_K",
+    "Water-path change per kelvin",
+    water_path_change,
+    "the global-mean water path",
+    "; constant relative humidity gives about 7.",
+    row=Row("water path, %/K", "global", ends=False),
+)

@@ -7,7 +7,7 @@ baseline stands beside the response of every output, under `in_baseline(NAME)`, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,10 +26,6 @@ SMALLEST_DENOMINATOR = 1e-12
 
 class LeftOut(ValueError):
     """A diagnostic cannot be had from this run; the message says what is missing."""
-
-
-class NotAsked(LeftOut):
-    """A diagnostic that a run has only where the case asks for it; nobody needs to hear why not."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +66,6 @@ class DiagnosticSettings:
             raise InputError(
                 f"{len(self.levels_hPa)} pressures for {num_levels} levels of column temperature"
             )
-
-
-Diagnostic = Callable[[xr.Dataset, DiagnosticSettings], xr.DataArray]
 
 
 def region_mean(

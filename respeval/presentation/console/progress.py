@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from respeval.diagnostics import DIAGNOSTICS, DiagnosticSettings
+from respeval.diagnostics import DiagnosticSettings
+from respeval.diagnostics.formulas.warming import land_ocean_warming_ratio
 from respeval.fields.grid import SURFACES
 from respeval.plan.plan import Plan, date_of
 from respeval.rollout.guard import Fault
@@ -169,7 +170,7 @@ class RunningRatio:
             },
             {"perturbation": self._groups[1:], "surface": list(SURFACES), "lat": self._latitude},
         )
-        ratio = DIAGNOSTICS["land_ocean_warming_ratio"](response, self._settings)
+        ratio = land_ocean_warming_ratio(response, self._settings)
         return {
             str(label): {str(b): float(r) for b, r in zip(ratio["band"].values, row, strict=True)}
             for label, row in zip(self._groups[1:], ratio.values, strict=True)
