@@ -24,6 +24,7 @@ from respeval.errors import InputError
 from respeval.fields.grid import Grid
 from respeval.fields.standard_names import spelled
 from respeval.files.netcdf import open_saved
+from respeval.files.publish import finite_or_none
 from respeval.run_folder.identity import other_samples
 from respeval.run_folder.manifest import read_manifest
 from respeval.run_folder.names import GROUP_MEANS, MANIFEST
@@ -70,7 +71,7 @@ def summary_of_reference(found: xr.Dataset) -> dict[str, float | None]:
                 values = found[f"{name}_{statistic}"].sel(perturbation=label).values
                 for region, number in zip(found["region"].values, values, strict=True):
                     key = f"{label}/reference/{statistic}/{region}/{name}"
-                    numbers[key] = float(number) if np.isfinite(number) else None
+                    numbers[key] = finite_or_none(number)
     return numbers
 
 

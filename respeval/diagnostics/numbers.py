@@ -11,6 +11,7 @@ import xarray as xr
 from respeval.diagnostics.output_means import PER_K
 from respeval.diagnostics.statistics.totals import statistics_named_in, variables_of
 from respeval.fields.perturbation import BASELINE
+from respeval.files.publish import finite_or_none
 
 #: Rows of the table: (what, diagnostic, where unless a dimension says it, ends a section).
 QUANTITIES = (
@@ -81,7 +82,9 @@ def summary(diagnostics: xr.Dataset) -> dict[str, float | None]:
                     suffix, output = f"{PER_K}{suffix}", quantity.removesuffix(PER_K)
                 surfaces = diagnostics.variables["surface"].values
                 for surface, number in zip(surfaces, value.values, strict=True):
-                    numbers[f"{label}/{MEAN_LABELS[surface]}{suffix}/{output}"] = _finite(number)
+                    numbers[f"{label}/{MEAN_LABELS[surface]}{suffix}/{output}"] = finite_or_none(
+                        number
+                    )
             else:
                 numbers |= _numbers_by_place(f"{label}/{name}", value, diagnostics)
     if len(labels):
@@ -100,7 +103,7 @@ def _numbers_by_place(
         return {}
     places = itertools.product(*(diagnostics.variables[dim].values for dim in value.dims))
     return {
-        "/".join([key, *map(str, place)]): _finite(number)
+        "/".join([key, *map(str, place)]): finite_or_none(number)
         for place, number in zip(places, value.values.ravel(), strict=True)
     }
 
@@ -110,10 +113,6 @@ def places_of(values: xr.DataArray) -> list[str]:
     dims = [dim for dim in values.dims if dim not in ("run", "perturbation")]
     places = itertools.product(*(values[dim].values for dim in dims))
     return [", ".join(map(str, place)) for place in places]
-
-
-def _finite(number: float) -> float | None:
-    return float(number) if math.isfinite(number) else None
 
 
 def decimals_of(value: float, low: float = math.nan, high: float = math.nan) -> int:

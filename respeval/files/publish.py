@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -98,6 +99,11 @@ def write_bytes(path: Path, content: bytes) -> str:
 def write_text(path: Path, text: str) -> str:
     """Write a text file atomically; see `publish`."""
     return write_bytes(path, text.encode())
+
+
+def finite_or_none(number: float | None) -> float | None:
+    """The number, or None where it is not finite: JSON has no NaN."""
+    return float(number) if number is not None and math.isfinite(number) else None
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> str:

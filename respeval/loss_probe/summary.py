@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from respeval.files.publish import finite_or_none
+
 FloatArray = NDArray[np.float64]
 
 NUM_RESAMPLES = 1000
@@ -129,10 +131,10 @@ def summarize(
                 base, base_drawn = first[name]
                 key = f"{arm}/{name}_minus_{arms[0]}"
                 _enter(result, key, value - base, drawn - base_drawn, num_batches)
-        result[f"{arm}/gradient_log_slope_stderr"] = _finite(log_slope_stderr(full[i]))
+        result[f"{arm}/gradient_log_slope_stderr"] = finite_or_none(log_slope_stderr(full[i]))
         low, high = ends(full.shape[-1])
-        result[f"{arm}/gradient_rms_low"] = _finite(float(full[i, low].mean()))
-        result[f"{arm}/gradient_rms_high"] = _finite(float(full[i, high].mean()))
+        result[f"{arm}/gradient_rms_low"] = finite_or_none(float(full[i, low].mean()))
+        result[f"{arm}/gradient_rms_high"] = finite_or_none(float(full[i, high].mean()))
         first = first or values
     return result
 
@@ -149,11 +151,7 @@ def _enter(
     drawn: FloatArray,
     num_batches: int,
 ) -> None:
-    result[key] = _finite(value)
+    result[key] = finite_or_none(value)
     known = num_batches > 1 and bool(np.isfinite(drawn).all())
     interval = [float(edge) for edge in np.percentile(drawn, INTERVAL)] if known else None
     result[f"{key}_interval"] = interval
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

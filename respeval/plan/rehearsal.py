@@ -17,6 +17,7 @@ import torch
 from respeval.distributed.comm import Comm
 from respeval.emulator.contract import Precision
 from respeval.errors import InputError, StoppedError, first_line
+from respeval.files.publish import finite_or_none
 from respeval.plan.execution import Execution, make_rollout
 from respeval.plan.plan import Plan
 from respeval.rollout.members import Member, deal_members
@@ -135,13 +136,9 @@ def _errors(
             ResponseError(
                 outputs[at] if known else None,
                 largest if 0 <= largest < math.inf else None,
-                *(_finite(number) for number in near),
+                *(finite_or_none(number) for number in near),
             ),
         )
-
-
-def _finite(number: float | None) -> float | None:
-    return number if number is not None and math.isfinite(number) else None
 
 
 @dataclass(frozen=True)

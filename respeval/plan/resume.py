@@ -17,6 +17,7 @@ import respeval
 from respeval.checkpoints import checkpoint_digest
 from respeval.distributed.comm import Comm
 from respeval.fields.calendar import to_seconds
+from respeval.files.publish import finite_or_none
 from respeval.plan.plan import Plan
 from respeval.rollout.members import deal_members
 from respeval.rollout.segments import remaining_segments
@@ -63,18 +64,14 @@ def header_of(plan: Plan, checkpoint: Path) -> dict[str, Any]:
         "hybrid_levels": hybrid and asdict(hybrid),
         "sst_change": {
             change.label: {
-                "mean_K": _finite(change.mean_K),
-                "coast_K": _finite(change.coast_K),
+                "mean_K": finite_or_none(change.mean_K),
+                "coast_K": finite_or_none(change.coast_K),
                 "area_share": change.area_share,
             }
             for change in plan.changes
         },
         "inputs_out_of_range": list(plan.warnings),
     }
-
-
-def _finite(number: float) -> float | None:
-    return number if np.isfinite(number) else None
 
 
 def _array_sha256(array: NDArray[Any]) -> str:

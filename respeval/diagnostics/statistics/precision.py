@@ -10,6 +10,7 @@ from scipy.special import stdtrit
 
 from respeval.diagnostics.statistics.sampling import CONFIDENCE, SMALLEST_NUMBER
 from respeval.diagnostics.statistics.uncertainty import described
+from respeval.files.publish import finite_or_none
 
 #: The ratios of which is told how many more years they need, and how well they shall be known.
 RATIOS_KNOWN = ("land_ocean_warming_ratio", "vertical_warming_ratio_tropical_ocean")
@@ -90,5 +91,5 @@ def years_summary(running: xr.Dataset) -> dict[str, float | None]:
             places = itertools.product(*(own[dim].values for dim in own.dims))
             for place, number in zip(places, own.values.ravel(), strict=True):
                 key = "/".join(map(str, (label, YEARS, name, *place)))
-                numbers[key] = float(number) if np.isfinite(number) else None
+                numbers[key] = finite_or_none(number)
     return numbers
