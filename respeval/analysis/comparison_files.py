@@ -12,6 +12,7 @@ import xarray as xr
 
 from respeval.analysis.comparison import diagnostics_of
 from respeval.diagnostics import DIFFERENCE, places_of
+from respeval.diagnostics.numbers import by_place
 from respeval.files.netcdf import write_netcdf
 from respeval.files.publish import write_text
 
@@ -50,16 +51,16 @@ def _rows(comparison: xr.Dataset) -> Iterator[list[str]]:
     kinds = comparison["paired"].values
     epochs = comparison["epoch"].values if "epoch" in comparison.coords else [math.nan] * len(runs)
     columns = {
-        name: [comparison[f"{name}{suffix}"].values for suffix in _NUMBERS.values()]
+        name: [by_place(comparison, name, suffix) for suffix in _NUMBERS.values()]
         for name in diagnostics_of(comparison)
     }
     for r, run in enumerate(runs):
         for p, label in enumerate(labels):
             how = ("no", "yes", "")[kinds[r, p]]
             for name, arrays in columns.items():
-                places, units = places_of(comparison[name]), str(comparison[name].attrs["units"])
-                for i, place in enumerate(places):
-                    numbers = [_text(array[r, p].reshape(len(places))[i]) for array in arrays]
+                units = str(comparison[name].attrs["units"])
+                for i, place in enumerate(places_of(comparison[name])):
+                    numbers = [_text(array[r, p, i]) for array in arrays]
                     head = [run, _text(epochs[r]), label, name, place, units]
                     yield [*head, *numbers, how]
 

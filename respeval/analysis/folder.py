@@ -15,6 +15,7 @@ from respeval.case.file import load_case
 from respeval.case.roles import settings_of
 from respeval.checkpoints.manifest import RoleSettings
 from respeval.diagnostics import NAMED_IN_ROLES, DiagnosticSettings, diagnose_reference
+from respeval.diagnostics.numbers import RATIOS_KNOWN, key_of, parts_of_key
 from respeval.errors import InputError
 from respeval.files.netcdf import open_saved
 from respeval.run_folder.manifest import read_manifest, read_quarantined
@@ -26,7 +27,7 @@ TRUTH = "truth.nc"
 #: Attribute of diagnostics.nc.
 _TROPICS = "tropical_lat_max"
 
-_LAND_OCEAN, _VERTICAL = "land_ocean_warming_ratio", "vertical_warming_ratio_tropical_ocean"
+_LAND_OCEAN, _VERTICAL = RATIOS_KNOWN
 
 
 def settings_of_folder(folder: Path, overrides: Mapping[str, Any]) -> DiagnosticSettings:
@@ -108,9 +109,8 @@ def main_numbers(folder: Path) -> dict[str, tuple[float | None, float | None]]:
         summary_of_run = json.loads(path.read_text(encoding="utf-8"))
         found: dict[str, tuple[float | None, float | None]] = {}
         for key, value in summary_of_run.items():
-            label, _, rest = key.partition("/")
-            name, *place = rest.split("/")
-            stderr = summary_of_run.get("/".join([label, f"{name}_stderr", *place]))
+            label, name, place = parts_of_key(key)
+            stderr = summary_of_run.get(key_of(label, f"{name}_stderr", place))
             if name == _LAND_OCEAN and not any(k.startswith(f"{label} land/") for k in found):
                 found[f"{label} land/ocean {place[0]}"] = value, stderr
             elif name == _VERTICAL:

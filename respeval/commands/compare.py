@@ -14,7 +14,7 @@ from respeval.analysis.comparison import Wishes, compare_runs, diagnostics_of
 from respeval.analysis.comparison_files import write_comparison
 from respeval.analysis.finished_runs import Run, find_runs
 from respeval.diagnostics import known_diagnostics
-from respeval.diagnostics.numbers import MAIN, usual_diagnostics
+from respeval.diagnostics.numbers import main_rows, usual_diagnostics
 from respeval.errors import InputError
 from respeval.files.publish import make_folder
 from respeval.plotting import diagnostic_of_runs, runs_overview, save
@@ -71,7 +71,7 @@ def _write(
     write_comparison(comparison, output)
     there = diagnostics_of(comparison)
     each = list(names or [name for name in known_diagnostics() if name in there] or there)
-    main = [name for name in each if name in MAIN and "level" not in comparison[name].dims]
+    main = [name for name in each if name in main_rows() and "level" not in comparison[name].dims]
     together = names or main or each
     overview = runs_overview(comparison, together, labels)
     written = [save(overview, output / FIGURES / "comparison.png")]

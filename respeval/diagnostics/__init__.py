@@ -33,17 +33,15 @@ from respeval.diagnostics.formulas.regions import (
 from respeval.diagnostics.formulas.registry import known_diagnostics, known_trends
 from respeval.diagnostics.levels import with_hybrid_levels
 from respeval.diagnostics.maps import response_maps
-from respeval.diagnostics.numbers import places_of, summary
+from respeval.diagnostics.numbers import RATIOS_KNOWN, places_of, summary, years_summary
 from respeval.diagnostics.running import main_diagnostics, num_units, running
 from respeval.diagnostics.seasons import seasons_left_out
 from respeval.diagnostics.statistics.periods import length_years, with_period
 from respeval.diagnostics.statistics.precision import (
     KNOWN_TO,
-    RATIOS_KNOWN,
     YEARS,
     relative_half_width,
     years_left,
-    years_summary,
 )
 from respeval.diagnostics.statistics.totals import ends_year
 from respeval.diagnostics.statistics.uncertainty import STATISTICS

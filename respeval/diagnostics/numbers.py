@@ -4,49 +4,122 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import xarray as xr
 
+from respeval.diagnostics.formulas.diagnostic import Row
+from respeval.diagnostics.formulas.registry import known_diagnostics
 from respeval.diagnostics.output_means import PER_K
+from respeval.diagnostics.statistics.precision import YEARS
 from respeval.diagnostics.statistics.totals import statistics_named_in, variables_of
+from respeval.fields.grid import FloatArray
 from respeval.fields.perturbation import BASELINE
 from respeval.files.publish import finite_or_none
 
-#: Rows of the table: (what, diagnostic, where unless a dimension says it, ends a section).
-QUANTITIES = (
-    ("land, K", "land_warming", "", True),
-    ("ocean, K", "ocean_warming", "", True),
-    ("land/ocean ratio", "land_ocean_warming_ratio", "", True),
-    ("surface level, K", "tropical_ocean_surface_warming", "tropical ocean", True),
-    ("upper level, K", "tropical_ocean_upper_warming", "tropical ocean", True),
-    ("vertical ratio", "vertical_warming_ratio_tropical_ocean", "tropical ocean", True),
-    ("column, global, K", "column_warming", "", True),
-    ("amplification", "arctic_amplification", "Arctic", False),
-    ("", "antarctic_amplification", "Antarctic", True),
-    ("precipitation, %/K", "precipitation_change_per_K", "global", False),
-    ("water path, %/K", "water_path_change_per_K", "global", False),
-    ("Cess, W/m²/K", "cess_feedback", "global", True),
-)
+#: The ratios to know first: shown where nothing else is asked for, and told how many more years they
+#: need.
+RATIOS_KNOWN = ("land_ocean_warming_ratio", "vertical_warming_ratio_tropical_ocean")
 
-#: What is shown where nothing else is asked for.
-_USUAL = ("land_ocean_warming_ratio", "vertical_warming_ratio_tropical_ocean")
-
-
-#: The diagnostics of a run's own table.
-MAIN = tuple(name for _, name, *_ in QUANTITIES)
-
-#: What the mean of an output over a surface is called in the summary.
-MEAN_LABELS = {"all": "global_mean", "land": "land_mean", "ocean": "ocean_mean"}
+#: The mean of an output over a surface, in words.
+_MEANS = {"all": "global mean", "land": "land mean", "ocean": "ocean mean"}
 
 #: Digits of a number whose interval is not known.
 _DIGITS = 3
 
 
+def main_rows() -> dict[str, Row]:
+    """The diagnostics of a run's own table, in its order, and their rows."""
+    rows = {name: each.row for name, each in known_diagnostics().items()}
+    return {name: row for name, row in rows.items() if row is not None}
+
+
+def short_name(name: str) -> str:
+    """What the row of a diagnostic is called; nothing where it has no row, or none of its own name."""
+    row = known_diagnostics()[name].row if name in known_diagnostics() else None
+    return "" if row is None else row.label
+
+
 def usual_diagnostics(present: Sequence[str]) -> list[str]:
     """What a table shows: the ratios, or else the warming, or else the outputs' means."""
-    named = [name for name in MAIN if name in present]
-    return [name for name in _USUAL if name in present] or named or list(present)
+    named = [name for name in main_rows() if name in present]
+    return [name for name in RATIOS_KNOWN if name in present] or named or list(present)
+
+
+def is_profile(values: xr.DataArray | xr.Variable) -> bool:
+    """Whether a diagnostic is a profile by latitude or an annual cycle: too much for tables."""
+    return not {"lat", "month"}.isdisjoint(values.dims)
+
+
+def places(values: xr.DataArray) -> list[dict[str, Any]]:
+    """Where a diagnostic's numbers are, in their order: dimension -> band, level, surface or such."""
+    return _places(values.dims, values.coords)
+
+
+def _places(dims: Iterable[Hashable], coordinates: Mapping[Any, Any]) -> list[dict[str, Any]]:
+    own = [str(dim) for dim in dims if dim not in ("run", "perturbation")]
+    combined = itertools.product(*(coordinates[dim].values for dim in own))
+    return [dict(zip(own, place, strict=True)) for place in combined]
+
+
+def places_of(values: xr.DataArray) -> list[str]:
+    """Names of a diagnostic's places; those of several dimensions joined, nothing where it has none."""
+    return [", ".join(map(str, place.values())) for place in places(values)]
+
+
+def place_in_words(place: str) -> str:
+    """A place's name as figures and tables have it."""
+    return _MEANS.get(place, place)
+
+
+def by_place(dataset: xr.Dataset, name: str, suffix: str = "") -> FloatArray:
+    """Numbers of a diagnostic, ([run, perturbation,] place), places in the order of `places`.
+
+    suffix: of a statistic or difference; NaN where there is none.
+    """
+    values, found = dataset.variables[name], dataset.variables.get(f"{name}{suffix}")
+    outer = [dim for dim in ("run", "perturbation") if dim in values.dims]
+    inner = [dim for dim in values.dims if dim not in outer]
+    shape = [*(values.sizes[dim] for dim in outer), math.prod(values.sizes[dim] for dim in inner)]
+    if found is None:
+        return np.full(shape, math.nan)
+    return np.asarray(found.transpose(*outer, *inner).values, np.float64).reshape(shape)
+
+
+@dataclass(frozen=True)
+class Number:
+    """One number of a diagnostic with its statistics; NaN is what there is not.
+
+    label: of the perturbation, or `BASELINE`. where: its place, as of `places_of`.
+    """
+
+    label: str
+    where: str
+    value: float
+    stderr: float
+    low: float
+    high: float
+    noise: float
+
+
+def numbers_of(dataset: xr.Dataset, name: str) -> list[Number]:
+    """The numbers of a diagnostic, perturbation by perturbation, place by place.
+
+    dataset: as diagnostics.nc, or of one perturbation, which has no name then.
+    """
+    values = dataset[name]
+    labels = [BASELINE]
+    if "perturbation" in values.dims:
+        labels = [str(label) for label in values["perturbation"].values]
+    columns = [
+        by_place(dataset, name, suffix).ravel().tolist()
+        for suffix in ("", "_stderr", "_low", "_high", "_noise")
+    ]
+    heads = itertools.product(labels, places_of(values))
+    return [Number(*head, *row) for head, *row in zip(heads, *columns, strict=True)]
 
 
 def holds(truth: float, low: float, high: float) -> str:
@@ -54,6 +127,18 @@ def holds(truth: float, low: float, high: float) -> str:
     if math.isnan(truth) or math.isnan(low) or math.isnan(high):
         return "-"
     return "yes" if low <= truth <= high else "no"
+
+
+def key_of(label: str, name: str, place: Iterable[object] = ()) -> str:
+    """What a number is called in summary.json: `LABEL/NAME/PLACE`, further dimensions likewise."""
+    return "/".join(map(str, (label, name, *place)))
+
+
+def parts_of_key(key: str) -> tuple[str, str, list[str]]:
+    """Label, name and place of a key of summary.json."""
+    label, _, rest = key.partition("/")
+    name, *place = rest.split("/")
+    return label, name, place
 
 
 def summary(diagnostics: xr.Dataset) -> dict[str, float | None]:
@@ -70,49 +155,65 @@ def summary(diagnostics: xr.Dataset) -> dict[str, float | None]:
     belongs = statistics_named_in(diagnostics)
     variables = variables_of(diagnostics)
     of_responses = {n: v for n, v in variables.items() if "perturbation" in v.dims}
-    labels = diagnostics["perturbation"].values
+    labels = [str(label) for label in diagnostics["perturbation"].values]
     numbers: dict[str, float | None] = {}
     for i, label in enumerate(labels):
         for name, variable in of_responses.items():
-            value = variable.isel(perturbation=i)
-            if value.dims == ("surface",):
-                quantity = belongs.get(name, name)
-                suffix, output = name.removeprefix(quantity), quantity.removesuffix("_mean")
-                if quantity.endswith(PER_K):
-                    suffix, output = f"{PER_K}{suffix}", quantity.removesuffix(PER_K)
-                surfaces = diagnostics.variables["surface"].values
-                for surface, number in zip(surfaces, value.values, strict=True):
-                    numbers[f"{label}/{MEAN_LABELS[surface]}{suffix}/{output}"] = finite_or_none(
-                        number
-                    )
+            value, quantity = variable.isel(perturbation=i), belongs.get(name, name)
+            if value.dims == ("surface",) and quantity.endswith(("_mean", PER_K)):
+                kind, output = _kind_of_mean(name, quantity)
+                for surface, number in zip(
+                    diagnostics.variables["surface"].values, value.values, strict=True
+                ):
+                    called = f"{_MEANS[surface].replace(' ', '_')}{kind}"
+                    numbers[key_of(label, called, [output])] = finite_or_none(number)
             else:
-                numbers |= _numbers_by_place(f"{label}/{name}", value, diagnostics)
-    if len(labels):
+                numbers |= _keyed(label, name, value, diagnostics)
+    if labels:
         for name, variable in variables.items():
             if name not in of_responses:
                 own = name.removeprefix(f"{BASELINE}_")
-                numbers |= _numbers_by_place(f"{BASELINE}/{own}", variable, diagnostics)
+                numbers |= _keyed(BASELINE, own, variable, diagnostics)
     return numbers
 
 
-def _numbers_by_place(
-    key: str, value: xr.Variable, diagnostics: xr.Dataset
+def _kind_of_mean(name: str, quantity: str) -> tuple[str, str]:
+    """What follows `global_mean` in the key of an output's mean or its statistic, and the output.
+
+    quantity: the mean that the variable `name` is, or is a statistic of.
+    """
+    suffix = name.removeprefix(quantity)
+    if quantity.endswith(PER_K):
+        return f"{PER_K}{suffix}", quantity.removesuffix(PER_K)
+    return suffix, quantity.removesuffix("_mean")
+
+
+def _keyed(
+    label: str, name: str, values: xr.Variable, diagnostics: xr.Dataset
 ) -> dict[str, float | None]:
-    """`KEY/PLACE/…` of every value, the places being texts; nothing of a profile by latitude or month."""
-    if {"lat", "month"} & set(value.dims):
+    """Key -> number; nothing of a profile."""
+    if is_profile(values):
         return {}
-    places = itertools.product(*(diagnostics.variables[dim].values for dim in value.dims))
+    where = _places(values.dims, diagnostics.variables)
     return {
-        "/".join([key, *map(str, place)]): finite_or_none(number)
-        for place, number in zip(places, value.values.ravel(), strict=True)
+        key_of(label, name, place.values()): finite_or_none(number)
+        for place, number in zip(where, values.values.ravel(), strict=True)
     }
 
 
-def places_of(values: xr.DataArray) -> list[str]:
-    """Names of a diagnostic's places, band, level or surface; those of several dimensions joined."""
-    dims = [dim for dim in values.dims if dim not in ("run", "perturbation")]
-    places = itertools.product(*(values[dim].values for dim in dims))
-    return [", ".join(map(str, place)) for place in places]
+def years_summary(running: xr.Dataset) -> dict[str, float | None]:
+    """`LABEL/years_to_5_percent/NAME/PLACE` of the whole run for summary.json, null where unknown.
+
+    running: as in running.nc.
+    """
+    numbers: dict[str, float | None] = {}
+    for name in RATIOS_KNOWN:
+        if name in running:
+            left = running[f"{name}_{YEARS}"].isel(time=-1)
+            for label in map(str, left["perturbation"].values):
+                own = left.sel(perturbation=label).variable
+                numbers |= _keyed(label, f"{YEARS}/{name}", own, running)
+    return numbers
 
 
 def decimals_of(value: float, low: float = math.nan, high: float = math.nan) -> int:

@@ -12,10 +12,12 @@ import xarray as xr
 from respeval.diagnostics.evaluate import read_by_diagnostics
 from respeval.diagnostics.formulas.per_kelvin import POLAR_LAT_MIN
 from respeval.diagnostics.formulas.regions import DiagnosticSettings
+from respeval.diagnostics.formulas.registry import OWN
+from respeval.diagnostics.numbers import RATIOS_KNOWN
 from respeval.diagnostics.output_means import means_with_statistics
 from respeval.diagnostics.scalars import scalars_with_statistics
 from respeval.diagnostics.statistics.periods import length_years, with_periods
-from respeval.diagnostics.statistics.precision import KNOWN_TO, RATIOS_KNOWN, YEARS, years_left
+from respeval.diagnostics.statistics.precision import KNOWN_TO, YEARS, years_left
 from respeval.diagnostics.statistics.totals import (
     names_with_dims,
     statistics_named_in,
@@ -28,21 +30,9 @@ from respeval.diagnostics.statistics.uncertainty import Units
 from respeval.diagnostics.zonal import zonal_totals
 from respeval.fields.grid import SURFACES, in_band
 
-#: What is told against time, beside the near-surface temperature's means over the surfaces.
-MAIN = (
-    "land_warming",
-    "ocean_warming",
-    "land_ocean_warming_ratio",
-    "tropical_ocean_surface_warming",
-    "tropical_ocean_upper_warming",
-    "vertical_warming_ratio_tropical_ocean",
-    "column_warming",
-    "arctic_amplification",
-    "antarctic_amplification",
-    "precipitation_change_per_K",
-    "water_path_change_per_K",
-    "cess_feedback",
-)
+#: What is told against time, beside the near-surface temperature's means over the surfaces: respeval's
+#: own of a run's table. Those of packages may be of regions that `MergedCircles` does not tell apart.
+_MAIN = tuple(name for name, each in OWN.items() if each.row is not None)
 
 #: A run of fewer years than this is told by segment, a longer one by year; at most so many points.
 FEWEST_YEARS = 4
@@ -56,7 +46,7 @@ _BYTES = 64 * 2**20
 
 
 def running(zonal: xr.Dataset, diagnostics: xr.Dataset, settings: DiagnosticSettings) -> xr.Dataset:
-    """Those of `MAIN` that `diagnostics` has, from the segments up to each time.
+    """Those of a run's main diagnostics that `diagnostics` has, from the segments up to each time.
 
     zonal: as in zonal.nc. diagnostics: those of the whole run (see `diagnose`), the last time's
         numbers.
@@ -65,7 +55,7 @@ def running(zonal: xr.Dataset, diagnostics: xr.Dataset, settings: DiagnosticSett
     (see `stops_of`). Beside each of `RATIOS_KNOWN` stands NAME_years_to_5_percent, see `years_left`.
     """
     mean = f"{settings.roles.near_surface_temperature}_mean"
-    names = [name for name in (*MAIN, mean) if name in diagnostics]
+    names = [name for name in (*_MAIN, mean) if name in diagnostics]
     statistics = statistics_named_in(diagnostics)
     kept = [
         str(name)
@@ -119,7 +109,7 @@ def _before_the_end(
     described["area"] = zones.area
     bytes_each = pieces.nbytes // pieces.sizes["piece"] * shares.sizes["year"]
     num_at_once = max(1, _BYTES // max(1, bytes_each))
-    named = {name: name for name in names if name in MAIN}
+    named = {name: name for name in names if name in _MAIN}
     for first in range(0, len(stops), num_at_once):
         own = shares.isel(time=slice(first, first + num_at_once))
         totals = pieces.map(lambda x, own=own: xr.dot(x, own, dim="piece"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import xarray as xr
 
 from respeval.diagnostics.formulas.regions import DiagnosticSettings, LeftOut
 from respeval.diagnostics.formulas.registry import known_diagnostics
+from respeval.diagnostics.numbers import key_of, places
 from respeval.diagnostics.statistics.precision import relative_half_width, years_left
 from respeval.errors import InputError
 
@@ -82,7 +82,7 @@ class Target:
                 f"until: {self} names {self.perturbation!r}, which is no perturbation of this run "
                 f"({', '.join(labels)})"
             )
-        known = list(_places(values.isel(perturbation=0)))
+        known = list(_by_place(values.isel(perturbation=0)))
         if not any(place[: len(self.places)] == self.places for place in known):
             shown = ", ".join("/".join(place) for place in known) or "none"
             raise InputError(
@@ -98,9 +98,9 @@ class Target:
         for label in map(str, values["perturbation"].values):
             own = values.sel(perturbation=label, drop=True)
             if self.perturbation in (None, label):
-                for place, number in _places(own).items():
+                for place, number in _by_place(own).items():
                     if place[: len(self.places)] == self.places:
-                        found["/".join([label, self.name, *place])] = number
+                        found[key_of(label, self.name, place)] = number
         return found
 
     def widths(self, diagnostics: xr.Dataset) -> dict[str, float]:
@@ -134,10 +134,10 @@ def check_targets(
         target.check(empty, settings)
 
 
-def _places(values: xr.DataArray) -> Mapping[tuple[str, ...], float]:
+def _by_place(values: xr.DataArray) -> Mapping[tuple[str, ...], float]:
     """Names of the places of every number, and the number."""
-    places = itertools.product(*(values[dim].values for dim in values.dims))
+    numbers = np.ravel(values.values)
     return {
-        tuple(map(str, place)): float(number)
-        for place, number in zip(places, np.ravel(values.values), strict=True)
+        tuple(map(str, place.values())): float(number)
+        for place, number in zip(places(values), numbers, strict=True)
     }

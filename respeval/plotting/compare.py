@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from respeval.diagnostics import places_of
+from respeval.diagnostics.numbers import by_place, place_in_words, places_of
 from respeval.fields.grid import FloatArray
 from respeval.plotting.style import (
     FONT_SIZE,
@@ -46,8 +45,6 @@ _LETTERS_OF_TITLE = 32
 #: Differences with a smaller p-value are drawn as full dots.
 _SIGNIFICANT = 0.05
 
-_PLACES = {"all": "global mean", "land": "land mean", "ocean": "ocean mean"}
-
 
 def diagnostic_of_runs(comparison: xr.Dataset, name: str, labels: Sequence[str]) -> Figure:
     """One diagnostic of all runs with 95 % intervals, a panel for every band, level or surface.
@@ -70,7 +67,7 @@ def runs_overview(comparison: xr.Dataset, names: Sequence[str], labels: Sequence
 
 def _panels_of(comparison: xr.Dataset, name: str) -> Iterator[tuple[str, int]]:
     """A diagnostic's name with the number of each of its places."""
-    yield from ((name, i) for i in range(math.prod(comparison[name].shape[2:])))
+    yield from ((name, i) for i in range(len(places_of(comparison[name]))))
 
 
 def _figure(
@@ -121,8 +118,9 @@ def _draw(
     at, order = _abscissa(comparison)
     size = 4.5 if len(order) <= _MOST_LARGE_DOTS else 2.0
     for label, color in zip(labels, line_colors(len(labels)), strict=True):
+        chosen = comparison.sel(perturbation=label)
         value, low, high, p = (
-            _at_place(comparison, f"{name}{suffix}", label, place)[order]
+            by_place(chosen, name, suffix)[order, place]
             for suffix in ("", "_low", "_high", "_difference_pvalue")
         )
         # An unbounded interval has no bar; a ratio's may lie on one side of it by rounding.
@@ -174,15 +172,9 @@ def _shortened(name: str) -> str:
     return name if len(name) <= _LONGEST_NAME else f"…{name[1 - _LONGEST_NAME :]}"
 
 
-def _at_place(comparison: xr.Dataset, name: str, label: str, place: int) -> FloatArray:
-    values = comparison[name].sel(perturbation=label).values
-    return np.asarray(values.reshape(values.shape[0], -1)[:, place])
-
-
 def _place_of(values: xr.DataArray, place: int) -> str:
     """The band, level or surface of that number; nothing where the diagnostic has but one."""
-    where = places_of(values)[place]
-    return _PLACES.get(where, where)
+    return place_in_words(places_of(values)[place])
 
 
 def _name_and_place_of(values: xr.DataArray, place: int) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from respeval.diagnostics.numbers import places
 from respeval.plotting.style import (
     BASELINE_COLOR,
     FONT_SIZE,
@@ -168,9 +169,7 @@ def _rows(diagnostics: xr.Dataset, panel: ScalarPanel) -> list[_Row]:
 
 
 def _places(values: xr.DataArray, name: str, text: str) -> Iterator[_Row]:
-    dims = [dim for dim in values.dims if dim != "perturbation"]
-    for index in np.ndindex(*(values.sizes[dim] for dim in dims)):
-        where = {str(d): values[d].values[i] for d, i in zip(dims, index, strict=True)}
+    for where in places(values):
         words = [text, *(str(place).replace("_", " ") for place in where.values())]
         yield _Row(name, where, ", ".join(filter(None, words)))
 

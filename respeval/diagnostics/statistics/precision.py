@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import xarray as xr
 from scipy.special import stdtrit
 
 from respeval.diagnostics.statistics.sampling import CONFIDENCE, SMALLEST_NUMBER
 from respeval.diagnostics.statistics.uncertainty import described
-from respeval.files.publish import finite_or_none
 
-#: The ratios of which is told how many more years they need, and how well they shall be known.
-RATIOS_KNOWN = ("land_ocean_warming_ratio", "vertical_warming_ratio_tropical_ocean")
+#: How well the ratios to know first shall be known.
 KNOWN_TO = 0.05
 
 #: What the number of years is called, in files.
@@ -74,22 +70,3 @@ def _units_for(reach: np.ndarray) -> np.ndarray:
         too_few = np.asarray(_reach(middle)) > reach
         low, high = np.where(too_few, middle, low), np.where(too_few, high, middle)
     return np.where(np.isnan(reach), np.nan, high)
-
-
-def years_summary(running: xr.Dataset) -> dict[str, float | None]:
-    """`LABEL/years_to_5_percent/NAME/PLACE` of the whole run for summary.json, null where unknown.
-
-    running: as in running.nc.
-    """
-    numbers: dict[str, float | None] = {}
-    for name in RATIOS_KNOWN:
-        if name not in running:
-            continue
-        left = running[f"{name}_{YEARS}"].isel(time=-1)
-        for label in left["perturbation"].values:
-            own = left.sel(perturbation=label)
-            places = itertools.product(*(own[dim].values for dim in own.dims))
-            for place, number in zip(places, own.values.ravel(), strict=True):
-                key = "/".join(map(str, (label, YEARS, name, *place)))
-                numbers[key] = finite_or_none(number)
-    return numbers

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich import box
 from rich.table import Table
 
-from respeval.diagnostics.numbers import QUANTITIES
+from respeval.diagnostics.numbers import by_place, place_in_words, places_of, short_name
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -120,16 +120,11 @@ def _packed(columns: Sequence[_Column], width: int) -> Iterator[list[_Column]]:
 
 def _columns(chosen: xr.Dataset, name: str) -> Iterator[_Column]:
     """A column for every band, level or surface of a diagnostic."""
-    from respeval.diagnostics import places_of
-
     values = chosen[name]
-    places = places_of(values)
-    shape = (len(chosen["run"]), len(places))
     value, low, high, p = (
-        chosen[f"{name}{suffix}"].values.reshape(shape)
-        for suffix in ("", "_low", "_high", "_difference_pvalue")
+        by_place(chosen, name, suffix) for suffix in ("", "_low", "_high", "_difference_pvalue")
     )
-    for i, place in enumerate(places):
+    for i, place in enumerate(places_of(values)):
         numbers = list(zip(value[:, i], low[:, i], high[:, i], strict=True))
         decimals = _decimals(numbers)
         cells = [
@@ -140,10 +135,9 @@ def _columns(chosen: xr.Dataset, name: str) -> Iterator[_Column]:
 
 
 def _heading(name: str, place: str, units: str) -> tuple[str, ...]:
-    short = {diagnostic: what for what, diagnostic, *_ in QUANTITIES}.get(name)
+    short = short_name(name)
     what = short or name.removesuffix("_mean") + ("" if units == "1" else f", {units}")
-    where = {"all": "global mean", "land": "land mean", "ocean": "ocean mean"}
-    return what, place if short else where.get(place, place)
+    return what, place if short else place_in_words(place)
 
 
 def _decimals(numbers: Sequence[tuple[float, float, float]]) -> int | None:

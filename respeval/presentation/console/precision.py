@@ -8,16 +8,10 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from respeval.diagnostics import KNOWN_TO, RATIOS_KNOWN, YEARS, places_of, relative_half_width
+from respeval.diagnostics.numbers import main_rows
 
 if TYPE_CHECKING:
     import xarray as xr
-
-
-#: What each of `RATIOS_KNOWN` and its place is called, unless a dimension says where.
-_CALLED = {
-    "land_ocean_warming_ratio": ("land/ocean ratio", ""),
-    "vertical_warming_ratio_tropical_ocean": ("vertical ratio", "tropical ocean"),
-}
 
 
 def precision_table(running: xr.Dataset) -> Table:
@@ -37,7 +31,7 @@ def precision_table(running: xr.Dataset) -> Table:
     for name in RATIOS_KNOWN:
         if name not in last:
             continue
-        what, where = _CALLED[name]
+        row = main_rows()[name]
         widths = last[name].copy(data=relative_half_width(last, name))
         years = last[f"{name}_{YEARS}"]
         places = places_of(widths)
@@ -48,7 +42,7 @@ def precision_table(running: xr.Dataset) -> Table:
         for i, place in enumerate(places):
             cells = [_cell(width[i], left[i]) for width, left in by_label]
             ends = i == len(places) - 1
-            table.add_row("" if i else what, place or where, *cells, end_section=ends)
+            table.add_row("" if i else row.label, place or row.where, *cells, end_section=ends)
     return table
 
 

@@ -2,59 +2,54 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich import box
 from rich.table import Table
 
-from respeval.diagnostics.numbers import QUANTITIES, decimals_of, holds, rounded
+from respeval.diagnostics import STATISTICS
+from respeval.diagnostics.numbers import (
+    Number,
+    decimals_of,
+    holds,
+    is_profile,
+    main_rows,
+    numbers_of,
+    rounded,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
 
 
-#: The statistics that tables show.
-_STATISTICS = ("stderr", "low", "high", "noise")
+def _with_error(number: Number) -> str:
+    """The number ± its standard error."""
+    text = _rounded(number.value)
+    return text if math.isnan(number.stderr) else f"{text} ± {_rounded(number.stderr)}"
 
 
-@dataclass(frozen=True)
-class _Cell:
-    """A number of a table with its statistics; NaN is what there is not."""
+def _with_interval(number: Number) -> str:
+    """The number [its interval]."""
+    text = _rounded(number.value)
+    if math.isnan(number.value) or math.isnan(number.low):
+        return text
+    if math.isinf(number.low):
+        return f"{text} [unbounded]"
+    return f"{text} [{_rounded(number.low)}, {_rounded(number.high)}]"
 
-    value: float
-    stderr: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    noise: float = math.nan
 
-    def __str__(self) -> str:
-        return "-" if math.isnan(self.value) else _rounded(self.value)
+def _to_the_point(number: Number) -> str:
+    """The number [its interval] with the digits that the interval leaves, at most three decimals."""
+    decimals = min(3, decimals_of(number.value, number.low, number.high))
+    value, low, high = (rounded(x, decimals) for x in (number.value, number.low, number.high))
+    return value if math.isnan(number.low) else f"{value} [{low}, {high}]"
 
-    def with_error(self) -> str:
-        """The number ± its standard error."""
-        return str(self) if math.isnan(self.stderr) else f"{self} ± {_rounded(self.stderr)}"
 
-    def with_interval(self) -> str:
-        """The number [its interval]."""
-        if math.isnan(self.value) or math.isnan(self.low):
-            return str(self)
-        if math.isinf(self.low):
-            return f"{self} [unbounded]"
-        return f"{self} [{_rounded(self.low)}, {_rounded(self.high)}]"
-
-    def to_the_point(self) -> str:
-        """The number [its interval] with the digits that the interval leaves, at most three decimals."""
-        decimals = min(3, decimals_of(self.value, self.low, self.high))
-        value, low, high = (rounded(x, decimals) for x in (self.value, self.low, self.high))
-        return value if math.isnan(self.low) else f"{value} [{low}, {high}]"
-
-    def shown(self, wide: bool) -> str:
-        """As a table with or without room for intervals shows it."""
-        return self.with_error() if wide else self.with_interval()
+def _shown(number: Number, wide: bool) -> str:
+    """As a table with or without room for intervals shows it."""
+    return _with_error(number) if wide else _with_interval(number)
 
 
 def _spread(wide: bool) -> str:
@@ -68,36 +63,22 @@ def _small(value: float) -> str:
 
 def _rounded(value: float) -> str:
     # Adding zero takes the sign off a rounded -0.00.
-    return f"{round(value, 2) + 0.0:.2f}"
+    return "-" if math.isnan(value) else f"{round(value, 2) + 0.0:.2f}"
 
 
 #: More columns than this have no room for intervals on a terminal of 100 characters.
 _MOST_INTERVALS = 2
 
 
-def _rows(column: xr.Dataset) -> Iterator[tuple[str, str, _Cell, bool]]:
+def _rows(column: xr.Dataset) -> Iterator[tuple[str, str, Number, bool]]:
     """(what, where, number, ends a section) of one column of a table."""
-    for quantity, name, where, ends in QUANTITIES:
+    for name, row in main_rows().items():
         if name not in column:
             continue
-        cells = _cells(column, name)
-        for i, (place, cell) in enumerate(cells.items()):
-            last = i == len(cells) - 1 and ends
-            yield quantity if i == 0 else "", place or where, cell, last
-
-
-def _cells(column: xr.Dataset, name: str) -> dict[str, _Cell]:
-    """A diagnostic's numbers by place, the places of several dimensions being joined."""
-    value = column[name]
-    places = itertools.product(*(value[dim].values for dim in value.dims))
-    numbers = {"value": value.values.ravel()}
-    for statistic in _STATISTICS:
-        if f"{name}_{statistic}" in column:
-            numbers[statistic] = column[f"{name}_{statistic}"].values.ravel()
-    return {
-        ", ".join(map(str, place)): _Cell(**{key: float(n[i]) for key, n in numbers.items()})
-        for i, place in enumerate(places)
-    }
+        numbers = numbers_of(column, name)
+        for i, number in enumerate(numbers):
+            last = i == len(numbers) - 1 and row.ends
+            yield row.label if i == 0 else "", number.where or row.where, number, last
 
 
 def warming_table(columns: Mapping[str, xr.Dataset], title: str) -> Table:
@@ -118,9 +99,9 @@ def warming_table(columns: Mapping[str, xr.Dataset], title: str) -> Table:
     table.add_column("noise", justify="right")
     for rows in zip(*(_rows(column) for column in columns.values()), strict=True):
         quantity, place, _, last = rows[0]
-        cells = [cell for _, _, cell, _ in rows]
-        shown = [cell.shown(wide) for cell in cells]
-        known = [cell.noise for cell in cells if not math.isnan(cell.noise)]
+        numbers = [number for _, _, number, _ in rows]
+        shown = [_shown(number, wide) for number in numbers]
+        known = [number.noise for number in numbers if not math.isnan(number.noise)]
         noise = _small(max(known)) if known else "-"
         table.add_row(quantity, place, *shown, noise, end_section=last)
     return table
@@ -149,14 +130,14 @@ def _full_table(columns: Mapping[str, xr.Dataset], names: Iterable[str]) -> Tabl
         table.add_column(heading, justify="right", no_wrap=True)
     for name in names:
         found = [column for column in columns.values() if name in column]
-        if not found or {"lat", "month"} & set(found[0][name].dims):
+        if not found or is_profile(found[0][name]):
             continue
         units = found[0][name].attrs.get("units", "1")
-        by_column = [_cells(column, name) for column in found]
-        shown = {p: [cells[p].shown(wide) for cells in by_column] for p in by_column[0]}
+        by_place = zip(*(numbers_of(column, name) for column in found), strict=True)
+        shown = {row[0].where: [_shown(number, wide) for number in row] for row in by_place}
         table.add_row(f"{name}, {units}", *shown.pop("", []))
-        for place, numbers in shown.items():
-            table.add_row(f"    {place}", *numbers)
+        for place, texts in shown.items():
+            table.add_row(f"    {place}", *texts)
     return table
 
 
@@ -186,8 +167,8 @@ def truth_table(truth: xr.Dataset, columns: Mapping[str, xr.Dataset], label: str
     for true, *rows in zip(_rows(truth), *(_rows(c) for c in columns.values()), strict=True):
         quantity, place, exact, last = true
         shown = []
-        for _, _, cell, _ in rows:
-            shown += [cell.to_the_point(), holds(exact.value, cell.low, cell.high)]
+        for _, _, number, _ in rows:
+            shown += [_to_the_point(number), holds(exact.value, number.low, number.high)]
         table.add_row(quantity, place, rounded(exact.value, 3), *shown, end_section=last)
     return table
 
@@ -200,8 +181,8 @@ def perturbation_columns(
     everything: else only those that `warming_table` shows, a hundredth of them.
     """
     if not everything:
-        shown = {name for _, name, _, _ in QUANTITIES}
-        shown |= {f"{name}_{statistic}" for name in shown for statistic in _STATISTICS}
+        shown = set(main_rows())
+        shown |= {f"{name}_{statistic}" for name in shown for statistic in STATISTICS}
         diagnostics = diagnostics[[name for name in diagnostics.data_vars if name in shown]]
     return {
         str(label): diagnostics.sel(perturbation=label)

@@ -11,7 +11,7 @@ import xarray as xr
 from respeval.analysis.comparison import Wishes, compare_runs, diagnostics_of
 from respeval.analysis.comparison_files import COMPARISON
 from respeval.analysis.finished_runs import Run, find_runs
-from respeval.diagnostics.numbers import MAIN, usual_diagnostics
+from respeval.diagnostics.numbers import main_rows, usual_diagnostics
 from respeval.errors import InputError
 from respeval.files.netcdf import open_saved
 from respeval.loss_probe.probing import PROFILE
@@ -83,7 +83,7 @@ def _together(runs: Sequence[Run]) -> Section:
     notes = comparison_notes(comparison, [run for run in runs if run.name in there])[1:]
     names = diagnostics_of(comparison)
     labels = [str(label) for label in comparison["perturbation"].values]
-    main = [name for name in MAIN if name in names and "level" not in comparison[name].dims]
+    main = [name for name in main_rows() if name in names and "level" not in comparison[name].dims]
     figures = []
     if labels and main:
         figures.append(drawn(runs_overview(comparison, main, labels), "comparison"))
