@@ -1,4 +1,4 @@
-"""What makes the interpreter start and end faster: lazy imports, garbage collection, freed memory."""
+"""The interpreter: lazy imports, what installed packages bring, garbage collection, freed memory."""
 
 from __future__ import annotations
 
@@ -8,11 +8,18 @@ import functools
 import gc
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Container, Iterator, Sequence, Set
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from respeval.errors import InputError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+Brought = TypeVar("Brought")
 
 #: New objects, less those that are gone, before Python collects garbage: loading all modules makes a
 #: million, and with Python's 700 a quarter of the time to the first step goes into the search.
@@ -124,3 +131,46 @@ def give_back_freed() -> None:
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def offered(group: str, kind: str, own: Container[str]) -> dict[str, EntryPoint]:
+    """Entry points of installed packages by name; none of them is imported.
+
+    group: of entry points. kind: what they bring, in words. own: names that are respeval's own. Raises
+    InputError where a name is taken.
+    """
+    from importlib.metadata import entry_points
+
+    found: dict[str, EntryPoint] = {}
+    for entry in entry_points(group=group):
+        first = found.get(entry.name)
+        if entry.name in own or (first is not None and first.value != entry.value):
+            owner = "respeval's own" if first is None else f"that of {package_of(first)} too"
+            raise InputError(
+                f"{package_of(entry)} brings a {kind} named {entry.name!r}, which is {owner}: "
+                "uninstall it, or give its entry point another name"
+            )
+        found[entry.name] = entry
+    return found
+
+
+def load_entry(entry: EntryPoint, kind: str, expected: type[Brought]) -> Brought:
+    """The object of an entry point. Raises InputError where it can't be loaded, or is another thing.
+
+    kind: what it is, in a word.
+    """
+    try:
+        brought = entry.load()
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+    else:
+        if isinstance(brought, expected):
+            return brought
+        wanted = f"{expected.__module__}.{expected.__name__}"
+        reason = f"{entry.value} is {type(brought).__name__}, expected a {wanted}"
+    raise InputError(f"the {entry.name!r} {kind} of {package_of(entry)} can't be loaded ({reason})")
+
+
+def package_of(entry: EntryPoint) -> str:
+    """The package that an entry point is of, for messages."""
+    return f"the package {entry.dist.name}" if entry.dist is not None else "a package"

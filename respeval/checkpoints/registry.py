@@ -14,7 +14,7 @@ from typing import Any
 
 from respeval.emulator.contract import Emulator
 from respeval.errors import InputError
-from respeval.packages import load, offered
+from respeval.interpreter import load_entry, offered
 
 GROUP = "respeval.checkpoints"
 
@@ -86,7 +86,7 @@ def choose_reader(path: Path, asked: object = None) -> tuple[str, Reader]:
     readers, broken = dict(BUILT_IN), list[str]()
     for name, entry in brought.items():
         try:
-            readers[name] = load(entry, "reader", Reader)
+            readers[name] = load_entry(entry, "reader", Reader)
         except InputError as error:
             broken.append(str(error))
     fitting = {
@@ -116,7 +116,7 @@ def _choose_by_name(
     if isinstance(asked, str) and asked in BUILT_IN:
         return str(asked), BUILT_IN[str(asked)]
     if isinstance(asked, str) and asked in brought:
-        return str(asked), load(brought[str(asked)], "reader", Reader)
+        return str(asked), load_entry(brought[str(asked)], "reader", Reader)
     known = ", ".join([*BUILT_IN, *brought])
     raise InputError(f"{path}: no reader of format {asked!r:.60} (formats: {known})")
 

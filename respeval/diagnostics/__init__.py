@@ -18,7 +18,6 @@ from respeval.diagnostics.formulas.diagnostic import (
     Entry,
     Ratio,
     Row,
-    Trend,
 )
 from respeval.diagnostics.formulas.quantities import NAMED_IN_ROLES, output_with
 from respeval.diagnostics.formulas.regions import (
@@ -26,6 +25,7 @@ from respeval.diagnostics.formulas.regions import (
     LeftOut,
     global_warming,
     in_baseline,
+    near_surface,
     output_of_role,
     ratio,
     region_mean,
@@ -69,7 +69,6 @@ __all__ = [
     "Replicated",
     "Row",
     "Target",
-    "Trend",
     "catalog",
     "check_targets",
     "diagnose",
@@ -85,6 +84,7 @@ __all__ = [
     "left_out",
     "length_years",
     "main_diagnostics",
+    "near_surface",
     "num_units",
     "output_of_role",
     "output_with",

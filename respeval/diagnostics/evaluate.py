@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -14,7 +15,7 @@ from respeval.diagnostics.formulas.quantities import QUANTITIES, find_output
 from respeval.diagnostics.formulas.regions import DiagnosticSettings, LeftOut, with_baseline
 from respeval.diagnostics.formulas.registry import declared, known_diagnostics, known_trends
 from respeval.diagnostics.output_means import means_with_statistics, output_means, warming_of_globe
-from respeval.diagnostics.scalars import scalars, scalars_with_statistics
+from respeval.diagnostics.scalars import check_places, scalars, scalars_with_statistics
 from respeval.diagnostics.seasons import seasonal
 from respeval.diagnostics.statistics.totals import parts_of_stack
 from respeval.diagnostics.statistics.uncertainty import Units
@@ -65,7 +66,7 @@ def replicate(
     outputs = [str(name) for name in totals.data_vars if name != "count"]
     read = totals[[*read_by_diagnostics(outputs, settings), "count"]]
     found, without = scalars_with_statistics(read, zonal, units, settings)
-    found.update(_trends(read, zonal, settings))
+    found.update(_trends(read, zonal, settings, dict(found.indexes)))
     found.update(seasonal(zonal, settings))
     warming = warming_of_globe(usual, zonal, settings)
     bytes_each = totals[outputs[0]].nbytes if outputs else 0
@@ -90,8 +91,13 @@ def diagnose_reference(maps: xr.Dataset, settings: DiagnosticSettings) -> xr.Dat
     return diagnostics
 
 
-def _trends(totals: xr.Dataset, zonal: xr.Dataset, settings: DiagnosticSettings) -> xr.Dataset:
-    """The diagnostics of `known_trends` with their statistics."""
+def _trends(
+    totals: xr.Dataset,
+    zonal: xr.Dataset,
+    settings: DiagnosticSettings,
+    indexes: dict[Hashable, Any],
+) -> xr.Dataset:
+    """The diagnostics of `known_trends` with their statistics. indexes: of the other diagnostics."""
     found: dict[str, xr.Variable] = {}
     coords: dict[Hashable, xr.DataArray] = {}
     yearly = yearly_means(totals, zonal)
@@ -100,6 +106,7 @@ def _trends(totals: xr.Dataset, zonal: xr.Dataset, settings: DiagnosticSettings)
             values = diagnostic(yearly, settings)
         except LeftOut:
             continue
+        check_places(name, values, indexes)
         found |= with_trend(name, values, yearly["decades"])
         coords |= {dim: values[dim] for dim in found[name].dims}
     return xr.Dataset(found, coords)

@@ -161,12 +161,13 @@ def summary(diagnostics: xr.Dataset) -> dict[str, float | None]:
         for name, variable in of_responses.items():
             value, quantity = variable.isel(perturbation=i), belongs.get(name, name)
             if value.dims == ("surface",) and quantity.endswith(("_mean", PER_K)):
-                kind, output = _kind_of_mean(name, quantity)
-                for surface, number in zip(
-                    diagnostics.variables["surface"].values, value.values, strict=True
-                ):
+                per_K = PER_K if quantity.endswith(PER_K) else ""
+                kind = f"{per_K}{name.removeprefix(quantity)}"
+                surfaces = diagnostics.variables["surface"].values
+                for surface, number in zip(surfaces, value.values, strict=True):
                     called = f"{_MEANS[surface].replace(' ', '_')}{kind}"
-                    numbers[key_of(label, called, [output])] = finite_or_none(number)
+                    key = key_of(label, called, [quantity.removesuffix(per_K or "_mean")])
+                    numbers[key] = finite_or_none(number)
             else:
                 numbers |= _keyed(label, name, value, diagnostics)
     if labels:
@@ -175,17 +176,6 @@ def summary(diagnostics: xr.Dataset) -> dict[str, float | None]:
                 own = name.removeprefix(f"{BASELINE}_")
                 numbers |= _keyed(BASELINE, own, variable, diagnostics)
     return numbers
-
-
-def _kind_of_mean(name: str, quantity: str) -> tuple[str, str]:
-    """What follows `global_mean` in the key of an output's mean or its statistic, and the output.
-
-    quantity: the mean that the variable `name` is, or is a statistic of.
-    """
-    suffix = name.removeprefix(quantity)
-    if quantity.endswith(PER_K):
-        return f"{PER_K}{suffix}", quantity.removesuffix(PER_K)
-    return suffix, quantity.removesuffix("_mean")
 
 
 def _keyed(

@@ -7,11 +7,7 @@ from typing import Any
 
 import xarray as xr
 
-from respeval.diagnostics.formulas.regions import (
-    SMALLEST_DENOMINATOR,
-    DiagnosticSettings,
-    outputs_in,
-)
+from respeval.diagnostics.formulas.regions import DiagnosticSettings, outputs_in, ratio
 from respeval.diagnostics.scalars import means_and_replicates
 from respeval.diagnostics.statistics.totals import STACK_DIM, response_of_means, stack
 from respeval.diagnostics.statistics.uncertainty import (
@@ -45,8 +41,8 @@ def output_means(response: xr.Dataset, settings: DiagnosticSettings) -> xr.Datas
     if near_surface in response:
         warming = surface_means(response[near_surface], area).sel(surface="all").variable
         for name in outputs_in(response):
-            ratio = per_kelvin(means[f"{name}_mean"], warming)
-            means[f"{name}{PER_K}"] = described_per_K(ratio, name, response[name].attrs)
+            per_K = ratio(means[f"{name}_mean"], warming)
+            means[f"{name}{PER_K}"] = described_per_K(per_K, name, response[name].attrs)
     return xr.Dataset(means, response.coords)
 
 
@@ -154,7 +150,7 @@ def mean_per_K(
         perturbation where the unit is left out of the baseline alone, since a ratio is not linear.
     """
     parts = [
-        per_kelvin(above, below)
+        ratio(above, below)
         for above, below in (
             (means.value, warming.value),
             (means.paired, warming.paired),
@@ -163,12 +159,6 @@ def mean_per_K(
     ]
     found = Statistic(parts[0].transpose(*means.value.dims), parts[1], parts[2])
     return found, statistics_of_ratio(found, (means, warming), units)
-
-
-def per_kelvin(mean: xr.Variable, warming: xr.Variable) -> xr.Variable:
-    """A mean over the global-mean warming; NaN where that is below 1e-12 K in magnitude."""
-    value: xr.Variable = mean / warming.where(abs(warming) >= SMALLEST_DENOMINATOR)
-    return value
 
 
 def described_per_K(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any
 
 import xarray as xr
 
@@ -20,6 +21,7 @@ from respeval.diagnostics.statistics.uncertainty import (
     with_statistics,
 )
 from respeval.diagnostics.zonal import with_area
+from respeval.errors import InputError
 from respeval.fields.perturbation import BASELINE
 
 
@@ -29,10 +31,23 @@ def scalars(
     """Those of these diagnostics, or of all, that a zonal response allows; the others are left out."""
     known = known_diagnostics()
     values: dict[str, xr.DataArray] = {}
+    indexes: dict[Hashable, Any] = {}
     for name in known if names is None else names:
         with contextlib.suppress(LeftOut):
             values[name] = known[name](response, settings)
+            check_places(name, values[name], indexes)
     return xr.Dataset(values)
+
+
+def check_places(name: str, values: xr.DataArray, indexes: dict[Hashable, Any]) -> None:
+    """Raise InputError where a diagnostic has other places on a dimension than those before it: all
+    would be brought to the places of both, with NaN. indexes: of those before it; its own are added."""
+    for dim, index in values.indexes.items():
+        if not indexes.setdefault(dim, index).equals(index):
+            raise InputError(
+                f"the diagnostic {name} has {dim} {', '.join(map(str, index))}, others have "
+                f"{', '.join(map(str, indexes[dim]))}: its dimension needs another name"
+            )
 
 
 def scalars_with_statistics(

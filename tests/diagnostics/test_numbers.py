@@ -1,12 +1,102 @@
-"""The digits that are shown, against rounding by hand."""
+"""A diagnostic's numbers by place, and the digits that are shown, against rounding by hand."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
+import xarray as xr
 
-from respeval.diagnostics.numbers import decimals_of, rounded
+from respeval.diagnostics import summary
+from respeval.diagnostics.numbers import (
+    Number,
+    by_place,
+    decimals_of,
+    is_profile,
+    key_of,
+    main_rows,
+    numbers_of,
+    parts_of_key,
+    places,
+    places_of,
+    rounded,
+    short_name,
+    usual_diagnostics,
+)
+
+
+def some() -> xr.Dataset:
+    """A diagnostic by hemisphere and band, its error on turned axes, and one of the baseline."""
+    dims = ("perturbation", "hemisphere", "band")
+    values = np.arange(8.0).reshape(2, 2, 2)
+    found = xr.Dataset(
+        {
+            "mine": (dims, values, {"ancillary_variables": "mine_stderr"}),
+            "mine_stderr": (dims[::-1], 0.5 * values.T),
+            "baseline_heat": ((), 7.0),
+            "circles": (("perturbation", "lat"), np.zeros((2, 3))),
+        },
+        {"perturbation": ["p2K", "p4K"], "hemisphere": ["north", "south"], "band": ["low", "high"]},
+    )
+    found["mine"][1, 0, 1] = math.nan
+    return found
+
+
+def test_numbers_are_told_place_by_place() -> None:
+    found = some()
+    where = ["north, low", "north, high", "south, low", "south, high"]
+    assert places_of(found["mine"]) == where
+    assert places(found["mine"])[2] == {"hemisphere": "south", "band": "low"}
+    assert places_of(found["baseline_heat"]) == [""]
+    numbers = numbers_of(found, "mine")
+    assert [(n.label, n.where) for n in numbers] == [(p, w) for p in ("p2K", "p4K") for w in where]
+    assert (numbers[6].value, numbers[6].stderr) == (6.0, 3.0)
+    assert math.isnan(numbers[6].low)
+    assert math.isnan(numbers[6].noise)
+    [heat] = numbers_of(found, "baseline_heat")
+    assert isinstance(heat, Number)
+    assert (heat.label, heat.where, heat.value) == ("baseline", "", 7.0)
+    one = found.sel(perturbation="p4K")
+    assert [n.value for n in numbers_of(one, "mine")][2:] == [6.0, 7.0]
+
+
+def test_numbers_of_many_runs_have_their_places_last() -> None:
+    runs = xr.concat([some(), some() + 10.0], "run")
+    assert by_place(runs, "mine").shape == (2, 2, 4)
+    assert by_place(runs, "mine")[1, 0].tolist() == [10.0, 11.0, 12.0, 13.0]
+    assert by_place(runs, "mine", "_stderr")[1, 1].tolist() == [12.0, 12.5, 13.0, 13.5]
+    assert np.isnan(by_place(runs, "mine", "_difference")).all()
+    assert by_place(runs, "baseline_heat").tolist() == [[7.0], [17.0]]
+
+
+def test_the_summary_has_a_key_for_every_number_but_those_of_profiles() -> None:
+    flat = summary(some())
+    assert flat["p4K/mine/south/low"] == 6.0
+    assert flat["p4K/mine/north/high"] is None
+    assert flat["p4K/mine_stderr/low/south"] == 3.0  # in the order of its own axes
+    assert flat["baseline/heat"] == 7.0
+    assert is_profile(some()["circles"])
+    assert not any("circles" in key for key in flat)
+    key = key_of("p4K", "mine", ["south", "low"])
+    assert (key, parts_of_key(key)) == ("p4K/mine/south/low", ("p4K", "mine", ["south", "low"]))
+    assert parts_of_key("quarantined") == ("quarantined", "", [])
+
+
+def test_the_rows_of_a_run_are_those_that_diagnostics_declare() -> None:
+    rows = main_rows()
+    assert list(rows)[:3] == ["land_warming", "ocean_warming", "land_ocean_warming_ratio"]
+    assert len(rows) == 12
+    assert [name for name, row in rows.items() if not row.ends] == [
+        "arctic_amplification",
+        "precipitation_change_per_K",
+        "water_path_change_per_K",
+    ]
+    assert short_name("cess_feedback") == "Cess, W/m²/K"
+    assert short_name("antarctic_amplification") == short_name("linearity") == ""
+    assert usual_diagnostics(["linearity", *rows])[0] == "land_ocean_warming_ratio"
+    assert usual_diagnostics(["linearity", "cess_feedback"]) == ["cess_feedback"]
+    assert usual_diagnostics(["T_mean"]) == ["T_mean"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from respeval.diagnostics.formulas.diagnostic import Diagnostic, Ratio
 from respeval.diagnostics.formulas.regions import (
     DiagnosticSettings,
     LeftOut,
-    output_of_role,
+    near_surface,
     region_mean,
 )
 from respeval.diagnostics.formulas.warming import BYRNE_2013, OF_LAND, OF_OCEAN
@@ -71,10 +71,8 @@ def _by_box(
     boxes = boxes_in(response)
     if not boxes:
         raise LeftOut("the case names no land_boxes")
-    name = settings.roles.near_surface_temperature
-    name = output_of_role(response, "near_surface_temperature", name)
-    means = [mean(response, name, box) for box in boxes]
-    value = xr.concat(means, xr.Variable("box", boxes))
+    name = near_surface(response, settings)
+    value = xr.concat([mean(response, name, box) for box in boxes], xr.Variable("box", boxes))
     value["box"].attrs["long_name"] = "land box"
     return value.transpose(..., "box")
 

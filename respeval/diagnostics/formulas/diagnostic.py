@@ -35,19 +35,6 @@ class Ratio:
         return ratio(above, self.denominator(response, settings)).assign_attrs(above.attrs)
 
 
-@dataclass(frozen=True, eq=False)
-class Trend:
-    """Slope of the line through yearly values.
-
-    yearly: (means of whole years as of `drift.yearly_means`, settings) -> (…, sample, year).
-    """
-
-    yearly: Formula
-
-    def __call__(self, yearly: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-        return self.yearly(yearly, settings)
-
-
 @dataclass(frozen=True)
 class Row:
     """A row of a run's own table: what it is called (like the one before where empty), where it is
@@ -75,14 +62,15 @@ class Entry:
 class Diagnostic(Entry):
     """One diagnostic, of which this object is the only declaration.
 
-    values: its formula, a `Ratio` or a `Trend`. Raises LeftOut where a run lacks what it needs. A
-        `comment` among the values' attributes is kept, and so are units that are `THE_OUTPUTS`.
-    long_name: in files; `what` where it is empty. cell_methods: in files; a ratio of means has none.
-    comment: in files, instead of the values' own. reads: outputs that it reads beside those that
-        have a role or hold a quantity of `QUANTITIES`.
-    row: in a run's own table. by_season: told by season and by month too; it may then read the
-        near-surface temperature alone. asked_for: a run has it only where its case asks for it, and
-        nobody needs to hear why not.
+    values: its formula, or a `Ratio`. Raises LeftOut where a run lacks what it needs. A `comment` among
+        the values' attributes is kept, and so are units that are `THE_OUTPUTS`.
+    long_name: in files; `what` in lower case where it is empty. cell_methods: in files; a ratio of
+        means has none. comment: in files, instead of the values' own.
+    reads: outputs that it reads beside those that have a role or hold a quantity of `QUANTITIES`.
+    row: in a run's own table. is_trend: the slope of values (…, sample, year) of means of whole years,
+        as `drift.yearly_means` gives them. by_season: told by season and by month too; it may then
+        read the near-surface temperature alone. asked_for: a run has it only where its case asks for
+        it, and nobody needs to hear why not.
     Raises ValueError where something is missing, or the name is none.
     """
 
@@ -92,6 +80,7 @@ class Diagnostic(Entry):
     comment: str = ""
     reads: tuple[str, ...] = ()
     row: Row | None = None
+    is_trend: bool = False
     by_season: bool = False
     asked_for: bool = False
 
@@ -110,10 +99,6 @@ class Diagnostic(Entry):
                 "unless it is of the baseline alone and called baseline_…"
             )
 
-    @property
-    def is_trend(self) -> bool:
-        return isinstance(self.values, Trend)
-
     def by(self, dim: str) -> Diagnostic:
         """What it is called and is by season, or by month."""
         return replace(
@@ -127,16 +112,16 @@ class Diagnostic(Entry):
     def __call__(self, response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
         """The values with what CF wants to know of them, and nothing of what they were made from.
 
-        Raises LeftOut where they can't be had, InputError where they lack a dimension.
+        Raises LeftOut where they can't be had, InputError where they lack one of `dims`.
         """
         found = self.values(response, settings)
-        lacking = [dim for dim in self.dims.split(", ") if dim and dim not in found.dims]
+        lacking = [dim for dim in self.dims.split(", ") if dim and dim not in found.indexes]
         if lacking:
-            raise InputError(f"the values of {self.name} have no dimension {lacking[0]!r}")
-        units, quantity = self.units, self.long_name or self.what[:1].lower() + self.what[1:]
+            raise InputError(f"the values of {self.name} have no coordinate {lacking[0]!r}")
+        units, what = self.units, self.what
         told = {
             "units": found.attrs.get("units", "1") if units == THE_OUTPUTS else units,
-            "long_name": quantity,
+            "long_name": self.long_name or what[0].lower() + what[1:],
             "cell_methods": "" if isinstance(self.values, Ratio) else self.cell_methods,
             "comment": self.comment or found.attrs.get("comment", ""),
         }

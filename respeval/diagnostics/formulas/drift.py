@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from respeval.diagnostics.formulas.diagnostic import Diagnostic, Trend
+from respeval.diagnostics.formulas.diagnostic import Diagnostic
 from respeval.diagnostics.formulas.humidity import REGIONS, by_region
-from respeval.diagnostics.formulas.regions import DiagnosticSettings, output_of_role, region_mean
+from respeval.diagnostics.formulas.regions import DiagnosticSettings, near_surface, region_mean
 from respeval.diagnostics.statistics.sampling import effective_number, t_quantile, year_correlation
 from respeval.diagnostics.statistics.totals import year_blocks
 from respeval.diagnostics.statistics.uncertainty import with_statistics
@@ -42,9 +42,10 @@ baseline_drift = Diagnostic(
     formula="Slope of the least-squares line through the means of whole years of all samples, over the "
     "globe, land and ocean. What the forcing itself does is in it.",
     source=_SANTER_2008,
-    values=Trend(_of_baseline),
+    values=_of_baseline,
     long_name="trend of near-surface temperature in the baseline",
     cell_methods="area: mean",
+    is_trend=True,
 )
 
 response_drift = Diagnostic(
@@ -55,9 +56,10 @@ response_drift = Diagnostic(
     formula="As `baseline_drift`, of the paired difference, in which the forcing's own trend cancels. A "
     "response that has settled has none.",
     source=_SANTER_2008,
-    values=Trend(_of_response),
+    values=_of_response,
     long_name="trend of the response of near-surface temperature",
     cell_methods="area: mean",
+    is_trend=True,
 )
 
 
@@ -125,8 +127,7 @@ def with_trend(name: str, values: xr.DataArray, decades: xr.DataArray) -> dict[s
 
 def _temperature(yearly: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
     """Means of near-surface temperature over each region, (…, region)."""
-    name = settings.roles.near_surface_temperature
-    name = output_of_role(yearly, "near_surface_temperature", name)
+    name = near_surface(yearly, settings)
     return by_region([region_mean(yearly, name, surface) for surface in REGIONS.values()])
 
 

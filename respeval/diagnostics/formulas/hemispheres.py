@@ -6,15 +6,14 @@ import numpy as np
 import xarray as xr
 
 from respeval.diagnostics.formulas.diagnostic import Diagnostic, Ratio
-from respeval.diagnostics.formulas.regions import DiagnosticSettings, output_of_role, region_mean
+from respeval.diagnostics.formulas.regions import DiagnosticSettings
 from respeval.diagnostics.formulas.warming import (
     BYRNE_2013,
     OF_LAND,
     OF_OCEAN,
     SUTTON_2007,
-    with_band_edges,
+    by_band,
 )
-from respeval.fields.grid import in_band
 
 HEMISPHERES = ("northern", "southern")
 
@@ -57,16 +56,8 @@ land_ocean_warming_ratio_by_hemisphere = Diagnostic(
 def _by_hemisphere(
     response: xr.Dataset, settings: DiagnosticSettings, surface: str
 ) -> xr.DataArray:
-    name = settings.roles.near_surface_temperature
-    name = output_of_role(response, "near_surface_temperature", name)
     latitude = np.asarray(response["lat"].values)
-    hemispheres = []
-    for inside in (latitude >= 0, latitude < 0):
-        means = [
-            region_mean(response, name, surface, in_band(latitude, low, high) & inside)
-            for low, high in settings.bands.values()
-        ]
-        hemispheres.append(with_band_edges(xr.concat(means, dim="band"), settings))
-    value = xr.concat(hemispheres, dim=xr.Variable("hemisphere", list(HEMISPHERES)))
+    halves = [by_band(response, settings, surface, half) for half in (latitude >= 0, latitude < 0)]
+    value = xr.concat(halves, dim=xr.Variable("hemisphere", list(HEMISPHERES)))
     value["hemisphere"].attrs["long_name"] = "hemisphere"
     return value.transpose(..., "hemisphere", "band")

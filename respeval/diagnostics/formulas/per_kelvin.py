@@ -14,7 +14,7 @@ from respeval.diagnostics.formulas.regions import (
     LeftOut,
     global_warming,
     in_baseline,
-    output_of_role,
+    near_surface,
     ratio,
     region_mean,
 )
@@ -57,8 +57,7 @@ def _cap_warming(inside: Callable[[FloatArray], BoolArray]) -> Formula:
     """inside: latitudes -> whether they are in the cap."""
 
     def values(response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
-        name = settings.roles.near_surface_temperature
-        name = output_of_role(response, "near_surface_temperature", name)
+        name = near_surface(response, settings)
         circles = inside(response["lat"].values)
         where = f"cells with |latitude| >= {POLAR_LAT_MIN:g} degrees"
         return region_mean(response, name, "all", circles).assign_attrs(comment=where)
@@ -96,37 +95,25 @@ antarctic_warming = Diagnostic(
     long_name="warming of near-surface temperature in the southern polar cap",
 )
 
-polar_amplification = Diagnostic(
-    name="polar_amplification",
-    what="Polar over global-mean warming",
-    units="1",
-    formula="`polar_warming` / global-mean response of near-surface temperature.",
-    source=_HOLLAND_2003,
-    values=Ratio(polar_warming, global_warming),
-    long_name="ratio of polar to global-mean warming of near-surface temperature",
-)
 
-arctic_amplification = Diagnostic(
-    name="arctic_amplification",
-    what="Arctic over global-mean warming",
-    units="1",
-    formula="`arctic_warming` / global-mean response of near-surface temperature.",
-    source=_HOLLAND_2003,
-    values=Ratio(arctic_warming, global_warming),
-    long_name="ratio of Arctic to global-mean warming of near-surface temperature",
-    row=Row("amplification", "Arctic", ends=False),
-)
+def _amplification(where: str, warming: Diagnostic, row: Row | None = None) -> Diagnostic:
+    return Diagnostic(
+        name=f"{where.lower()}_amplification",
+        what=f"{where[:1].upper()}{where[1:]} over global-mean warming",
+        units="1",
+        formula=f"`{warming.name}` / global-mean response of near-surface temperature.",
+        source=warming.source,
+        values=Ratio(warming, global_warming),
+        long_name=f"ratio of {where} to global-mean warming of near-surface temperature",
+        row=row,
+    )
 
-antarctic_amplification = Diagnostic(
-    name="antarctic_amplification",
-    what="Antarctic over global-mean warming",
-    units="1",
-    formula="`antarctic_warming` / global-mean response of near-surface temperature.",
-    source=_HOLLAND_2003,
-    values=Ratio(antarctic_warming, global_warming),
-    long_name="ratio of Antarctic to global-mean warming of near-surface temperature",
-    row=Row("", "Antarctic"),
+
+polar_amplification = _amplification("polar", polar_warming)
+arctic_amplification = _amplification(
+    "Arctic", arctic_warming, Row("amplification", "Arctic", ends=False)
 )
+antarctic_amplification = _amplification("Antarctic", antarctic_warming, Row("", "Antarctic"))
 
 
 def percentage(response: xr.Dataset, name: str, surface: str) -> xr.DataArray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import xarray as xr
@@ -21,7 +22,9 @@ from respeval.fields.variables import Roles
 _IN_BASELINE = "@baseline"
 
 #: A ratio whose denominator is smaller than this in magnitude is NaN.
-SMALLEST_DENOMINATOR = 1e-12
+_SMALLEST_DENOMINATOR = 1e-12
+
+Values = TypeVar("Values", xr.DataArray, xr.Variable)
 
 
 class LeftOut(ValueError):
@@ -93,9 +96,13 @@ def global_warming(
     response: xr.Dataset, settings: DiagnosticSettings, surface: str = "all"
 ) -> xr.DataArray:
     """Response of near-surface temperature over all cells of the globe, or those of a surface, K."""
+    return region_mean(response, near_surface(response, settings), surface)
+
+
+def near_surface(response: xr.Dataset, settings: DiagnosticSettings) -> str:
+    """The output that is near-surface temperature. Raises LeftOut where there is none."""
     name = settings.roles.near_surface_temperature
-    name = output_of_role(response, "near_surface_temperature", name)
-    return region_mean(response, name, surface)
+    return output_of_role(response, "near_surface_temperature", name)
 
 
 def in_baseline(name: str) -> str:
@@ -114,14 +121,15 @@ def with_baseline(response: xr.Dataset, baseline: xr.Dataset) -> xr.Dataset:
     return response.assign({in_baseline(str(n)): value for n, value in baseline.data_vars.items()})
 
 
-def ratio(numerator: xr.DataArray, denominator: xr.DataArray) -> xr.DataArray:
+def ratio(numerator: Values, denominator: Values) -> Values:
     """Numerator over denominator; NaN where the denominator is below 1e-12 in magnitude.
 
     >>> land, ocean = xr.DataArray([6.0, 0.2], dims="band"), xr.DataArray([4.0, 0.0], dims="band")
     >>> ratio(land, ocean).values.tolist()
     [1.5, nan]
     """
-    return numerator / denominator.where(np.abs(denominator) >= SMALLEST_DENOMINATOR)
+    found: Values = numerator / denominator.where(abs(denominator) >= _SMALLEST_DENOMINATOR)
+    return found
 
 
 def output_of_role(response: xr.Dataset, role: str, name: str | None) -> str:

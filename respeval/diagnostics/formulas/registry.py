@@ -14,28 +14,20 @@ from pkgutil import iter_modules
 
 from respeval.diagnostics.formulas.diagnostic import SEASONAL_DIMS, Diagnostic
 from respeval.errors import InputError
-from respeval.packages import load, offered, package_of
+from respeval.interpreter import load_entry, offered, package_of
 
 GROUP = "respeval.diagnostics"
 
 #: Modules in the order of diagnostics.nc; others follow by their names.
-_ORDER = (
-    "warming",
-    "per_kelvin",
-    "energy",
-    "humidity",
-    "hemispheres",
-    "boxes",
-    "linearity",
-    "drift",
-)
+_ORDER = "warming per_kelvin energy humidity hemispheres boxes linearity drift"
 
 
 def _of_modules() -> dict[str, Diagnostic]:
     """What the modules of this folder declare, in order."""
     present = {module.name for module in iter_modules([str(Path(__file__).parent)])}
     found: dict[str, Diagnostic] = {}
-    for name in (*_ORDER, *sorted(present - {*_ORDER, "registry"})):
+    ordered = _ORDER.split()
+    for name in (*ordered, *sorted(present - {*ordered, "registry"})):
         for value in vars(import_module(f"{__package__}.{name}")).values():
             if isinstance(value, Diagnostic) and found.setdefault(value.name, value) is not value:
                 raise ValueError(f"{value.name} is declared twice, once more in {name}")
@@ -55,7 +47,7 @@ def declared() -> Mapping[str, Diagnostic]:
     taken = {*OWN, *(d.by(dim).name for d in OWN.values() if d.by_season for dim in SEASONAL_DIMS)}
     found = dict(OWN)
     for name, entry in sorted(offered(GROUP, "diagnostic", taken).items()):
-        found[name] = load(entry, "diagnostic", Diagnostic)
+        found[name] = load_entry(entry, "diagnostic", Diagnostic)
         if found[name].name != name:
             raise InputError(
                 f"{package_of(entry)} brings the diagnostic {found[name].name!r} under the entry point "

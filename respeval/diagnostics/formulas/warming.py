@@ -11,10 +11,11 @@ from respeval.diagnostics.formulas.diagnostic import Diagnostic, Ratio, Row
 from respeval.diagnostics.formulas.regions import (
     DiagnosticSettings,
     LeftOut,
+    near_surface,
     output_of_role,
     region_mean,
 )
-from respeval.fields.grid import in_band
+from respeval.fields.grid import BoolArray, in_band
 
 BYRNE_2013 = "Byrne and O'Gorman 2013, J. Climate 26, 4000-4016"
 SUTTON_2007 = "Sutton et al. 2007, Geophys. Res. Lett. 34, L02701"
@@ -30,7 +31,7 @@ land_warming = Diagnostic(
     dims="perturbation, band",
     formula="Σ area·ΔT / Σ area over the land cells whose |latitude| is in [low, high).",
     source=BYRNE_2013,
-    values=lambda response, settings: _by_band(response, settings, "land"),
+    values=lambda response, settings: by_band(response, settings, "land"),
     long_name="warming of near-surface temperature over land",
     cell_methods=OF_LAND,
     row=Row("land, K"),
@@ -44,7 +45,7 @@ ocean_warming = Diagnostic(
     dims="perturbation, band",
     formula="Σ area·ΔT / Σ area over the ocean cells whose |latitude| is in [low, high).",
     source=BYRNE_2013,
-    values=lambda response, settings: _by_band(response, settings, "ocean"),
+    values=lambda response, settings: by_band(response, settings, "ocean"),
     long_name="warming of near-surface temperature over ocean",
     cell_methods=OF_OCEAN,
     row=Row("ocean, K"),
@@ -131,18 +132,21 @@ zonal_mean_warming = Diagnostic(
 )
 
 
-def _by_band(response: xr.Dataset, settings: DiagnosticSettings, surface: str) -> xr.DataArray:
-    name = settings.roles.near_surface_temperature
-    name = output_of_role(response, "near_surface_temperature", name)
-    latitude = response["lat"].values
-    means = [
-        region_mean(response, name, surface, in_band(latitude, low, high))
-        for low, high in settings.bands.values()
-    ]
-    return with_band_edges(xr.concat(means, dim="band"), settings).transpose(..., "band")
+def by_band(
+    response: xr.Dataset,
+    settings: DiagnosticSettings,
+    surface: str,
+    half: BoolArray | None = None,
+) -> xr.DataArray:
+    """Warming of a surface, (perturbation, …, band). half: [lat], the circles that count; all of them."""
+    name, latitude = near_surface(response, settings), response["lat"].values
+    bands = [in_band(latitude, low, high) for low, high in settings.bands.values()]
+    circles = bands if half is None else [band & half for band in bands]
+    means = [region_mean(response, name, surface, inside) for inside in circles]
+    return _with_edges(xr.concat(means, dim="band"), settings).transpose(..., "band")
 
 
-def with_band_edges(value: xr.DataArray, settings: DiagnosticSettings) -> xr.DataArray:
+def _with_edges(value: xr.DataArray, settings: DiagnosticSettings) -> xr.DataArray:
     """Values on `band` with the bands' names and edges as coordinates."""
     low, high = np.array(list(settings.bands.values()), dtype=np.float64).T
     named = value.assign_coords(

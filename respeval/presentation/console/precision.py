@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from respeval.diagnostics import KNOWN_TO, RATIOS_KNOWN, YEARS, places_of, relative_half_width
-from respeval.diagnostics.numbers import main_rows
+from respeval.diagnostics.numbers import by_place, main_rows
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -31,16 +31,11 @@ def precision_table(running: xr.Dataset) -> Table:
     for name in RATIOS_KNOWN:
         if name not in last:
             continue
-        row = main_rows()[name]
-        widths = last[name].copy(data=relative_half_width(last, name))
-        years = last[f"{name}_{YEARS}"]
-        places = places_of(widths)
-        by_label = [
-            (widths.sel(perturbation=p).values.ravel(), years.sel(perturbation=p).values.ravel())
-            for p in labels
-        ]
+        row, places = main_rows()[name], places_of(last[name])
+        widths = by_place(last.assign({name: relative_half_width(last, name)}), name)
+        years = by_place(last, name, f"_{YEARS}")
         for i, place in enumerate(places):
-            cells = [_cell(width[i], left[i]) for width, left in by_label]
+            cells = map(_cell, widths[:, i], years[:, i])
             ends = i == len(places) - 1
             table.add_row("" if i else row.label, place or row.where, *cells, end_section=ends)
     return table
