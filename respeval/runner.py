@@ -121,8 +121,8 @@ class _Course:
     def run(self, begin: Snapshot | None) -> None:
         """Step to the end, or to the step where a signal is heeded."""
         first_step = begin.step if begin else 0
-        vote = StopVote(self._comm, self._signals, first_step)
         with contextlib.closing(self._steps_from(begin)) as steps:
+            vote = StopVote(self._comm, self._signals, first_step)
             for segment in self._segments_from(first_step):
                 self._run_segment(segment, max(segment.first_step, first_step), steps, vote)
             self._held.gather(None)
