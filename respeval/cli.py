@@ -118,8 +118,7 @@ def run(
         check_at_least_one("--window", window)
         compute = {
             "window_length": window,
-            "samples_per_batch": samples_per_batch
-            and parse_batch_size("--samples-per-batch", samples_per_batch),
+            "samples_per_batch": parse_batch_size("--samples-per-batch", samples_per_batch),
             "fail_fast": fail_fast,
             "compile": compile_network,
         }

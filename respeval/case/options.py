@@ -89,10 +89,10 @@ def check_at_least_one(flag: str, count: int | None) -> int | None:
     return count
 
 
-def parse_batch_size(flag: str, text: str) -> int | Literal["auto"]:
+def parse_batch_size(flag: str, text: str | None) -> int | Literal["auto"] | None:
     """The value of `--samples-per-batch`. Raises InputError where it is none."""
-    if text == "auto":
-        return "auto"
+    if text is None or text == "auto":
+        return text  # type: ignore[return-value]
     if not text.isdecimal() or int(text) < 1:
         raise InputError(f"{flag} {text}: expected a whole number of at least 1, or auto")
     return int(text)
