@@ -51,9 +51,9 @@ def lazily_imported(names: Set[str]) -> Iterator[None]:
 def lazily_compiled(*, never: bool = False) -> Iterator[None]:
     """Within this, `torch.compile` and `torch.compiler.disable` load no compiler when they decorate.
 
-    It takes longer to load than torch itself, and few models call what torch-harmonics decorates. A
-    function is compiled when it is first called, or `never`; one that is not to be compiled is kept
-    from the compiler when there is one.
+    It takes longer to load than torch itself, a tenth of a short run, and few models call what
+    torch-harmonics decorates. A function is compiled when it is first called, or `never`; one that is not
+    to be compiled is kept from the compiler when there is one.
     """
     import torch
 
