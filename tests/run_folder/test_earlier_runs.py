@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import pytest
 
 from tests.support import ROOT
 from tests.support.invoking import invoke
-from tests.support.processes import wait_for_segments
+from tests.support.processes import environment, wait_for_segments
 from tests.support.studies import assert_equal_runs
 
 #: The last commit before the modules moved into wings.
@@ -37,11 +36,10 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def begin(package: Path, *arguments: object) -> Any:
     """Start `respeval ARGUMENTS` of that package."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
     return subprocess.Popen(
         [sys.executable, "-m", "respeval", *map(str, arguments)],
         cwd=package,
-        env=environment | {"PYTHONPATH": str(package), "OMP_NUM_THREADS": "1"},
+        env=environment() | {"PYTHONPATH": str(package)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -16,16 +16,20 @@ from tests.support import studies
 from tests.support.toy import manifest_of
 
 
+def environment() -> dict[str, str]:
+    """Of a process that a test starts: one thread, loopback, nothing of pytest's."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
+    return kept | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+
+
 def torchrun(
     num_processes: int, *arguments: object, program: Sequence[object] = ("-m", "respeval")
 ) -> subprocess.CompletedProcess[str]:
     """`torchrun -m respeval ARGUMENTS` on a free port of this machine."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes", "1"]
     command += ["--nproc-per-node", str(num_processes), *map(str, (*program, *arguments))]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
-    environment |= {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=300, env=environment, check=False
+        command, capture_output=True, text=True, timeout=300, env=environment(), check=False
     )
 
 
@@ -34,14 +38,12 @@ def start_torchrun(num_processes: int, *arguments: object, max_restarts: int = 0
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes", "1"]
     command += ["--max-restarts", str(max_restarts), "--nproc-per-node", str(num_processes)]
     command += ["--signals-to-handle", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
-    environment |= {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     return subprocess.Popen(
         [*command, "-m", "respeval", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment,
+        env=environment(),
     )
 
 
