@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -204,6 +204,14 @@ def years_summary(running: xr.Dataset) -> dict[str, float | None]:
                 own = left.sel(perturbation=label).variable
                 numbers |= _keyed(label, f"{YEARS}/{name}", own, running)
     return numbers
+
+
+def with_interval(text_of: Callable[[float], str], value: float, low: float, high: float) -> str:
+    """A number [its interval], each as `text_of` has it; the number alone where there is no interval."""
+    if math.isnan(value) or math.isnan(low):
+        return text_of(value)
+    ends = "unbounded" if math.isinf(low) else f"{text_of(low)}, {text_of(high)}"
+    return f"{text_of(value)} [{ends}]"
 
 
 def decimals_of(value: float, low: float = math.nan, high: float = math.nan) -> int:

@@ -17,29 +17,23 @@ from respeval.diagnostics.formulas.warming import (
 
 HEMISPHERES = ("northern", "southern")
 
-land_warming_by_hemisphere = Diagnostic(
-    name="land_warming_by_hemisphere",
-    what="Land warming by band of a hemisphere",
-    units="K",
-    dims="perturbation, hemisphere, band",
-    formula="As `land_warming`, over the circles of one hemisphere; the equator's is northern.",
-    source=BYRNE_2013,
-    values=lambda response, settings: _by_hemisphere(response, settings, "land"),
-    long_name="warming of near-surface temperature over land by hemisphere",
-    cell_methods=OF_LAND,
-)
 
-ocean_warming_by_hemisphere = Diagnostic(
-    name="ocean_warming_by_hemisphere",
-    what="Ocean warming by band of a hemisphere",
-    units="K",
-    dims="perturbation, hemisphere, band",
-    formula="As `ocean_warming`, over the circles of one hemisphere; the equator's is northern.",
-    source=BYRNE_2013,
-    values=lambda response, settings: _by_hemisphere(response, settings, "ocean"),
-    long_name="warming of near-surface temperature over ocean by hemisphere",
-    cell_methods=OF_OCEAN,
-)
+def _warming(surface: str, cell_methods: str) -> Diagnostic:
+    return Diagnostic(
+        name=f"{surface}_warming_by_hemisphere",
+        what=f"{surface.capitalize()} warming by band of a hemisphere",
+        units="K",
+        dims="perturbation, hemisphere, band",
+        formula=f"As `{surface}_warming`, over the circles of one hemisphere; the equator's is northern.",
+        source=BYRNE_2013,
+        values=lambda response, settings: _by_hemisphere(response, settings, surface),
+        long_name=f"warming of near-surface temperature over {surface} by hemisphere",
+        cell_methods=cell_methods,
+    )
+
+
+land_warming_by_hemisphere = _warming("land", OF_LAND)
+ocean_warming_by_hemisphere = _warming("ocean", OF_OCEAN)
 
 land_ocean_warming_ratio_by_hemisphere = Diagnostic(
     name="land_ocean_warming_ratio_by_hemisphere",

@@ -24,33 +24,25 @@ _SANTER_2005 = "Santer et al. 2005, Science 309, 1551-1556"
 #: Cell methods of means over a surface.
 OF_LAND, OF_OCEAN = (f"time: mean area: mean where {where}" for where in ("land", "sea"))
 
-land_warming = Diagnostic(
-    name="land_warming",
-    what="Response of near-surface temperature over land by band",
-    units="K",
-    dims="perturbation, band",
-    formula="Σ area·ΔT / Σ area over the land cells whose |latitude| is in [low, high).",
-    source=BYRNE_2013,
-    values=lambda response, settings: by_band(response, settings, "land"),
-    long_name="warming of near-surface temperature over land",
-    cell_methods=OF_LAND,
-    row=Row("land, K"),
-    by_season=True,
-)
 
-ocean_warming = Diagnostic(
-    name="ocean_warming",
-    what="Response of near-surface temperature over ocean by band",
-    units="K",
-    dims="perturbation, band",
-    formula="Σ area·ΔT / Σ area over the ocean cells whose |latitude| is in [low, high).",
-    source=BYRNE_2013,
-    values=lambda response, settings: by_band(response, settings, "ocean"),
-    long_name="warming of near-surface temperature over ocean",
-    cell_methods=OF_OCEAN,
-    row=Row("ocean, K"),
-    by_season=True,
-)
+def _warming(surface: str, cell_methods: str) -> Diagnostic:
+    return Diagnostic(
+        name=f"{surface}_warming",
+        what=f"Response of near-surface temperature over {surface} by band",
+        units="K",
+        dims="perturbation, band",
+        formula=f"Σ area·ΔT / Σ area over the {surface} cells whose |latitude| is in [low, high).",
+        source=BYRNE_2013,
+        values=lambda response, settings: by_band(response, settings, surface),
+        long_name=f"warming of near-surface temperature over {surface}",
+        cell_methods=cell_methods,
+        row=Row(f"{surface}, K"),
+        by_season=True,
+    )
+
+
+land_warming = _warming("land", OF_LAND)
+ocean_warming = _warming("ocean", OF_OCEAN)
 
 land_ocean_warming_ratio = Diagnostic(
     name="land_ocean_warming_ratio",

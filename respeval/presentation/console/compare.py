@@ -5,12 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.table import Table
 
-from respeval.diagnostics.numbers import by_place, place_in_words, places_of, short_name
+from respeval.diagnostics.numbers import (
+    by_place,
+    place_in_words,
+    places_of,
+    short_name,
+    with_interval,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -127,8 +134,9 @@ def _columns(chosen: xr.Dataset, name: str) -> Iterator[_Column]:
     for i, place in enumerate(places_of(values)):
         numbers = list(zip(value[:, i], low[:, i], high[:, i], strict=True))
         decimals = _decimals(numbers)
+        text_of = partial(_rounded, decimals)
         cells = [
-            _cell(*row, decimals) + ("*" if tested < SIGNIFICANT else " ")
+            with_interval(text_of, *row) + ("*" if tested < SIGNIFICANT else " ")
             for row, tested in zip(numbers, p[:, i], strict=True)
         ]
         yield _Column(_heading(name, place, str(values.attrs.get("units", "1"))), tuple(cells))
@@ -150,18 +158,9 @@ def _decimals(numbers: Sequence[tuple[float, float, float]]) -> int | None:
     )
 
 
-def _cell(value: float, low: float, high: float, decimals: int | None) -> str:
+def _rounded(decimals: int | None, value: float) -> str:
     if math.isnan(value):
         return "-"
-    shown = _rounded(value, decimals)
-    if math.isnan(low):
-        return shown
-    if math.isinf(low):
-        return f"{shown} [unbounded]"
-    return f"{shown} [{_rounded(low, decimals)}, {_rounded(high, decimals)}]"
-
-
-def _rounded(value: float, decimals: int | None) -> str:
     # Adding zero takes the sign off a rounded -0.00.
     return f"{value:.2e}" if decimals is None else f"{round(value, decimals) + 0.0:.{decimals}f}"
 

@@ -18,6 +18,7 @@ from respeval.diagnostics.numbers import (
     main_rows,
     numbers_of,
     rounded,
+    with_interval,
 )
 
 if TYPE_CHECKING:
@@ -30,16 +31,6 @@ def _with_error(number: Number) -> str:
     return text if math.isnan(number.stderr) else f"{text} ± {_rounded(number.stderr)}"
 
 
-def _with_interval(number: Number) -> str:
-    """The number [its interval]."""
-    text = _rounded(number.value)
-    if math.isnan(number.value) or math.isnan(number.low):
-        return text
-    if math.isinf(number.low):
-        return f"{text} [unbounded]"
-    return f"{text} [{_rounded(number.low)}, {_rounded(number.high)}]"
-
-
 def _to_the_point(number: Number) -> str:
     """The number [its interval] with the digits that the interval leaves, at most three decimals."""
     decimals = min(3, decimals_of(number.value, number.low, number.high))
@@ -49,7 +40,9 @@ def _to_the_point(number: Number) -> str:
 
 def _shown(number: Number, wide: bool) -> str:
     """As a table with or without room for intervals shows it."""
-    return _with_error(number) if wide else _with_interval(number)
+    if wide:
+        return _with_error(number)
+    return with_interval(_rounded, number.value, number.low, number.high)
 
 
 def _spread(wide: bool) -> str:
