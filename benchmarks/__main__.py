@@ -72,8 +72,8 @@ plainest form:
   written, lays each out once for PNG and PDF, and needs no torch.
 - torch's compiler, which takes longer to load than torch and which torch-harmonics and fme ask for when
   they are imported, is loaded where something is compiled, and scipy's statistics, which only fme's own
-  diagnostics need, not at all. Python looks for no rubbish while modules are loaded, figures are drawn and
-  a process ends. The step from which fme's correctors learn what they conserve is the run's first one.
+  diagnostics need, not at all. A command lets Python collect garbage rarely, and not at its end. The step
+  from which fme's correctors learn what they conserve is the run's first one.
 - A run lets go of a step's outputs before the next step, and of the emulator before the analysis.
 - torch.compile is offered (`--compile`), and so are TF32 and bfloat16 on request, with the response's error
   told ([Precision and speed](speed.md)).
