@@ -40,9 +40,8 @@ def command(arguments: list[str]) -> int:
     try:
         return app(arguments or ["--help"], standalone_mode=False) or 0
     except Exception as error:
-        told = getattr(
-            error, "format_message", None
-        )  # wrong usage; typer's class has no public name
+        # Wrong usage says what it is so; the class that typer raises for it has no public name.
+        told = getattr(error, "format_message", None)
         if told is None:
             raise
         message = " ".join(str(told()).split())

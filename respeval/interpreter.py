@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Brought = TypeVar("Brought")
 
 #: New objects, less those that are gone, before Python collects garbage: loading all modules makes a
-#: million, and with Python's 700 a quarter of the time to the first step goes into the search.
+#: million, and Python's 700 means a thousand searches. A short run takes 0.92 of the time.
 _MANY_OBJECTS = 200_000
 
 
@@ -51,8 +51,8 @@ def lazily_imported(names: Set[str]) -> Iterator[None]:
 def lazily_compiled(*, never: bool = False) -> Iterator[None]:
     """Within this, `torch.compile` and `torch.compiler.disable` load no compiler when they decorate.
 
-    It takes longer to load than torch itself, a tenth of a short run, and few models call what
-    torch-harmonics decorates. A function is compiled when it is first called, or `never`; one that is not
+    It takes longer to load than torch itself, and few models call what torch-harmonics decorates: a short
+    run takes 0.86 of the time. A function is compiled when it is first called, or `never`; one that is not
     to be compiled is kept from the compiler when there is one.
     """
     import torch

@@ -7,6 +7,7 @@ in `Perturbation`: it says how it is written, what it is, and makes its pattern.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 import numpy as np
@@ -43,9 +44,9 @@ class SstPerturbation(BaseModel):
         """The change, where it is the same everywhere over the ocean."""
         return None
 
+    @abstractmethod
     def pattern(self, grid: Grid) -> FloatArray:
         """The change everywhere, [lat, lon], K. Raises InputError where it can't be had."""
-        raise NotImplementedError
 
 
 class UniformPerturbation(SstPerturbation):
