@@ -16,12 +16,15 @@ __all__ = ["Reader", "checkpoint_digest", "open_checkpoint"]
 _PROTOCOL = ("spec", "to", "prescribe", "conserve", "step")
 
 
-def open_checkpoint(path: Path, options: Mapping[str, Any], trust: bool = False) -> Emulator:
+def open_checkpoint(
+    path: Path, options: Mapping[str, Any], trust: bool = False, with_weights: bool = True
+) -> Emulator:
     """The emulator in a checkpoint, on the CPU, in evaluation mode.
 
     options: of the reader (`reader` in the case file); `format` among them names the reader, which
-    otherwise the file's name tells. trust: whether code that the file holds may run. Raises InputError
-    where there is no such file, no reader for it, or where the reader refuses it.
+    otherwise the file's name tells. trust: whether code that the file holds may run. with_weights: False
+    for shapes alone, where the reader can. Raises InputError where there is no such file, no reader for
+    it, or where the reader refuses it.
     """
     if path.is_dir():
         raise InputError(f"{path} is a folder, expected a checkpoint file")
@@ -29,7 +32,8 @@ def open_checkpoint(path: Path, options: Mapping[str, Any], trust: bool = False)
         raise InputError(f"{path}: no such checkpoint file")
     name, reader = choose_reader(path, options.get(FORMAT_OPTION))
     own = {key: value for key, value in options.items() if key != FORMAT_OPTION}
-    emulator = reader.read(path, own, trust)
+    read = reader.read if with_weights else reader.read_shapes or reader.read
+    emulator = read(path, own, trust)
     lacking = [attribute for attribute in _PROTOCOL if not hasattr(emulator, attribute)]
     if lacking:
         raise InputError(

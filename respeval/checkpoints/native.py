@@ -14,6 +14,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from respeval.checkpoints.filling import Unfilled, load_mapped, pieces
 from respeval.checkpoints.manifest import (
     Frozen,
     GridSettings,
@@ -163,27 +164,30 @@ def save_checkpoint(path: Path, emulator: NativeEmulator) -> None:
     torch.save({"format": FORMAT, "manifest": manifest, "state_dict": weights}, path)
 
 
-def read_native(path: Path, options: Mapping[str, Any], trust: bool) -> NativeEmulator:
+def read_native(
+    path: Path, options: Mapping[str, Any], trust: bool, with_weights: bool = True
+) -> NativeEmulator:
     """The native format's `Reader.read`; trust changes nothing, since a native file needs none."""
     if options:
         raise InputError(
             f"{path}: the native reader has no options (got reader: {', '.join(options)})"
         )
     try:
-        return load_checkpoint(path)
+        return load_checkpoint(path, with_weights)
     except InputError as error:
         if trust and "needs code to load" in str(error):
             raise InputError(f"{error}; --trust-checkpoint does not change that") from None
         raise
 
 
-def load_checkpoint(path: Path) -> NativeEmulator:
+def load_checkpoint(path: Path, with_weights: bool = True) -> NativeEmulator:
     """Read a native checkpoint; the emulator is in evaluation mode, on the CPU.
 
-    Raises InputError in one line that says what is wrong: no checkpoint, a file that needs code to
-    load, an unknown format, a faulty manifest, missing or surplus weights, wrong shapes.
+    with_weights: whether it gets numbers, or shapes alone, on torch's meta device. Raises InputError in
+    one line that says what is wrong: no checkpoint, a file that needs code to load, an unknown format,
+    a faulty manifest, missing or surplus weights, wrong shapes.
     """
-    content = _load_plain(path)
+    content, mapped = _load_plain(path)
     if not isinstance(content, dict) or "format" not in content:
         raise InputError(f"{path} is no respeval checkpoint: it has no 'format' entry")
     if not isinstance(content["format"], str):
@@ -194,11 +198,15 @@ def load_checkpoint(path: Path) -> NativeEmulator:
         )
     manifest = parse_manifest(Manifest, content.get("manifest"), path)
     _check_size(manifest, path)
-    try:
-        emulator = NativeEmulator(manifest)
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from None
-    _load_weights(emulator, content.get("state_dict"), path)
+    with Unfilled(tables=with_weights) as unfilled:
+        try:
+            emulator = NativeEmulator(manifest)
+        except ValueError as error:
+            raise InputError(f"{path}: {error}") from None
+        emulator.load_state_dict(_checked(emulator, content.get("state_dict"), path, mapped))
+    if with_weights:
+        unfilled.fill([emulator], torch.device("cpu"), mapped)
+        emulator.describe_climatology()
     return emulator.eval()
 
 
@@ -233,12 +241,12 @@ def _bytes(number: int) -> str:
     return f"{number / 1e6:.1f} MB" if number >= 10**6 else f"{number:,} bytes"
 
 
-def _load_plain(path: Path) -> Any:
+def _load_plain(path: Path) -> tuple[Any, bool]:
     check_plain(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch remarks on how a foreign pickle was written
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return load_mapped(path)
     except Exception:  # torch's loader ends in any error where a file is broken
         raise InputError(
             f"{path} is no checkpoint: it can't be read as saved weights; if it was copied, compare its "
@@ -246,7 +254,10 @@ def _load_plain(path: Path) -> Any:
         ) from None
 
 
-def _load_weights(emulator: NativeEmulator, weights: object, path: Path) -> None:
+def _checked(
+    emulator: NativeEmulator, weights: object, path: Path, mapped: bool
+) -> dict[str, torch.Tensor]:
+    """A file's weights. Raises InputError where they are not those that its manifest asks for."""
     if not isinstance(weights, dict):
         raise InputError(f"{path} has no state_dict")
     expected = emulator.state_dict()
@@ -266,10 +277,9 @@ def _load_weights(emulator: NativeEmulator, weights: object, path: Path) -> None
             )
         if given.dtype != tensor.dtype:
             raise InputError(f"{path}: {name} is {given.dtype}, expected {tensor.dtype}")
-        if not torch.isfinite(torch.view_as_real(given) if given.is_complex() else given).all():
+        if not all(bool(torch.isfinite(piece).all()) for piece in pieces(given, mapped)):
             raise InputError(
                 f"{path}: {name} has values that are not finite; a training that diverged leaves such "
                 "a file"
             )
-    emulator.load_state_dict(weights)
-    emulator.describe_climatology()
+    return weights

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,14 @@ class Reader:
         one line that names the file. options: what the user gave for the reader, unchecked. trust:
         whether code that the file holds may run; without it none ever does.
     summary: what such files are, in a few words for messages.
+    read_shapes: as `read`, of an emulator whose weights have shapes and no numbers (torch's meta
+        device), which takes next to no memory; None where it can't be had, and `read` is used.
     """
 
     endings: tuple[str, ...]
     read: Read
     summary: str
+    read_shapes: Read | None = None
 
     def __post_init__(self) -> None:
         if not self.endings or not all(ending and ending.islower() for ending in self.endings):
@@ -46,16 +50,20 @@ class Reader:
             )
 
 
-def _read_native(path: Path, options: Mapping[str, Any], trust: bool) -> Emulator:
+def _read_native(
+    path: Path, options: Mapping[str, Any], trust: bool, with_weights: bool = True
+) -> Emulator:
     from respeval.checkpoints.native import read_native
 
-    return read_native(path, options, trust)
+    return read_native(path, options, trust, with_weights)
 
 
-def _read_ace(path: Path, options: Mapping[str, Any], trust: bool) -> Emulator:
+def _read_ace(
+    path: Path, options: Mapping[str, Any], trust: bool, with_weights: bool = True
+) -> Emulator:
     from respeval.checkpoints.ace.reader import read_ace
 
-    return read_ace(path, options, trust)
+    return read_ace(path, options, trust, with_weights)
 
 
 def _read_exported(path: Path, options: Mapping[str, Any], trust: bool) -> Emulator:
@@ -66,11 +74,15 @@ def _read_exported(path: Path, options: Mapping[str, Any], trust: bool) -> Emula
 
 #: Name of a format -> respeval's own reader of it. What a reader needs is imported when it reads.
 BUILT_IN: dict[str, Reader] = {
-    "native": Reader((".pt",), _read_native, "respeval's own"),
+    "native": Reader(
+        (".pt",), _read_native, "respeval's own", partial(_read_native, with_weights=False)
+    ),
     "torch-export": Reader(
         (".pt2",), _read_exported, "a program of torch.export with its manifest"
     ),
-    "ace": Reader((".tar",), _read_ace, "ACE, written by fme"),
+    "ace": Reader(
+        (".tar",), _read_ace, "ACE, written by fme", partial(_read_ace, with_weights=False)
+    ),
 }
 
 

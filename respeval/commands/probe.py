@@ -21,7 +21,8 @@ from respeval.presentation.console.terminal import make_console
 
 def inspect_checkpoint(checkpoint: Path, options: dict[str, Any], trust: bool) -> None:
     """`respeval inspect`; options: of the reader."""
-    emulator, console = open_checkpoint(checkpoint, options, trust), make_console()
+    console = make_console()
+    emulator = open_checkpoint(checkpoint, options, trust, with_weights=False)
     for part in inspection_tables(checkpoint, emulator):
         console.print(part, highlight=False)
 

@@ -5,7 +5,11 @@ Truncation, norm and the doubling of the orders m > 0 are stated here once.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+import inspect
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from respeval.fields.grid import Grid
 from respeval.interpreter import lazily_compiled
@@ -79,3 +83,38 @@ def sum_over_orders(values: torch.Tensor) -> torch.Tensor:
     other even quantity over all orders counts m > 0 double. Only this function does so.
     """
     return 2.0 * values.sum(-1) - values[..., 0]
+
+
+def forget_tables() -> None:
+    """Let go of the last tables that torch-harmonics computed.
+
+    It keeps twenty of them in float64, 47 MB each at 1 degree, and finds none again, because it looks
+    for them by the identity of a tensor.
+    """
+    legendre = sys.modules.get("torch_harmonics.legendre")
+    for function in vars(legendre).values() if legendre else ():
+        if inspect.isfunction(function) and function.__closure__:
+            kept: Any = inspect.getclosurevars(function).nonlocals.get("cached_func")
+            if hasattr(kept, "cache_clear"):
+                kept.cache_clear()
+
+
+@contextlib.contextmanager
+def tables_without_numbers() -> Iterator[None]:
+    """Within this, torch-harmonics' tables of Legendre functions are zero, in the memory of one number."""
+    import torch
+    from torch_harmonics import legendre
+
+    computed = legendre.legpoly
+
+    def shaped(mmax: int, lmax: int, x: torch.Tensor, **options: Any) -> torch.Tensor:
+        first = options.get("mmin", 0), options.get("lmin", 0)
+        shape = (mmax - first[0], lmax - first[1], len(x))
+        return torch.zeros(1, dtype=torch.float64).expand(shape)
+
+    legendre.legpoly = shaped
+    try:
+        yield
+    finally:
+        legendre.legpoly = computed
+        forget_tables()

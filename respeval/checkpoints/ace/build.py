@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,16 @@ import dacite
 import torch
 from fme.ace.stepper.single_module import Stepper
 from fme.core.ema import load_ema_params_if_available
+from torch import nn
 
 from respeval.checkpoints.ace.emulator import AceEmulator
 from respeval.checkpoints.ace.fme import fme_on, fme_version
 from respeval.checkpoints.ace.options import AceOptions
 from respeval.checkpoints.ace.spec import describe, entries
+from respeval.checkpoints.filling import Unfilled, fill_like
 from respeval.errors import InputError, first_line
+
+_CPU = torch.device("cpu")
 
 
 def build_emulator(
@@ -25,23 +29,22 @@ def build_emulator(
     ema: Mapping[str, Any],
     facts: Mapping[str, str],
     options: AceOptions,
+    mapped: bool,
+    with_weights: bool,
 ) -> AceEmulator:
     """The emulator in an ACE checkpoint's stepper state.
 
     ema: the checkpoint's moving average, empty where it has none; facts: what it says of its training.
-    Raises InputError where respeval can't run the model, with the reason.
+    mapped: whether tensors lie in the mapped file. with_weights: whether the emulator gets numbers, or
+    stays on torch's meta device. Raises InputError where respeval can't run the model, with the reason.
     """
     _check_grid_kind(path, state)
-    average = ema if options.ema else {}
-
-    def build() -> Stepper:
+    with fme_on(_CPU), Unfilled(tables=with_weights) as unfilled:
         stepper = _from_state(path, state)
-        _use_average(path, stepper, average)
-        return stepper
-
-    with fme_on(torch.device("cpu")):
-        stepper = _from_state(path, state)
-        averaged = _use_average(path, stepper, average)
+        averaged = _use_average(path, stepper, ema if options.ema else {})
+    build = _builder(path, unfilled.shapes(state))
+    if with_weights:
+        _fill(path, unfilled, stepper, mapped)
     _check_step(path, stepper)
     labels = _choose_labels(path, state, options.labels)
     spec, names = describe(path, stepper, state["config"], options)
@@ -52,6 +55,27 @@ def build_emulator(
         **_history(stepper, labels),
     }
     return AceEmulator(replace(spec, description=description), names, build, stepper, labels)
+
+
+def _builder(
+    path: Path, shapes: Mapping[str, Any]
+) -> Callable[[nn.ModuleList, torch.device], Stepper]:
+    """What makes the model on a device, with the weights of another one's modules."""
+
+    def build(modules: nn.ModuleList, device: torch.device) -> Stepper:
+        with fme_on(device), Unfilled():
+            stepper = _from_state(path, shapes)
+        fill_like(stepper.modules, modules, device)
+        return stepper
+
+    return build
+
+
+def _fill(path: Path, unfilled: Unfilled, stepper: Stepper, mapped: bool) -> None:
+    try:
+        unfilled.fill(stepper.modules, _CPU, mapped)
+    except KeyError as error:
+        raise InputError(f"{path} does not hold all of its model: it lacks {error}") from None
 
 
 def _from_state(path: Path, state: Mapping[str, Any]) -> Stepper:

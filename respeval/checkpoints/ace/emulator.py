@@ -52,7 +52,7 @@ class _FirstStep:
 class AceEmulator(nn.Module):
     """One ACE model; see `Emulator`.
 
-    build: makes the model with its weights on the device that fme uses now.
+    build: makes the model on a device, with the weights of these modules.
     labels: those that every member gets; None for a model without labels.
     """
 
@@ -60,7 +60,7 @@ class AceEmulator(nn.Module):
         self,
         spec: EmulatorSpec,
         names: StepNames,
-        build: Callable[[], Stepper],
+        build: Callable[[nn.ModuleList, torch.device], Stepper],
         stepper: Stepper,
         labels: Sequence[str] | None,
     ) -> None:
@@ -84,8 +84,7 @@ class AceEmulator(nn.Module):
         if device != self._device:
             if device.type == "cuda":
                 torch.cuda.set_device(device)
-            with fme_on(device):
-                self._use(self._build())
+            self._use(self._build(self._stepper[0].modules, device))
             self._device = device
         return self
 

@@ -17,6 +17,7 @@ import torch
 
 from respeval.checkpoints.ace.fme import import_fme
 from respeval.checkpoints.ace.options import parse_options
+from respeval.checkpoints.filling import load_mapped
 from respeval.checkpoints.weights_file import check_members
 from respeval.errors import InputError, first_line
 
@@ -28,26 +29,32 @@ if TYPE_CHECKING:
 _STEPPER, _EMA = "stepper", "ema"
 
 
-def read_ace(path: Path, options: Mapping[str, Any], trust: bool) -> AceEmulator:
+def read_ace(
+    path: Path, options: Mapping[str, Any], trust: bool, with_weights: bool = True
+) -> AceEmulator:
     """The emulator in an ACE checkpoint, on the CPU, in evaluation mode.
 
-    trust: whether the file may run code when it is loaded. Raises InputError in one line where fme is
-    not installed, the file is none of fme's or needs code, or its model can't be run by respeval.
+    trust: whether the file may run code when it is loaded. with_weights: whether it gets numbers, or
+    shapes alone, on torch's meta device. Raises InputError in one line where fme is not installed, the
+    file is none of fme's or needs code, or its model can't be run by respeval.
     """
     chosen = parse_options(path, options)
     import_fme(path)
     from respeval.checkpoints.ace.build import build_emulator
 
-    content = load_content(path, trust)
-    return build_emulator(path, content[_STEPPER], content.get(_EMA) or {}, _facts(content), chosen)
+    content, mapped = load_content(path, trust)
+    average, facts = content.get(_EMA) or {}, _facts(content)
+    stepper = content[_STEPPER]
+    return build_emulator(path, stepper, average, facts, chosen, mapped, with_weights)
 
 
-def load_content(path: Path, trust: bool) -> dict[str, Any]:
-    """What an ACE checkpoint holds, as plain data; trust: whether anything may be unpickled.
+def load_content(path: Path, trust: bool) -> tuple[dict[str, Any], bool]:
+    """What an ACE checkpoint holds, as plain data, and whether its tensors lie in the mapped file.
 
-    Raises InputError where the file is no ACE checkpoint of one model.
+    trust: whether anything may be unpickled. Raises InputError where the file is no ACE checkpoint of
+    one model.
     """
-    content = _load(path, trust)
+    content, mapped = _load(path, trust)
     if not isinstance(content, dict) or not isinstance(content.get(_STEPPER), dict):
         raise InputError(f"{path} is no ACE checkpoint: it has no '{_STEPPER}' entry")
     stepper = content[_STEPPER]
@@ -58,10 +65,10 @@ def load_content(path: Path, trust: bool) -> dict[str, Any]:
         )
     if "config" not in stepper:
         raise InputError(f"{path} is no ACE checkpoint: its '{_STEPPER}' entry has no config")
-    return content
+    return content, mapped
 
 
-def _load(path: Path, trust: bool) -> Any:
+def _load(path: Path, trust: bool) -> tuple[Any, bool]:
     from fme.core.dataset.data_typing import VariableMetadata
 
     if zipfile.is_zipfile(path):
@@ -69,7 +76,7 @@ def _load(path: Path, trust: bool) -> Any:
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals([VariableMetadata]):
             warnings.simplefilter("ignore")  # torch remarks on how a foreign pickle was written
-            return torch.load(path, map_location="cpu", weights_only=not trust)
+            return load_mapped(path, weights_only=not trust)
     except pickle.UnpicklingError as error:
         needed = _needed_class(str(error))
         if needed is None:
