@@ -31,11 +31,11 @@ from benchmarks.frame import (
 #: In the order of the page; each is a module with a BENCHMARK.
 NAMES = (
     *("overhead", "todays_way", "todays_way_long", "aggregation", "scaling", "startup", "memory"),
-    *("tricks", "probe", "compile", "long_run", "coverage", "stopping"),
+    *("tricks", "probe", "full_size", "compile", "long_run", "coverage", "stopping"),
 )
 
 #: Measured where they are asked for: they take many minutes, or hold for every machine.
-_BY_NAME = ("todays_way_long", "compile", "long_run", "coverage", "stopping")
+_BY_NAME = ("todays_way_long", "full_size", "compile", "long_run", "coverage", "stopping")
 
 USUAL = tuple(name for name in NAMES if name not in _BY_NAME)
 

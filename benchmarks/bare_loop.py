@@ -1,12 +1,14 @@
 """The emulator of a checkpoint stepped on tensors in memory, and nothing else.
 
-python -m benchmarks.bare_loop REPORT CHECKPOINT NUM_MEMBERS NUM_STEPS
+python -m benchmarks.bare_loop REPORT CHECKPOINT NUM_MEMBERS NUM_STEPS [--threads N] [--keep-freed]
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
+import resource
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,24 +18,46 @@ from benchmarks.processes import peak_bytes, since_begin
 from respeval.checkpoints import open_checkpoint
 from respeval.emulator.contract import EmulatorSpec
 from respeval.emulator.noise import CounterNoise
+from respeval.interpreter import keep_freed
 
 
 def main() -> None:
-    report, checkpoint, num_members, num_steps = sys.argv[1:]
-    torch.set_num_threads(1)
-    emulator, count = open_checkpoint(Path(checkpoint), {}), int(num_members)
-    spec = emulator.spec
-    first_step_s = None
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.bare_loop")
+    parser.add_argument("report", type=Path)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("num_members", type=int)
+    parser.add_argument("num_steps", type=int)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--keep-freed", action="store_true", help="as respeval's commands do")
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    if asked.keep_freed:
+        keep_freed()
+    emulator, count = open_checkpoint(asked.checkpoint, {}), asked.num_members
+    loaded_bytes, spec = peak_bytes(), emulator.spec
+    first_step_s, step_s = None, []
     with torch.inference_mode():
         state = _at_their_means(spec, [variable.name for variable in spec.prognostic], count)
         forcing = _at_their_means(spec, spec.required_forcing, count)
         noise = CounterNoise(0, [(0, 0)] * count, 0, None)
-        for _ in range(int(num_steps)):
+        for _ in range(asked.num_steps):
+            begun, faults = time.perf_counter(), _page_faults()
             outputs = emulator.step(state, forcing, forcing, noise)
             state = outputs[:, : len(spec.prognostic)]
             first_step_s = first_step_s or since_begin()
-    found = {"first_step_s": first_step_s, "peak_bytes": peak_bytes()}
-    Path(report).write_text(json.dumps(found))
+            step_s.append(time.perf_counter() - begun)
+    found = {
+        "first_step_s": first_step_s,
+        "step_s": step_s,
+        "page_faults": _page_faults() - faults,  # of the last step
+        "loaded_bytes": loaded_bytes,
+        "peak_bytes": peak_bytes(),
+    }
+    asked.report.write_text(json.dumps(found))
+
+
+def _page_faults() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
 def _at_their_means(spec: EmulatorSpec, names: Sequence[str], num_members: int) -> torch.Tensor:

@@ -167,6 +167,23 @@ def write_data(folder: Path, size: Size) -> None:
     starts.to_netcdf(folder / "initial_conditions" / "ic_2000.nc")
 
 
+def write_training(folder: Path, size: Size) -> Path:
+    """training.nc: consecutive states with all variables, for a probe of one pair."""
+    grid, generator = size.grid, np.random.default_rng(1)
+    hours = np.arange(3) * (TIMESTEP_S / 3600.0)
+    time = xr.DataArray(
+        hours, dims="time", attrs={"units": f"hours since {START}", "calendar": "noleap"}
+    )
+    record = xr.Dataset(coords={"time": time, "lat": grid.latitude, "lon": grid.longitude})
+    for name in (*PROGNOSTIC, *FORCING, *DIAGNOSTIC):
+        mean, scale, units = scales(name)
+        drawn = generator.standard_normal((3, *size.shape), dtype=np.float32)
+        field = np.clip(drawn, 0, 1) if name.endswith("_fraction") else mean + scale * drawn
+        record[name] = (("time", "lat", "lon"), field.astype(np.float32), {"units": units})
+    record.to_netcdf(folder / "training.nc")
+    return folder / "training.nc"
+
+
 #: Of ACE2's hybrid levels, Pa and 1; fme reads them beside the forcing.
 INTERFACES_AK = (0.0, 5120.0, 13881.0, 19344.0, 20087.0, 15597.0, 8880.0, 3057.0, 0.0)
 INTERFACES_BK = (0.0, 0.0, 0.0054, 0.0597, 0.2035, 0.4384, 0.6807, 0.8739, 1.0)

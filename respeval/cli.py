@@ -229,6 +229,7 @@ def gradient_probe(
     data: p.Data = None,
     case: p.CaseFile = None,
     *,
+    dry_run: p.DryRun = False,
     device: p.Device = None,
     threads: p.Threads = None,
     trust_checkpoint: p.Trust = False,
@@ -255,5 +256,6 @@ def gradient_probe(
             device=device,
             threads=threads,
             trust=trust_checkpoint,
+            dry_run=dry_run,
         )
         probe_checkpoint(checkpoint, output, wish)

@@ -10,12 +10,19 @@ from typing import Any
 from rich.console import Console
 
 from respeval.checkpoints import open_checkpoint
-from respeval.commands.session import open_session
+from respeval.commands.session import Session, open_session
 from respeval.loss_probe.plan import ProbePlan, parse_settings, prepare_probe
-from respeval.loss_probe.probing import ProbeReporter, check_folder, run_probe, write_probe
+from respeval.loss_probe.probing import (
+    ProbeReporter,
+    check_folder,
+    look_ahead,
+    run_probe,
+    write_probe,
+)
 from respeval.loss_probe.profile import ProbeSums
 from respeval.presentation.console.checkpoint import inspection_tables
-from respeval.presentation.console.probe import ConsoleProbeReporter, probe_table
+from respeval.presentation.console.probe import ConsoleProbeReporter, footprint_table, probe_table
+from respeval.presentation.console.sweep import amount
 from respeval.presentation.console.terminal import make_console
 
 
@@ -46,6 +53,7 @@ class ProbeWish:
     threads: int | None = None
     reader: Mapping[str, Any] = field(default_factory=dict)
     trust: bool = False
+    dry_run: bool = False
 
     def plan(self, checkpoint: Path) -> ProbePlan:
         """The plan of a checkpoint's probe. Raises InputError in one line."""
@@ -58,8 +66,12 @@ def probe_checkpoint(checkpoint: Path, folder: Path, wish: ProbeWish) -> None:
     session = open_session(wish.device, wish.threads)
     comm, console = session.comm, session.console
     plan = comm.together(lambda: wish.plan(checkpoint))
-    comm.on_root(lambda: check_folder(folder))
+    if not wish.dry_run:
+        comm.on_root(lambda: check_folder(folder))
     session.threads.choose(plan.emulator.spec, comm)
+    if wish.dry_run:
+        _look_ahead(plan, session)
+        return
     reporter = (
         ConsoleProbeReporter(console, comm.num_processes) if comm.is_root else ProbeReporter()
     )
@@ -69,6 +81,22 @@ def probe_checkpoint(checkpoint: Path, folder: Path, wish: ProbeWish) -> None:
         reporter.close()
     if comm.is_root:
         _show_probe(plan, sums, folder, console)
+    comm.close()
+
+
+def _look_ahead(plan: ProbePlan, session: Session) -> None:
+    """`--dry-run`: what the probe would take; nothing is written."""
+    comm, console = session.comm, session.console
+    footprint, free = look_ahead(plan, comm)
+    chosen = plan.settings.recompute or footprint.choice(free)
+    console.print(footprint_table(plan, footprint, free, comm.num_processes, chosen))
+    each = " of each process" if comm.num_processes > 1 else ""
+    for line in (
+        f"memory{each}: what comes on top of the loaded model; {amount(free)} are free",
+        "time: of all batches, from one forward pass, with a way back taken for two; loading and "
+        "figures come on top",
+    ):
+        console.print(line, highlight=False)
     comm.close()
 
 

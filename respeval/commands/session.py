@@ -9,6 +9,7 @@ from rich.console import Console
 from respeval.distributed.comm import Comm, connect
 from respeval.distributed.stop import StopSignals
 from respeval.fields.records import OpenedRecords
+from respeval.interpreter import keep_freed
 from respeval.plan.execution import Threads
 from respeval.presentation.console.terminal import make_console
 
@@ -33,4 +34,6 @@ def open_session(
 ) -> Session:
     """Join the other processes, if there are any (see `connect`)."""
     comm = connect(device)
+    if comm.device.type == "cpu":
+        keep_freed()
     return Session(comm, Threads(threads), make_console(comm.is_root), signals or StopSignals())

@@ -74,6 +74,10 @@ LAYOUTS: dict[tuple[str, str, str], FilterLayout] = {
 FACTORS: dict[str, int] = {"ComplexCPTensor": 0, "ComplexTTTensor": 1}
 
 
+#: Numbers of a filter that are squared at once.
+_PIECE = 2**22
+
+
 @dataclass(frozen=True)
 class SpectralFilter:
     """A parameter that holds weights for every degree along `degree_axis`.
@@ -106,7 +110,20 @@ class SpectralFilter:
 
         values: of the parameter's shape; orders beyond the degree are left out.
         """
-        square = values.detach().abs().to(torch.float64).square()
+        whole = [a for a in range(values.ndim) if a not in (self.degree_axis, *self.order_axes)]
+        if not whole:
+            return self._square_of_part(values.detach())
+        total = torch.zeros(self.num_degrees, dtype=torch.float64, device=values.device)
+        # A part at a time, because copies in float64 take much memory.
+        axis = max(whole, key=lambda a: values.shape[a])
+        length = max(1, _PIECE * values.shape[axis] // values.numel())
+        for part in values.detach().split(length, dim=axis):
+            total += self._square_of_part(part)
+        return total
+
+    def _square_of_part(self, values: torch.Tensor) -> torch.Tensor:
+        pairs = torch.view_as_real(values) if values.is_complex() else values[..., None]
+        square = pairs.to(torch.float64).square().sum(dim=-1)
         for axis in self.order_axes:
             shape = [1] * square.ndim
             shape[self.degree_axis], shape[axis] = self.num_degrees, square.shape[axis]

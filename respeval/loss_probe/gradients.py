@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
+from torch import nn
 
 from respeval.emulator.contract import Emulator, EmulatorSpec
 from respeval.emulator.noise import CounterNoise
 from respeval.errors import InputError
 from respeval.fields.transform import SphericalTransform
+from respeval.loss_probe.activations import Recompute, blocks_of, called_through, run_again
 from respeval.loss_probe.arms import Arm
 from respeval.loss_probe.filters import SpectralFilter
 from respeval.loss_probe.loss import ArmLoss, LossWeights, ScoredEnsemble
@@ -71,17 +75,19 @@ class Ensemble:
     input_noise: float = 0.0
 
 
+#: Takes (number of the arm, number of the filter, dL/d(weights)), of the shape of its parameter.
+Take = Callable[[int, int, torch.Tensor], None]
+
+
 @dataclass(frozen=True)
 class ArmGradients:
-    """One arm's loss of a batch and its gradients.
+    """One arm's loss of a batch, and its gradient with respect to the outputs.
 
     output: dL/d(normalized output), [member, sample, loss output, lat, lon].
-    filters: dL/d(weights) of every filter, of the shape of its parameter.
     """
 
     loss: ArmLoss
     output: torch.Tensor
-    filters: list[torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -96,8 +102,7 @@ class BatchGradients:
 class Probe:
     """What is asked of an emulator: arms of a loss, and the filters whose gradients are wanted.
 
-    recompute: keep no graph of a whole batch, but run each member of each sample a second time and
-        go backward through it alone; the memory is then that of one trajectory's graph.
+    recompute: what runs a second time instead of being kept; see `Recompute`.
     """
 
     emulator: Emulator
@@ -107,7 +112,7 @@ class Probe:
     ensemble: Ensemble
     normalize: Normalization
     transform: SphericalTransform
-    recompute: bool = False
+    recompute: Recompute = "nothing"
 
     def predict(self, batch: Batch, chosen: Sequence[tuple[int, int]]) -> torch.Tensor:
         """Normalized outputs of (sample, member) pairs, [chosen, loss output, lat, lon].
@@ -125,34 +130,58 @@ class Probe:
         forcing, next_forcing = batch.forcing[samples], batch.next_forcing[samples]
         return self.normalize.predicted(self.emulator.step(state, forcing, next_forcing, noise))
 
-    def gradients(self, batch: Batch) -> BatchGradients:
-        """Losses and gradients of all arms on one batch.
+    def gradients(self, batch: Batch, take: Take) -> BatchGradients:
+        """Losses of all arms on one batch, and their gradients; those of filters go to `take`.
 
-        There is one forward pass, and one backward pass per arm through its graph.
+        There is one forward pass, and one backward pass per arm through its graph. Each filter's
+        gradient is handed over when it is there, and then let go.
+        Raises InputError where a filter takes no part in the outputs, as in a network that was exported
+        for inference alone.
         """
         num_samples, num_members = len(batch.rows), self.ensemble.num_members
         chosen = [
             (sample, member) for member in range(num_members) for sample in range(num_samples)
         ]
-        with torch.set_grad_enabled(not self.recompute):
-            fields = self.predict(batch, chosen)
-        shape = (num_members, num_samples, *fields.shape[1:])
-        members = fields.detach().reshape(shape).requires_grad_()
-        with torch.enable_grad():
-            target = self.normalize(batch.target)
-            weights = self.weights.of_variables(self.normalize.names)
-            scored = ScoredEnsemble(members, target, self.transform, self.weights, weights)
-            losses = [scored.loss(arm) for arm in self.arms]
-        outputs = [
-            torch.autograd.grad(loss.total, members, retain_graph=i + 1 < len(losses))[0]
-            for i, loss in enumerate(losses)
-        ]
-        flat = [gradient.reshape(fields.shape) for gradient in outputs]
-        parts = self._again(batch, chosen, flat) if self.recompute else iter([(fields, flat)])
-        hint = getattr(self.emulator, "probe_hint", "")
-        of_filters = _filter_gradients(parts, self.filters, len(self.arms), hint)
-        found = zip(losses, outputs, of_filters, strict=True)
+        with contextlib.ExitStack() as stack:
+            if self.recompute != "nothing":
+                stack.enter_context(called_through(self.blocks(), run_again))
+            fields = self._forward(batch, chosen)
+            shape = (num_members, num_samples, *fields.shape[1:])
+            members = fields.detach().reshape(shape).requires_grad_()
+            with torch.enable_grad():
+                target = self.normalize(batch.target)
+                weights = self.weights.of_variables(self.normalize.names)
+                scored = ScoredEnsemble(members, target, self.transform, self.weights, weights)
+                losses = [scored.loss(arm) for arm in self.arms]
+            outputs = [
+                torch.autograd.grad(loss.total, members, retain_graph=i + 1 < len(losses))[0]
+                for i, loss in enumerate(losses)
+            ]
+            flat = [gradient.reshape(fields.shape) for gradient in outputs]
+            if self._one_by_one:
+                del fields
+                self._go_back(self._again(batch, chosen, flat), len(chosen), take)
+            else:
+                self._go_back(iter([(fields, flat)]), 1, take)
+        found = zip(losses, outputs, strict=True)
         return BatchGradients(scored.target_coefficients, [ArmGradients(*f) for f in found])
+
+    def blocks(self) -> list[nn.Module]:
+        """The parts of the network that can run again."""
+        assert isinstance(self.emulator, nn.Module)
+        return blocks_of(self.emulator, self.filters)
+
+    @property
+    def _one_by_one(self) -> bool:
+        return self.recompute == "trajectories"
+
+    def _forward(self, batch: Batch, chosen: Sequence[tuple[int, int]]) -> torch.Tensor:
+        """Normalized outputs of all trajectories, with their graph if it is kept."""
+        if not self._one_by_one:
+            with torch.enable_grad():
+                return self.predict(batch, chosen)
+        with torch.no_grad():
+            return torch.cat([self.predict(batch, [pair]) for pair in chosen])
 
     def _again(
         self, batch: Batch, chosen: Sequence[tuple[int, int]], gradients: Sequence[torch.Tensor]
@@ -163,35 +192,58 @@ class Probe:
                 fields = self.predict(batch, chosen[i : i + 1])
             yield fields, [gradient[i : i + 1] for gradient in gradients]
 
+    def _go_back(
+        self, parts: Iterator[tuple[torch.Tensor, list[torch.Tensor]]], num_parts: int, take: Take
+    ) -> None:
+        """Hand over the filters' gradients, summed over the parts of a batch."""
+        hint = getattr(self.emulator, "probe_hint", "")
+        weights = [entry.parameter for entry in self.filters]
+        handover = _Handover(num_parts, take)
+        for part, (fields, output_gradients) in enumerate(parts):
+            if not fields.requires_grad:
+                raise _no_gradient(self.filters, hint)
+            for arm, gradient in enumerate(output_gradients):
+                retain = arm + 1 < len(output_gradients)
+                with handover.of(weights, part, arm) as reached:
+                    torch.autograd.backward(fields, gradient, retain_graph=retain, inputs=weights)
+                without = [entry for i, entry in enumerate(self.filters) if i not in reached]
+                if without:
+                    raise _no_gradient(without, hint)
 
-def _filter_gradients(
-    parts: Iterator[tuple[torch.Tensor, list[torch.Tensor]]],
-    filters: Sequence[SpectralFilter],
-    num_arms: int,
-    hint: str,
-) -> list[list[torch.Tensor]]:
-    """Gradients [arm][filter], summed over the parts of a batch.
 
-    Raises InputError where a filter takes no part in the outputs, as in a network that was exported
-    for inference alone; `hint` says what to do.
-    """
-    parameters = [entry.parameter for entry in filters]
-    totals = [
-        [torch.zeros_like(p, requires_grad=False) for p in parameters] for _ in range(num_arms)
-    ]
-    for fields, output_gradients in parts:
-        if not fields.requires_grad:
-            raise _no_gradient(filters, hint)
-        for arm, gradient in enumerate(output_gradients):
-            found = torch.autograd.grad(
-                fields, parameters, gradient, retain_graph=arm + 1 < num_arms, allow_unused=True
-            )
-            without = [f for f, part in zip(filters, found, strict=True) if part is None]
-            if without:
-                raise _no_gradient(without, hint)
-            for total, part in zip(totals[arm], found, strict=True):
-                total += part
-    return totals
+class _Handover:
+    """Takes each filter's gradient as soon as backward has it, and hands over its sum over parts."""
+
+    def __init__(self, num_parts: int, take: Take) -> None:
+        self._num_parts, self._take = num_parts, take
+        self._totals: dict[tuple[int, int], torch.Tensor] = {}
+
+    @contextlib.contextmanager
+    def of(self, weights: Sequence[nn.Parameter], part: int, arm: int) -> Iterator[set[int]]:
+        """Within this, gradients of these weights go here and nowhere else; yields whose came."""
+        reached: set[int] = set()
+
+        def hook(layer: int, weight: torch.Tensor) -> None:
+            found, weight.grad = weight.grad, None
+            assert found is not None
+            reached.add(layer)
+            self._add(part, (arm, layer), found)
+
+        with contextlib.ExitStack() as undo:
+            for layer, weight in enumerate(weights):
+                undo.callback(setattr, weight, "grad", weight.grad)
+                weight.grad = None
+                handle = weight.register_post_accumulate_grad_hook(partial(hook, layer))
+                undo.callback(handle.remove)
+            yield reached
+
+    def _add(self, part: int, key: tuple[int, int], found: torch.Tensor) -> None:
+        total = self._totals.pop(key, None)
+        total = found if total is None else total.add_(found)
+        if part + 1 < self._num_parts:
+            self._totals[key] = total
+        else:
+            self._take(*key, total)
 
 
 def _no_gradient(filters: Sequence[SpectralFilter], hint: str) -> InputError:

@@ -100,12 +100,18 @@ LOSS: tuple[Option, ...] = (
     Option("alpha", float | None, "Of the almost-fair CRPS; 1 is fair; default 0.95.", panel=_LOSS),
 )
 
+
+def _least(flag: str, given: bool) -> str | None:
+    return "trajectories" if given else None
+
+
 RECOMPUTE = Option(
     "recompute",
-    bool,
-    "Run each trajectory twice instead of keeping a batch's graph.",
+    bool | None,
+    "Take as little memory as possible: run each trajectory, and each block of the network, again on the way "
+    "back. Without it, what does not fit into memory runs again.",
     "checkpoint_activations",
     flags=("--checkpoint-activations",),
-    default=False,
+    parse=_least,
     panel=COMPUTE,
 )

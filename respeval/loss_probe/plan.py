@@ -17,6 +17,7 @@ from respeval.checkpoints import open_checkpoint
 from respeval.emulator.contract import Emulator, EmulatorSpec
 from respeval.errors import InputError
 from respeval.fields.transform import SphericalTransform
+from respeval.loss_probe.activations import Recompute
 from respeval.loss_probe.arms import Arm, PerSample, Plain, parse_arms
 from respeval.loss_probe.filters import SpectralFilter, select_filters
 from respeval.loss_probe.gradients import Ensemble, Normalization
@@ -36,7 +37,8 @@ class ProbeSettings:
     - two members where the emulator is stochastic (or gets input noise), as ACE trains, else one.
 
     input_noise: standard deviation of noise on the state, in units of the normalization.
-    filters: glob over names of filters, None for all. recompute: see `Probe`.
+    filters: glob over names of filters, None for all. recompute: what runs again instead of being
+    kept; None for what fits into memory.
     loss_config: the file that the loss came from, if there was one.
     """
 
@@ -48,7 +50,7 @@ class ProbeSettings:
     filters: str | None = None
     seed: int = 0
     weights: LossWeights = field(default_factory=LossWeights)
-    recompute: bool = False
+    recompute: Recompute | None = None
     loss_config: Path | None = None
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,10 @@ from respeval.emulator.computing import computing_in
 from respeval.errors import InputError
 from respeval.files.netcdf import write_netcdf
 from respeval.files.publish import write_json
+from respeval.loss_probe.activations import Recompute
 from respeval.loss_probe.files import profile_dataset
 from respeval.loss_probe.filters import select_filters
+from respeval.loss_probe.footprint import Footprint, free_memory, measure_footprint
 from respeval.loss_probe.gradients import Normalization, Probe
 from respeval.loss_probe.plan import ProbePlan, transform_of
 from respeval.loss_probe.profile import ProbeSums, make_profile
@@ -37,6 +40,9 @@ class ProbeReporter:
     def planned(self, plan: ProbePlan) -> None:
         """What will be probed."""
 
+    def sized(self, footprint: Footprint, recompute: Recompute, free: int) -> None:
+        """What it takes, what runs again instead of being kept, and the bytes that are free."""
+
     def probed(self, batch: int) -> None:
         """A batch of this process is done."""
 
@@ -50,30 +56,60 @@ def run_probe(plan: ProbePlan, comm: Comm, reporter: ProbeReporter) -> ProbeSums
     Every process calls it. Weights are not changed, nor what asks for gradients afterwards.
     """
     reporter.planned(plan)
-    probe, pairs, device = _make_probe(plan, comm.device), plan.pairs, comm.device
-    spec = plan.emulator.spec
+    pairs, device, spec = plan.pairs, comm.device, plan.emulator.spec
     dtype = getattr(torch, spec.precision)
     area_weight = torch.from_numpy(spec.grid.area_weights()).to(device, dtype)
-    sums = ProbeSums(
-        pairs.num_batches,
-        pairs.batch_size,
-        len(spec.loss_outputs),
-        probe.arms,
-        probe.filters,
-        probe.transform.lmax,
-        device,
-    )
+    with _ready(plan, comm) as probe:
+        probe = replace(probe, recompute=_choose(plan, probe, comm, reporter))
+        sums = ProbeSums(
+            pairs.num_batches,
+            pairs.batch_size,
+            len(spec.loss_outputs),
+            probe.arms,
+            probe.filters,
+            probe.transform.lmax,
+            device,
+        )
 
-    def probe_batches() -> None:
-        for batch in range(comm.rank, pairs.num_batches, comm.num_processes):
-            found = probe.gradients(pairs.read(batch, dtype, device))
-            sums.add(batch, found, area_weight, probe.transform)
-            reporter.probed(batch)
+        def probe_batches() -> None:
+            for batch in range(comm.rank, pairs.num_batches, comm.num_processes):
+                read = pairs.read(batch, dtype, device)
+                found = probe.gradients(read, partial(sums.take, batch))
+                sums.add(batch, found, area_weight, probe.transform)
+                reporter.probed(batch)
 
-    with _only_filters_need_gradients(probe), computing_in("float32", probe.emulator, device):
         comm.together(probe_batches)
-    sums.unpack(comm.sum_to_root(sums.pack()))
+    sums.reduce(comm.sum_to_root)
     return sums
+
+
+def look_ahead(plan: ProbePlan, comm: Comm) -> tuple[Footprint, int]:
+    """What a probe would take on the root, and the bytes that are free there, on every process."""
+    with _ready(plan, comm) as probe:
+        return comm.on_root(lambda: _measure(plan, probe, comm))
+
+
+def _choose(plan: ProbePlan, probe: Probe, comm: Comm, reporter: ProbeReporter) -> Recompute:
+    """What runs again instead of being kept: as asked, or what fits into the root's memory."""
+    footprint, free = comm.on_root(lambda: _measure(plan, probe, comm))
+    chosen = plan.settings.recompute or footprint.choice(free)
+    reporter.sized(footprint, chosen, free)
+    return chosen
+
+
+def _measure(plan: ProbePlan, probe: Probe, comm: Comm) -> tuple[Footprint, int]:
+    dtype = getattr(torch, plan.emulator.spec.precision)
+    batch = plan.pairs.read(0, dtype, comm.device)
+    footprint = measure_footprint(probe, batch, plan.pairs.num_batches)
+    return footprint, free_memory(comm.device)
+
+
+@contextlib.contextmanager
+def _ready(plan: ProbePlan, comm: Comm) -> Iterator[Probe]:
+    """The probe on this process's device, whose filters alone ask for gradients, in float32."""
+    probe = _make_probe(plan, comm.device)
+    with _only_filters_need_gradients(probe), computing_in("float32", probe.emulator, comm.device):
+        yield probe
 
 
 def _make_probe(plan: ProbePlan, device: torch.device) -> Probe:
@@ -89,7 +125,6 @@ def _make_probe(plan: ProbePlan, device: torch.device) -> Probe:
         plan.ensemble,
         Normalization(spec, getattr(torch, spec.precision), device),
         transform_of(spec).to(device),
-        settings.recompute,
     )
 
 

@@ -6,7 +6,7 @@ again; of the gradients themselves only the sum over batches is kept.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,15 +24,22 @@ FloatArray = NDArray[np.float64]
 #: Quantiles of the whitening factor over samples and variables.
 FACTOR_QUANTILES = (0.1, 0.9)
 
+#: Bytes up to which sums of gradients are kept in float64; a model's size alone decides, so that its
+#: numbers are the same on every machine.
+_MUCH = 2**30
+
 
 class ProbeSums:
-    """What a probe adds up, in float64 on the compute device; the same on every process.
+    """What a probe adds up on the compute device; the same on every process.
+
+    All is float64, but `filter_sum` has the gradients' own precision where float64 takes much memory.
 
     loss: [arm, batch]. spectral: [arm, batch, degree], parts of the spectral term, mean over samples
     and variables. output_power: [arm, batch, degree], mean power of the loss's gradient with respect
     to the outputs. target_square: [batch, degree], mean of A_l². factor: [arm, batch, sample,
     output, degree]. filter_square[layer]: [arm, batch, degree], sum of |dL/dw|².
-    filter_sum[layer]: [arm, *weight shape, 2 where complex], sum of the gradients over batches.
+    filter_sum[layer]: [arm, *weight shape, 2 where complex], sum of the gradients over batches; empty
+    for a single batch, which has no signal-to-noise ratio.
     Entries of batches that this process was not dealt are zero.
     """
 
@@ -58,9 +65,15 @@ class ProbeSums:
         self.factor = zeros(num_arms, num_batches, batch_size, num_outputs, num_degrees)
         self.filter_square = [zeros(num_arms, num_batches, f.num_degrees) for f in filters]
         self.filter_sum = [
-            zeros(num_arms, *f.parameter.shape, *([2] if f.parameter.is_complex() else []))
-            for f in filters
+            torch.zeros((num_arms, *_real(f.parameter).shape), dtype=dtype, device=device)
+            for f, dtype in zip(filters, sum_dtypes(filters, num_arms, num_batches), strict=False)
         ]
+
+    def take(self, batch: int, arm: int, layer: int, gradient: torch.Tensor) -> None:
+        """Take in one filter's gradient."""
+        self.filter_square[layer][arm, batch] = self._filters[layer].square_by_degree(gradient)
+        if self.filter_sum:
+            self.filter_sum[layer][arm] += _real(gradient)
 
     def add(
         self,
@@ -69,7 +82,7 @@ class ProbeSums:
         area_weight: torch.Tensor,
         transform: SphericalTransform,
     ) -> None:
-        """Take in one batch."""
+        """Take in what a batch gave beside the filters' gradients."""
         amplitude = degree_amplitude(found.target).double()
         self.target_square[batch] = amplitude.square().mean(dim=(0, 1))
         for arm, of_arm in enumerate(found.arms):
@@ -78,29 +91,34 @@ class ProbeSums:
             power = output_gradient_power(of_arm.output, area_weight, transform)
             self.output_power[arm, batch] = power.double().mean(dim=(0, 1, 2))
             self.factor[arm, batch] = of_arm.loss.factor.detach()
-            for layer, (entry, gradient) in enumerate(
-                zip(self._filters, of_arm.filters, strict=True)
-            ):
-                self.filter_square[layer][arm, batch] = entry.square_by_degree(gradient)
-                self.filter_sum[layer][arm] += _real(gradient)
 
-    def _tensors(self) -> list[torch.Tensor]:
-        alone = [self.loss, self.spectral, self.output_power, self.target_square, self.factor]
-        return [*alone, *self.filter_square, *self.filter_sum]
-
-    def pack(self) -> torch.Tensor:
-        """Everything in one vector, for one collective."""
-        return torch.cat([tensor.reshape(-1) for tensor in self._tensors()])
-
-    def unpack(self, packed: torch.Tensor) -> None:
-        """Take the values of a vector that `pack` made."""
-        tensors = self._tensors()
-        parts = packed.split([tensor.numel() for tensor in tensors])
-        for tensor, part in zip(tensors, parts, strict=True):
+    def reduce(self, sum_to_root: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        """Add up all processes' sums: what depends on a batch in one collective, each filter in one."""
+        by_batch = [self.loss, self.spectral, self.output_power, self.target_square, self.factor]
+        by_batch += self.filter_square
+        packed = sum_to_root(torch.cat([tensor.reshape(-1) for tensor in by_batch]))
+        parts = packed.split([tensor.numel() for tensor in by_batch])
+        for tensor, part in zip(by_batch, parts, strict=True):
             tensor.copy_(part.reshape(tensor.shape))
+        for total in self.filter_sum:
+            for of_arm in total:
+                of_arm.copy_(sum_to_root(of_arm))
+
+
+def sum_dtypes(
+    filters: Sequence[SpectralFilter], num_arms: int, num_batches: int
+) -> list[torch.dtype]:
+    """Of the sums of each filter's gradients over batches; none for a single batch."""
+    sizes = [_real(entry.parameter).numel() for entry in filters]
+    if num_batches < 2:
+        return []
+    if num_arms * sum(sizes) * torch.float64.itemsize <= _MUCH:
+        return [torch.float64] * len(filters)
+    return [_real(entry.parameter).dtype for entry in filters]
 
 
 def _real(values: torch.Tensor) -> torch.Tensor:
+    values = values.detach()
     return torch.view_as_real(values) if values.is_complex() else values
 
 
@@ -161,8 +179,9 @@ def make_profile(
         kept, count = slice(entry.num_degrees), entry.num_weights().numpy()
         by_batch = sums.filter_square[layer].cpu().numpy()
         square[:, :, layer, kept] = by_batch / count
-        of_sum = _square_of_sum(sums.filter_sum[layer], entry)
-        snr[:, layer, kept] = signal_to_noise(of_sum, by_batch.sum(axis=1), num_batches)
+        if sums.filter_sum:
+            of_sum = _square_of_sum(sums.filter_sum[layer], entry)
+            snr[:, layer, kept] = signal_to_noise(of_sum, by_batch.sum(axis=1), num_batches)
         weights = entry.square_by_degree(entry.parameter).cpu().numpy()
         weight_rms[layer, kept] = np.sqrt(weights / count)
     grad_rms = np.sqrt(square.mean(axis=1))

@@ -152,21 +152,34 @@ def test_signal_to_noise_is_the_mean_gradient_over_the_spread() -> None:
     assert np.isnan(signal_to_noise(np.ones(3), np.ones(3), 1)).all()
 
 
-def test_sums_survive_packing() -> None:
+def test_sums_of_processes_are_added_one_filter_at_a_time() -> None:
     complex_filter = SpectralFilter("a", nn.Parameter(torch.zeros(2, 3, dtype=torch.complex64)), 1)
     real_filter = SpectralFilter("b", nn.Parameter(torch.zeros(4, 5)), 0)
+    filters, arms = [complex_filter, real_filter], [Plain(), PerSample()]
 
-    def empty() -> ProbeSums:
-        filters, arms = [complex_filter, real_filter], [Plain(), PerSample()]
-        return ProbeSums(3, 2, 4, arms, filters, 3, torch.device("cpu"))
+    def made(num_batches: int) -> ProbeSums:
+        sums = ProbeSums(num_batches, 2, 4, arms, filters, 3, torch.device("cpu"))
+        sums.loss += torch.arange(2.0 * num_batches).reshape(2, num_batches)
+        for layer, entry in enumerate(filters):
+            gradient = torch.rand(entry.parameter.shape, dtype=entry.parameter.dtype)
+            sums.take(1 if num_batches > 1 else 0, 1, layer, gradient)
+        return sums
 
-    sums, other = empty(), empty()
-    packed = torch.arange(float(sums.pack().numel()), dtype=torch.float64)
-    sums.unpack(packed)
-    assert torch.equal(sums.pack(), packed)
-    other.unpack(sums.pack())
-    assert torch.equal(other.filter_sum[0], sums.filter_sum[0])
-    assert other.filter_sum[0].shape == (2, 2, 3, 2)
+    sums, calls = made(3), []
+
+    def twice(packed: torch.Tensor) -> torch.Tensor:
+        calls.append(packed.numel())
+        return 2 * packed
+
+    before = [sums.loss.clone(), sums.filter_square[1].clone(), sums.filter_sum[0].clone()]
+    assert before[2].shape == (2, 2, 3, 2)
+    sums.reduce(twice)
+    after = [sums.loss, sums.filter_square[1], sums.filter_sum[0]]
+    for old, new in zip(before, after, strict=True):
+        assert old.any()
+        assert torch.equal(new, 2 * old)
+    assert calls[1:] == [12, 12, 20, 20]  # each arm of each filter
+    assert not made(1).filter_sum  # which only a ratio of several batches needs
 
 
 def test_a_power_law_has_its_slope_and_a_straight_line_no_error() -> None:

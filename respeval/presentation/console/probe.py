@@ -10,12 +10,22 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
+from respeval.loss_probe.activations import CHOICES, Recompute
+from respeval.loss_probe.footprint import Footprint
 from respeval.loss_probe.plan import ProbePlan
 from respeval.loss_probe.probing import ProbeReporter
 from respeval.loss_probe.summary import ends
+from respeval.presentation.console.progress import duration
+from respeval.presentation.console.sweep import amount
 
 #: Seconds between two lines of progress where the output is no terminal.
 LINE_INTERVAL_S = 10.0
+
+_AGAIN: dict[Recompute, str] = {
+    "nothing": "nothing runs again",
+    "blocks": "each block of the network runs again",
+    "trajectories": "each trajectory runs again, block by block",
+}
 
 Number = float | list[float] | None
 
@@ -56,6 +66,16 @@ class ConsoleProbeReporter(ProbeReporter):
             self._task = self._progress.add_task("", total=self._total)
             self._progress.start()
 
+    def sized(self, footprint: Footprint, recompute: Recompute, free: int) -> None:
+        """Say what does not fit into memory and runs again."""
+        if recompute != CHOICES[0]:
+            needed, whole = footprint.memory(recompute), footprint.memory(CHOICES[0])
+            self._console.print(
+                f"memory: {amount(needed)}, as {_AGAIN[recompute]} on the way back; to keep all takes "
+                f"{amount(whole)}, and {amount(free)} are free",
+                highlight=False,
+            )
+
     def probed(self, batch: int) -> None:
         """Count a batch of this process."""
         self._done += 1
@@ -70,6 +90,24 @@ class ConsoleProbeReporter(ProbeReporter):
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+
+
+def footprint_table(
+    plan: ProbePlan, footprint: Footprint, free: int, num_processes: int, chosen: Recompute
+) -> Table:
+    """What a probe would take, by what runs again on the way back; the chosen way is marked."""
+    table = Table(title=f"A probe of {plan.checkpoint} would take", title_justify="left")
+    table.add_column("on the way back")
+    for heading in ("memory", "time"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    rounds = -(-plan.pairs.num_batches // num_processes)
+    for recompute in CHOICES:
+        needed = footprint.memory(recompute)
+        remark = "taken" if recompute == chosen else "" if needed <= free else "does not fit"
+        time_ = duration(rounds * footprint.seconds(recompute))
+        table.add_row(_AGAIN[recompute], amount(needed), time_, remark)
+    return table
 
 
 #: Rows from summary.json: (what, name, format, whether the interval is shown).

@@ -1,0 +1,117 @@
+"""What a gradient probe takes: memory by what runs again instead of being kept, and time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from respeval.loss_probe.activations import CHOICES, Kept, Recompute, measure_kept
+from respeval.loss_probe.gradients import Probe
+from respeval.loss_probe.pairs import Batch
+from respeval.loss_probe.profile import sum_dtypes
+
+#: Of the memory that is free, what a probe may count on.
+_SHARE = 0.8
+
+#: Copies of the scored outputs that a loss and its way back hold at a time, without those of each arm.
+_COPIES, _COPIES_OF_ARM = 12, 2
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes and seconds of a probe on one process, beside what the process holds already.
+
+    kept: of one trajectory's forward pass, which takes `forward_s`. fields: scored outputs of one
+    trajectory. sums: of all gradients over batches. gradients: of all filters once; largest: of one.
+    """
+
+    kept: Kept
+    forward_s: float
+    num_trajectories: int
+    num_arms: int
+    fields: int
+    sums: int
+    gradients: int
+    largest: int
+
+    def memory(self, recompute: Recompute) -> int:
+        """Bytes that the probe takes at most."""
+        loss = self.fields * self.num_trajectories * (_COPIES + _COPIES_OF_ARM * self.num_arms)
+        waiting = 0
+        if recompute == "trajectories" and self.num_trajectories > 1:
+            waiting = self.num_arms * self.gradients
+        graph = self.kept.graph(recompute, self.num_trajectories)
+        # One filter's gradient is made beside the one that is being taken in.
+        return graph + loss + self.sums + waiting + 2 * self.largest
+
+    def seconds(self, recompute: Recompute) -> float:
+        """Seconds of a batch, a way back taken for two forward passes."""
+        again = self.num_arms if recompute != "nothing" and self.kept.can_repeat else 0
+        passes = 1 + 2 * self.num_arms + again + (recompute == "trajectories")
+        return passes * self.num_trajectories * self.forward_s
+
+    def choice(self, free: int) -> Recompute:
+        """The first of `CHOICES` whose memory fits into the free bytes, else the last."""
+        fitting = (c for c in CHOICES if self.memory(c) <= _SHARE * free)
+        return next(fitting, CHOICES[-1])
+
+
+def measure_footprint(probe: Probe, batch: Batch, num_batches: int) -> Footprint:
+    """What a probe of this batch takes, found by one trajectory's forward pass."""
+    assert isinstance(probe.emulator, nn.Module)
+    made: list[torch.Tensor] = []
+
+    def forward() -> torch.Tensor:
+        made.append(probe.predict(batch, [(0, 0)]))
+        return made[0]
+
+    device = batch.state.device
+    begun = _now(device)
+    kept = measure_kept(probe.emulator, probe.blocks(), forward)
+    spent = _now(device) - begun
+    sizes = [entry.parameter.nbytes for entry in probe.filters]
+    num_arms = len(probe.arms)
+    sums = [
+        size * dtype.itemsize // entry.parameter.dtype.to_real().itemsize
+        for size, entry, dtype in zip(
+            sizes, probe.filters, sum_dtypes(probe.filters, num_arms, num_batches), strict=False
+        )
+    ]
+    return Footprint(
+        kept,
+        spent,
+        len(batch.rows) * probe.ensemble.num_members,
+        num_arms,
+        made[0].nbytes,
+        num_arms * sum(sums),
+        sum(sizes),
+        max(sizes),
+    )
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that this process may still take: of its GPU, or its share of this machine's memory."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    with contextlib.suppress(OSError, StopIteration, ValueError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = 1024 * int(next(line.split()[1] for line in lines if "MemAvailable" in line))
+    with contextlib.suppress(OSError, ValueError):  # a job's own limit, where it has one
+        group = Path("/sys/fs/cgroup")
+        used = int((group / "memory.current").read_text())
+        free = min(free, int((group / "memory.max").read_text()) - used)
+    return free // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
