@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules.module import (
@@ -114,9 +115,9 @@ class Unfilled(TorchFunctionMode):
         if func in _SCALING:
             tensors = [value for value in args if isinstance(value, torch.Tensor)]
             if any(tensor.is_meta for tensor in tensors):
-                shape = torch.broadcast_shapes(*(tensor.shape for tensor in tensors))
+                shape = np.broadcast_shapes(*(tensor.shape for tensor in tensors))
                 return torch.empty(shape, dtype=torch.result_type(*args), device="meta")
-        first = args[0] if args else None
+        first = args[0] if args else given.get("tensor")  # as functions of torch.nn.init have it
         if isinstance(first, torch.Tensor) and first.is_meta:
             if func is torch.Tensor.copy_:
                 self._sources[id(first)] = first, args[1]

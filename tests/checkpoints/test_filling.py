@@ -148,7 +148,7 @@ print(peak() - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize(("with_weights", "least", "most"), [(True, 0.95, 1.2), (False, 0.0, 0.1)])
+@pytest.mark.parametrize(("with_weights", "least", "most"), [(True, 0.95, 1.2), (False, 0.0, 0.25)])
 def test_weights_are_in_memory_once_or_not_at_all(
     tmp_path: Path, with_weights: bool, least: float, most: float
 ) -> None:
