@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ from torch import nn
 from torch.utils._pytree import tree_map
 
 from respeval.emulator.contract import Emulator, Precision
+from respeval.emulator.noise import CounterNoise
 from respeval.errors import InputError
 
 #: In the names of classes: complex numbers, which no transform can make from bfloat16.
@@ -128,10 +130,20 @@ def compiled(emulator: Emulator) -> Iterator[None]:
     """
     networks = networks_of(emulator, "--compile")
     with contextlib.ExitStack() as undo:
+        # What is drawn within a network keeps its bits: compiled, its operations would be fused.
+        undo.callback(setattr, CounterNoise, "normal", CounterNoise.normal)
+        CounterNoise.normal = _uncompiled_normal()  # type: ignore[method-assign]
         for network in networks:
             network.compile(dynamic=False)
             undo.callback(setattr, network, "_compiled_call_impl", None)
         yield
+
+
+@functools.cache
+def _uncompiled_normal() -> Callable[..., torch.Tensor]:
+    """Once, because what was compiled is compiled for this very object."""
+    uncompiled: Callable[..., torch.Tensor] = torch.compiler.disable(CounterNoise.normal)
+    return uncompiled
 
 
 def forget_compiled() -> None:

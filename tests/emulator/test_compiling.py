@@ -17,6 +17,8 @@ import torch
 
 from respeval.case.file import load_case
 from respeval.distributed.comm import Comm
+from respeval.emulator.computing import compiled, forget_compiled
+from respeval.emulator.noise import CounterNoise
 from respeval.errors import InputError
 from respeval.plan.execution import Execution
 from respeval.plan.plan import prepare
@@ -68,6 +70,42 @@ def test_each_batch_size_is_compiled_once_before_the_run(
     assert_equal_runs(tmp_path / "compiled", tmp_path / "eager")
     files = [sorted(os.listdir(tmp_path / name)) for name in ("compiled", "eager")]
     assert files[0] == files[1]
+
+
+class DrawsWithin(torch.nn.Module):
+    """A network that asks for its noise itself, as fme's models do."""
+
+    noise: CounterNoise
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return inputs * 2 + self.noise.normal(*inputs.shape[1:])
+
+
+def test_noise_that_a_compiled_network_draws_keeps_its_bits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing of the draw reaches the compiler, whose kernels round as they please."""
+    traced: list[torch.fx.Node] = []
+
+    def noting(graph: Any, inputs: list[torch.Tensor]) -> Any:
+        traced.extend(node for node in graph.graph.nodes if node.op.startswith("call"))
+        return graph.forward
+
+    real = torch.compile
+    compile_by(monkeypatch, lambda function: real(function, backend=noting, dynamic=False))
+    network, inputs = DrawsWithin(), torch.arange(12.0).reshape(2, 6)
+    emulator: Any = SimpleNamespace(network=network)
+    normal = CounterNoise.normal
+    with torch.inference_mode():
+        for step in range(3):
+            with compiled(emulator):
+                network.noise = CounterNoise(5, [(0, 0), (1, 0)], step)
+                found = network(inputs)
+            expected = inputs * 2 + CounterNoise(5, [(0, 0), (1, 0)], step).normal(6)
+            assert torch.equal(found, expected)
+    assert CounterNoise.normal is normal
+    assert 2 <= len(traced) <= 6  # the product and the sum
+    forget_compiled()
 
 
 @pytest.mark.parametrize(

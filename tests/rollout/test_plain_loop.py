@@ -2,11 +2,12 @@
 
 One dictionary of fields per sample, one variable after the other, one time of the forcing read at
 each step, float64 sums with a loop over members: slow, and easy to believe. Only the network is the
-emulator's own.
+emulator's own, and the way from bits to normal numbers (tests/emulator/test_box_muller.py).
 """
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -18,6 +19,7 @@ import xarray as xr
 
 from respeval.case.file import load_case
 from respeval.checkpoints.native import NativeEmulator, load_checkpoint, save_checkpoint
+from respeval.emulator.box_muller import normal_pairs
 from respeval.files.netcdf import open_saved
 from respeval.plan.plan import prepare
 from tests.support.studies import GRID, manifest, run, write_study
@@ -87,7 +89,8 @@ class PlainLoop:
         if self.manifest.num_noise_channels:
             bits = np.random.Philox(key=[0, sample], counter=[0, 0, 0, number])
             shape = (self.manifest.num_noise_channels, *GRID.shape)
-            drawn = np.random.Generator(bits).standard_normal(shape, dtype=np.float32)
+            words = bits.random_raw(math.prod(shape) // 2).view(np.int64)
+            drawn = normal_pairs(words, np).astype(np.float32).reshape(shape)
             channels += [torch.from_numpy(one).expand(len(sea), -1, -1) for one in drawn]
         assert GRID.north_to_south
         predicted = self.emulator.network(torch.stack(channels, dim=1))
