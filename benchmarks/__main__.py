@@ -31,7 +31,7 @@ from benchmarks.frame import (
 #: In the order of the page; each is a module with a BENCHMARK.
 NAMES = (
     *("overhead", "todays_way", "todays_way_long", "aggregation", "scaling", "startup", "memory"),
-    *("tricks", "probe", "full_size", "compile", "long_run", "coverage", "stopping"),
+    *("tricks", "noise", "probe", "full_size", "compile", "long_run", "coverage", "stopping"),
 )
 
 #: Measured where they are asked for: they take many minutes, or hold for every machine.
@@ -75,6 +75,8 @@ plainest form:
   diagnostics need, not at all. A command lets Python collect garbage rarely, and not at its end. The step
   from which fme's correctors learn what they conserve is the run's first one.
 - A run lets go of a step's outputs before the next step, and of the emulator before the analysis.
+- Noise is drawn where the emulator computes, to the same bits on every device, by arithmetic that is done
+  many numbers at a time; on a CPU in pieces that stay in its cache.
 - torch.compile is offered (`--compile`), and so are TF32 and bfloat16 on request, with the response's error
   told ([Precision and speed](speed.md)).
 
@@ -103,7 +105,6 @@ What was tried, and left:
 - Segments are written by the thread that steps. In another they would cost nothing on a GPU, but every
   commit would have to wait for its files beside the next segment's steps; the tests of kills hold the
   order.
-- Noise is drawn on the host, because its numbers must not depend on the device.
 - No number here is of a GPU.
 """
 

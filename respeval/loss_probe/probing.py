@@ -17,6 +17,7 @@ from torch import nn
 from respeval.checkpoints import checkpoint_digest
 from respeval.distributed.comm import Comm
 from respeval.emulator.computing import computing_in
+from respeval.emulator.noise import METHOD
 from respeval.errors import InputError
 from respeval.files.netcdf import write_netcdf
 from respeval.files.publish import write_json
@@ -192,12 +193,14 @@ def write_probe(plan: ProbePlan, sums: ProbeSums, folder: Path) -> ProbeFiles:
 def _provenance(plan: ProbePlan) -> dict[str, object]:
     settings = plan.settings
     weights, file = settings.weights, settings.loss_config
+    is_random = plan.emulator.spec.num_noise_channels > 0 or plan.ensemble.input_noise > 0
     return {
         "checkpoint": plan.checkpoint.name,
         "checkpoint_sha256": checkpoint_digest(plan.checkpoint, plan.emulator),
         "data": plan.location,
         "batches": f"{settings.num_batches} of {settings.batch_size}, drawn with seed {settings.seed}",
         "ensemble": f"{plan.ensemble.num_members} members, input noise {plan.ensemble.input_noise:g}",
+        **({"noise": METHOD} if is_random else {}),
         "loss_terms": str(weights),
         **({"loss_config": file.name} if file else {}),
         **({"loss_variable_weights": _listed(weights.variables)} if weights.variables else {}),

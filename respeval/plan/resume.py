@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 import respeval
 from respeval.checkpoints import checkpoint_digest
 from respeval.distributed.comm import Comm
+from respeval.emulator.noise import METHOD
 from respeval.fields.calendar import to_seconds
 from respeval.files.publish import finite_or_none
 from respeval.plan.plan import Plan
@@ -45,6 +46,7 @@ def header_of(plan: Plan, checkpoint: Path) -> dict[str, Any]:
             else {}
         ),
         "forcing": plan.forcing.identity(),
+        **({"noise": METHOD} if plan.emulator.spec.num_noise_channels else {}),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {
             "respeval": respeval.__version__,

@@ -25,7 +25,7 @@ from respeval.files.publish import (
 )
 from respeval.rollout.segments import Segment
 from respeval.rollout.sums import GroupSums
-from respeval.run_folder.identity import differences, is_only_longer
+from respeval.run_folder.identity import differences, is_only_longer, other_noise
 from respeval.run_folder.joining import join_segments, merge_segments, to_merge
 from respeval.run_folder.layout import Layout
 from respeval.run_folder.manifest import (
@@ -118,6 +118,8 @@ class RunFolder(RunOutput):
         entry = manifest.get("restart")
         self.restart = Restart.from_json(entry, source) if entry is not None else None
         progress = self._progress(manifest)
+        if progress.step > 0 and not progress.finished:
+            self._check_same_noise(manifest)
         self._keep_date(manifest)
         if progress.first_file:
             self.layout = self.layout.with_masks_of(self.path / progress.first_file)
@@ -142,6 +144,14 @@ class RunFolder(RunOutput):
             f"{self.path} holds another run: {in_one_line(found)}{advice} or start over beside it "
             "with --restart-fresh"
         )
+
+    def _check_same_noise(self, manifest: Mapping[str, Any]) -> None:
+        changed = other_noise(manifest, self.header)
+        if changed is not None:
+            raise InputError(
+                f"{self.path} can't be continued: its noise was drawn in another way ({changed}); let the "
+                "respeval that began it go on, or start over beside it with --restart-fresh"
+            )
 
     def _progress(self, manifest: Mapping[str, Any]) -> Progress:
         done = int(self.segments[-1]["stop_step"]) if self.segments else 0

@@ -43,6 +43,17 @@ def is_only_longer(manifest: Mapping[str, Any], header: Mapping[str, Any]) -> bo
     return longer and not differences(manifest, header, extend=True)
 
 
+def other_noise(manifest: Mapping[str, Any], header: Mapping[str, Any]) -> str | None:
+    """How two runs, by their manifests, draw their noise otherwise: `old -> new`; None where they don't.
+
+    Runs of deterministic emulators name no noise; those of an earlier respeval never did.
+    """
+    old, new = manifest.get("noise"), header.get("noise")
+    if old == new:
+        return None
+    return f"{_shown(old or 'unnamed')} -> {_shown(new)}"
+
+
 def other_samples(first: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """Why the samples of two runs, by their manifests, are not the same: nothing where they are.
 

@@ -30,6 +30,7 @@ from tests.support.toy import Toy, plan
 from tests.support.toy import study as toy_study
 
 STEPS = 5
+NORMAL = CounterNoise.normal
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +96,6 @@ def test_noise_that_a_compiled_network_draws_keeps_its_bits(
     compile_by(monkeypatch, lambda function: real(function, backend=noting, dynamic=False))
     network, inputs = DrawsWithin(), torch.arange(12.0).reshape(2, 6)
     emulator: Any = SimpleNamespace(network=network)
-    normal = CounterNoise.normal
     with torch.inference_mode():
         for step in range(3):
             with compiled(emulator):
@@ -103,7 +103,7 @@ def test_noise_that_a_compiled_network_draws_keeps_its_bits(
                 found = network(inputs)
             expected = inputs * 2 + CounterNoise(5, [(0, 0), (1, 0)], step).normal(6)
             assert torch.equal(found, expected)
-    assert CounterNoise.normal is normal
+    assert CounterNoise.normal is NORMAL
     assert 2 <= len(traced) <= 6  # the product and the sum
     forget_compiled()
 

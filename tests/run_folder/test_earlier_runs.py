@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import signal
 import subprocess
 import sys
@@ -12,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from tests.support import ROOT
+from respeval.emulator.noise import METHOD
+from tests.support import ROOT, studies
 from tests.support.invoking import invoke
 from tests.support.processes import environment, wait_for_segments
-from tests.support.studies import assert_equal_runs
+from tests.support.studies import assert_equal_runs, write_study
 
-#: The last commit before the modules moved into wings.
+#: The last commit before the modules moved into wings; its noise is numpy's own, too.
 BEFORE_THE_WINGS = "e699d9e"
 
 
@@ -70,3 +72,49 @@ def test_a_run_that_ended_before_the_wings_is_known_as_finished(
     assert "nothing to do" in invoke("run", study, "-o", out)
     invoke("diagnose", out)
     assert (out / "summary.json").read_bytes() == before
+
+
+@pytest.fixture(scope="module")
+def noisy_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of a stochastic emulator, with 20 days to run."""
+    path = write_study(tmp_path_factory.mktemp("noisy"), days=20, segment="5 steps")
+    return studies.checkpoint(path, num_noise_channels=2)
+
+
+def test_noise_that_was_drawn_in_another_way_does_not_go_on(
+    earlier: Path, noisy_study: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    process = begin(earlier, "run", noisy_study, "-o", out)
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 0, told
+    before = {path: path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+    assert "nothing to do" in invoke("run", noisy_study, "-o", out)
+    line = invoke("run", noisy_study, "-o", out, "--days", 40, "--extend", code=2)
+    assert (
+        f"{out} can't be continued: its noise was drawn in another way (unnamed -> Philox4x64-10, "
+        "Box-Muller); let the respeval that began it go on, or start over beside it with --restart-fresh"
+    ) in " ".join(line.split())
+    assert before == {path: path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+    invoke("run", noisy_study, "-o", out, "--days", 40, "--restart-fresh")
+    assert json.loads((tmp_path / "out-2" / "manifest.json").read_text())["noise"] == METHOD
+
+
+def test_a_stopped_run_goes_on_with_its_own_noise_alone(noisy_study: Path, tmp_path: Path) -> None:
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    invoke("run", noisy_study, "-o", whole)
+    invoke("run", noisy_study, "-o", out, "--days", 10)
+    manifest = json.loads((out / "manifest.json").read_text())
+    for other in ("another way", None):
+        (out / "manifest.json").write_text(json.dumps(manifest | {"noise": other}))
+        line = invoke("run", noisy_study, "-o", out, "--extend", code=2)
+        told = f"({other or 'unnamed'} -> Philox4x64-10, Box-Muller)"
+        assert told in " ".join(line.split())
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    invoke("run", noisy_study, "-o", out, "--extend")
+    assert_equal_runs(out, whole)
+
+
+def test_runs_of_deterministic_emulators_name_no_noise(study: Path, tmp_path: Path) -> None:
+    invoke("run", study, "-o", tmp_path / "out", "--steps", 2)
+    assert "noise" not in json.loads((tmp_path / "out" / "manifest.json").read_text())
