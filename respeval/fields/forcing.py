@@ -282,8 +282,7 @@ class Forcing:
 
         def read(first: int) -> Window:
             window = self.read(first, min(length, stop_step - first), samples, dtype)
-            fields = window.fields.pin_memory() if device.type == "cuda" else window.fields
-            return Window(fields.to(device, non_blocking=True), window.index, first)
+            return Window(sent(window.fields, device), window.index, first)
 
         with ThreadPoolExecutor(1, thread_name_prefix="forcing") as pool:
             ahead = pool.submit(read, first_step) if first_step < stop_step else None
@@ -292,6 +291,12 @@ class Forcing:
                 following = window.first_step + window.num_steps
                 ahead = pool.submit(read, following) if following < stop_step else None
                 yield window
+
+
+def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor of the host on its way to a device, whose kernels wait for it; the host does not."""
+    pinned = tensor.pin_memory() if device.type == "cuda" else tensor
+    return pinned.to(device, non_blocking=True)
 
 
 def _in_calendar(date: cftime.datetime, calendar: str) -> cftime.datetime:

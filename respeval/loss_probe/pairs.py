@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from respeval.emulator.contract import EmulatorSpec
 from respeval.errors import InputError
 from respeval.fields.calendar import Duration, to_date
-from respeval.fields.forcing import Forcing
+from respeval.fields.forcing import Forcing, sent
 from respeval.fields.records import open_record
 
 
@@ -92,12 +91,14 @@ class Pairs:
         """One batch. Raises InputError at a missing value."""
         first = batch * self.batch_size
         window = self._forcing.read(0, 1, range(first, first + self.batch_size), dtype)
-        fields = window.fields.to(device)
+        fields = sent(window.fields, device)
+        index = sent(torch.from_numpy(window.index.T.copy()), device)
         names = self._forcing.names
-        now, after = (fields[torch.from_numpy(index).to(device)] for index in window.index.T)
+        now, after = fields[index[0]], fields[index[1]]
 
-        def pick(values: torch.Tensor, wanted: Any) -> torch.Tensor:
-            return values[:, [names.index(name) for name in wanted]]
+        def pick(values: torch.Tensor, wanted: Iterable[str]) -> torch.Tensor:
+            chosen = torch.tensor([names.index(name) for name in wanted], dtype=torch.int64)
+            return values[:, sent(chosen, device)]
 
         return Batch(
             pick(now, [variable.name for variable in self._spec.prognostic]),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from respeval.emulator.computing import compiled, computing_in
 from respeval.emulator.contract import Emulator, Precision
 from respeval.emulator.noise import CounterNoise
-from respeval.fields.forcing import Forcing, Window
+from respeval.fields.forcing import Forcing, Window, sent
 from respeval.fields.perturbation import Scope, perturb_initial, perturb_over_ocean
 from respeval.rollout.members import Member
 
@@ -79,13 +79,13 @@ class Rollout:
     ) -> Generator[Step, None, None]:
         num_prognostic = len(self.emulator.spec.prognostic)
         samples = sorted({member.sample for member in self.members})
-        slots = torch.tensor([samples.index(m.sample) for m in self.members], device=self.device)
+        slots = [samples.index(member.sample) for member in self.members]
         patterns = torch.from_numpy(self.patterns[[m.group for m in self.members]])
         patterns = patterns.to(self.device, self.dtype)
         for window in self.forcing.windows(
             first_step, self.num_steps, samples, self.window_length, self.dtype, self.device
         ):
-            rows = torch.from_numpy(window.index).to(self.device)[slots]
+            rows = sent(torch.from_numpy(window.index[slots]), self.device)
             current = self._member_forcing(window, rows[:, 0], patterns)
             if state is None:
                 state = self._initial_state(window, rows[:, 0], patterns)
