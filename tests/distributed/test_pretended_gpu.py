@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from respeval.presentation.console.sweep import amount
+from tests.support import studies
 from tests.support.forking import Peers
 from tests.support.studies import assert_equal_runs, write_study
 
@@ -28,8 +29,13 @@ def test_every_reduction(peers: Peers, num_processes: int) -> None:
     assert ended.shown[1] == "collectives: allgather allreduce reduce send\n"
 
 
-def test_a_whole_run_equals_that_on_cpus(peers: Peers, tmp_path: Path) -> None:
-    arguments = ["run", str(write_study(tmp_path, days=8, segment="4 steps")), "-o"]
+@pytest.mark.parametrize("num_noise_channels", [0, 2])
+def test_a_whole_run_equals_that_on_cpus(
+    peers: Peers, tmp_path: Path, num_noise_channels: int
+) -> None:
+    path = write_study(tmp_path, days=8, segment="4 steps")
+    checkpoint = studies.checkpoint(path, num_noise_channels=num_noise_channels)
+    arguments = ["run", str(checkpoint), "-o"]
     expected = peers.call(
         "tests.support.faults:run", 2, arguments=[*arguments, str(tmp_path / "cpu")]
     )
