@@ -106,7 +106,7 @@ class Draw:
     def by_torch(self, device: torch.device, piece: int = GPU_PIECE) -> torch.Tensor:
         """On any device, about `piece` words of all streams together at a time.
 
-        On a GPU these are 270 kernels, and two more for each stream; there are no copies or waits.
+        On a GPU a piece takes 250 kernels, and two more for each stream; there are no copies or waits.
         """
         import torch
 

@@ -18,7 +18,7 @@ from respeval.case.file import load_case
 from respeval.checkpoints.native import NativeEmulator, load_checkpoint
 from respeval.cli import app
 from respeval.distributed.comm import Comm
-from respeval.emulator.noise import CounterNoise
+from respeval.emulator.noise import METHOD, CounterNoise
 from respeval.errors import InputError
 from respeval.fields.grid import Grid
 from respeval.fields.transform import SphericalTransform
@@ -214,6 +214,7 @@ def test_the_files_are_as_the_contract_says(done: Path) -> None:
         assert {dim: profile.sizes[dim] for dim in sizes} == sizes
         assert profile.attrs["Conventions"] == "CF-1.11"
         assert "3 finite" not in profile.attrs["loss_terms"]
+        assert profile.attrs["noise"] == METHOD
         assert list(profile["arm"].values) == ["none", "per_sample", "spectral_power"]
         assert (profile["whitening_factor"].sel(arm="none") == 1).all()
         assert profile["whitening_factor"].sel(arm="spectral_power").isnull().all()
@@ -229,6 +230,16 @@ def test_the_files_are_as_the_contract_says(done: Path) -> None:
         assert len(summary[f"per_sample/{name}_interval"]) == 2
         assert f"per_sample/{name}_minus_none_interval" in summary
     assert (done / "figures" / "gradient_profile.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(("options", "named"), [([], None), (["--input-noise", 0.1], METHOD)])
+def test_a_probe_without_noise_names_none(
+    folder: Path, tmp_path: Path, options: list[object], named: str | None
+) -> None:
+    size = ["--batches", 1, "--batch-size", 1]
+    assert command(folder / "tiny.pt", "-o", tmp_path / "out", *size, *options).exit_code == 0
+    with xr.open_dataset(tmp_path / "out" / "gradient_profile.nc") as profile:
+        assert profile.attrs.get("noise") == named
 
 
 def test_the_figure_shows_every_arm_and_layer(done: Path) -> None:
