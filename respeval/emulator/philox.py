@@ -34,6 +34,7 @@ def philox_words(
 
     Numbers reach the device as parameters of kernels, so that nothing is copied and nobody waits.
 
+    >>> import numpy as np
     >>> words = philox_words(5, [(6, 7)], 8, 9, range(1, 2), torch.device("cpu"))
     >>> bits = np.random.Philox(key=[5, 6], counter=[0, 8, 7, 9])
     >>> bool((words[0].numpy().view(np.uint64) == bits.random_raw(4)).all())
