@@ -34,8 +34,8 @@ class Reader:
         one line that names the file. options: what the user gave for the reader, unchecked. trust:
         whether code that the file holds may run; without it none ever does.
     summary: what such files are, in a few words for messages.
-    read_shapes: as `read`, of an emulator whose weights have shapes and no numbers (torch's meta
-        device), which takes next to no memory; None where it can't be had, and `read` is used.
+    read_shapes: as `read`, of an emulator whose weights have shapes alone (on torch's meta device, say),
+        which takes next to no memory; None where it can't be had, and `read` is used.
     """
 
     endings: tuple[str, ...]
@@ -66,10 +66,12 @@ def _read_ace(
     return read_ace(path, options, trust, with_weights)
 
 
-def _read_exported(path: Path, options: Mapping[str, Any], trust: bool) -> Emulator:
+def _read_exported(
+    path: Path, options: Mapping[str, Any], trust: bool, with_weights: bool = True
+) -> Emulator:
     from respeval.checkpoints.exported.reader import read_exported
 
-    return read_exported(path, options, trust)
+    return read_exported(path, options, trust, with_weights)
 
 
 #: Name of a format -> respeval's own reader of it. What a reader needs is imported when it reads.
@@ -78,7 +80,10 @@ BUILT_IN: dict[str, Reader] = {
         (".pt",), _read_native, "respeval's own", partial(_read_native, with_weights=False)
     ),
     "torch-export": Reader(
-        (".pt2",), _read_exported, "a program of torch.export with its manifest"
+        (".pt2",),
+        _read_exported,
+        "a program of torch.export with its manifest",
+        partial(_read_exported, with_weights=False),
     ),
     "ace": Reader(
         (".tar",), _read_ace, "ACE, written by fme", partial(_read_ace, with_weights=False)

@@ -167,6 +167,40 @@ def test_inspect_shows_the_same_page_as_of_a_native_checkpoint(planet: Path) -> 
     assert "network.blocks.0.global_conv.weight" in exported
 
 
+class Shared(Convolution):
+    """Weights that lie transposed and in a part of a larger memory, a constant, and one weight twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.turned = nn.Parameter(torch.rand(3, 5).T)
+        self.part = nn.Parameter(torch.rand(20)[4:12:2])
+        self.again = self.part
+        self.fixed = torch.rand(7)
+
+    def forward(self, fields: torch.Tensor) -> torch.Tensor:
+        shift = self.turned[1, 2] + self.part.sum() + self.again[1] + self.fixed.sum()
+        return super().forward(fields) + shift  # type: ignore[no-any-return]
+
+
+@pytest.mark.filterwarnings("ignore:No complete tensor found")
+def test_every_tensor_gets_its_own_numbers_or_none_in_the_memory_of_one(tmp_path: Path) -> None:
+    network = Shared().eval()
+    path = export(tmp_path / "model.pt2", network)
+    emulator: Any = open_checkpoint(path, {})
+    assert torch.equal(emulator.network.turned, network.turned)
+    assert torch.equal(emulator.network.part, network.part)
+    inputs = torch.rand(2, emulator.manifest.num_network_inputs(), *emulator.spec.grid.shape)
+    with torch.inference_mode():
+        assert torch.equal(emulator.network(inputs), network(inputs))
+    shapes: Any = open_checkpoint(path, {}, with_weights=False)
+    for weight, shaped in zip(
+        emulator.network.parameters(), shapes.network.parameters(), strict=True
+    ):
+        assert (weight.shape, weight.dtype) == (shaped.shape, shaped.dtype)
+        assert shaped.untyped_storage().nbytes() <= 16
+
+
 def test_it_opens_without_the_library_of_the_model(tmp_path: Path) -> None:
     native = studies.checkpoint(tmp_path / "model.pt")
     path = studies.export_native(native, tmp_path / "model.pt2")

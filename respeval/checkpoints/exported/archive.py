@@ -2,7 +2,8 @@
 
 `torch.export.load` unpickles what it finds, evaluates expressions and executes guards from the file.
 It is therefore never given an unknown file, but a copy in memory that holds what was checked here and
-nothing else: the program as plain data, and its tensors as raw numbers.
+nothing else: the program as plain data, and its tensors' shapes. Their numbers are read afterwards, each
+once, into their places.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ import io
 import json
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import ValidationError
+from torch.export import ExportedProgram
 
 from respeval.checkpoints.exported.program import Part, Payload, Payloads, Program
 from respeval.errors import InputError
@@ -91,6 +95,15 @@ class _Members:
             raise InputError(f"{self.path} lacks {name}; {HOW_TO_EXPORT}")
         return self._opened.read(self.infos[name])
 
+    def read_numbers(self, name: str) -> torch.Tensor:
+        """A member's bytes, [byte], uint8."""
+        info = self.infos[name]
+        numbers = torch.empty(info.file_size, dtype=torch.uint8)
+        with self._opened.open(info) as member:
+            if member.readinto(numbers.numpy().data) != info.file_size:  # type: ignore[attr-defined]
+                raise EOFError(f"{name} ends early")
+        return numbers
+
     def load(self, name: str) -> dict[str, Any]:
         try:
             content = json.loads(self.read(name))
@@ -101,8 +114,40 @@ class _Members:
         return content
 
 
-def plain_copy(path: Path) -> io.BytesIO:
-    """An archive for torch to read: the program and the tensors of `path`, checked.
+@dataclass(frozen=True)
+class Numbers:
+    """Where an archive holds the numbers of a program's tensors: name -> payload, by folder."""
+
+    path: Path
+    payloads: Mapping[str, Mapping[str, Payload]]
+
+    def fill(self, program: ExportedProgram) -> None:
+        """Give the program, which has shapes alone, its numbers. Raises InputError."""
+        with _opened(self.path) as opened:
+            members = _Members(opened, self.path)
+            for folder, held in ((WEIGHTS, program.state_dict), (CONSTANTS, program.constants)):
+                read: dict[str, torch.Tensor] = {}
+                for name, payload in self.payloads[folder].items():
+                    shaped, member = held[name], folder + payload.path_name
+                    if member not in read:  # tied weights share their numbers
+                        read[member] = members.read_numbers(member)
+                    value = _placed(read[member], payload, shaped)
+                    is_weight = isinstance(shaped, torch.nn.Parameter)
+                    held[name] = (
+                        torch.nn.Parameter(value, shaped.requires_grad) if is_weight else value
+                    )
+
+
+def _placed(numbers: torch.Tensor, payload: Payload, like: torch.Tensor) -> torch.Tensor:
+    """A tensor of this payload's shape in its bytes."""
+    meta = payload.tensor_meta
+    sizes, strides = ([size.as_int for size in axes] for axes in (meta.sizes, meta.strides))
+    usable = len(numbers) // like.itemsize * like.itemsize
+    return numbers[:usable].view(like.dtype).as_strided(sizes, strides, meta.storage_offset.as_int)
+
+
+def plain_copy(path: Path) -> tuple[io.BytesIO, Numbers]:
+    """An archive for torch to read, with the program and its tensors' shapes, and their numbers.
 
     Raises UntrustedError that names what could run code, and InputError where the file is no archive
     of one exported program that takes one tensor and gives one.
@@ -112,20 +157,29 @@ def plain_copy(path: Path) -> io.BytesIO:
         _check_kind(members)
         program = _read_program(members)
         plain: dict[str, bytes] = {SAMPLE_INPUTS: b"", MODEL: _dump(program)}
-        tensors: list[str] = []
+        payloads: dict[str, Mapping[str, Payload]] = {}
         for config, folder in CONFIGS.items():
-            payloads = _read_payloads(members, config, folder)
-            plain[config] = _dump(payloads)
-            tensors += [folder + payload.path_name for payload in payloads.config.values()]
+            found = _read_payloads(members, config, folder)
+            payloads[folder] = {str(name): payload for name, payload in found.config.items()}
+            plain[config] = _dump(Payloads(config={n: _shaped(p) for n, p in found.config.items()}))
+            for payload in found.config.values():
+                plain[folder + payload.path_name] = bytes(max(_ITEM_SIZES.values()))
         plain |= {name: members.read(name) for name in MARKS if name in members}
-        copy = io.BytesIO()
-        with zipfile.ZipFile(copy, "w", zipfile.ZIP_STORED) as written:
-            for name, content in plain.items():
-                written.writestr(f"archive/{name}", content)
-            for name in dict.fromkeys(tensors):
-                written.writestr(f"archive/{name}", members.read(name))
+    copy = io.BytesIO()
+    with zipfile.ZipFile(copy, "w", zipfile.ZIP_STORED) as written:
+        for name, content in plain.items():
+            written.writestr(f"archive/{name}", content)
     copy.seek(0)
-    return copy
+    return copy, Numbers(path, payloads)
+
+
+def _shaped(payload: Payload) -> Payload:
+    """The same shape in the memory of one number."""
+    meta = payload.tensor_meta
+    strides = [stride.model_copy(update={"as_int": 0}) for stride in meta.strides]
+    offset = meta.storage_offset.model_copy(update={"as_int": 0})
+    shaped = meta.model_copy(update={"strides": strides, "storage_offset": offset})
+    return payload.model_copy(update={"tensor_meta": shaped})
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from pydantic import Field, model_validator
 from torch import nn
 from torch.export import ExportedProgram
 
-from respeval.checkpoints.exported.archive import UntrustedError, plain_copy
+from respeval.checkpoints.exported.archive import Numbers, UntrustedError, plain_copy
 from respeval.checkpoints.exported.network import (
     BatchSizes,
     check_operators,
@@ -118,14 +118,16 @@ class ExportedEmulator(NormalizedEmulator):
         return self
 
 
-def read_exported(path: Path, options: Mapping[str, Any], trust: bool) -> ExportedEmulator:
-    """The torch-export format's `Reader.read`."""
+def read_exported(
+    path: Path, options: Mapping[str, Any], trust: bool, with_weights: bool = True
+) -> ExportedEmulator:
+    """The torch-export format's `Reader.read`, or its `read_shapes`, whose weights are all one number."""
     if options:
         raise InputError(
             f"{path}: the torch-export reader has no options (got reader: {', '.join(options)})"
         )
     manifest = read_manifest(path)
-    program = _load(path, trust)
+    program = _load(path, trust, with_weights)
     sizes = check_shapes(program, manifest, path)
     check_operators(program, path)
     return ExportedEmulator(manifest, program, sizes, manifest_path(path)).eval()
@@ -153,20 +155,24 @@ def read_manifest(path: Path) -> ExportManifest:
     return manifest
 
 
-def _load(path: Path, trust: bool) -> ExportedProgram:
+def _load(path: Path, trust: bool, with_weights: bool) -> ExportedProgram:
     if torch.__version__ < OLDEST_TORCH:
         raise InputError(
             f"{path}: exported programs need torch 2.9 or newer, here is {torch.__version__}"
         )
     source: Any = str(path)
+    numbers: Numbers | None = None
     try:
-        source = plain_copy(path)
+        source, numbers = plain_copy(path)
     except UntrustedError as error:
         if not trust:
             raise InputError(f"{error}; --trust-checkpoint opens it all the same") from None
     try:
         with _silence():
-            return torch.export.load(source)
+            program = torch.export.load(source)
+        if numbers is not None and with_weights:
+            numbers.fill(program)
+        return program
     except Exception as error:
         reason = first_line(error)
         raise InputError(
