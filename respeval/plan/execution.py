@@ -67,8 +67,12 @@ def make_rollout(
     usual = 1 if comm.device.type == "cpu" else plan.num_samples
     asked = execution.samples_per_batch
     samples_per_batch = asked if isinstance(asked, int) else usual
+    # Weights that move within a run's inference mode would be good for inference alone ever after, and
+    # programs of torch.export can't be moved there.
+    with torch.inference_mode(False):
+        emulator = plan.emulator.to(comm.device)
     return Rollout(
-        plan.emulator.to(comm.device),
+        emulator,
         plan.forcing,
         plan.initial,
         plan.patterns,

@@ -184,8 +184,10 @@ def run(
     folder: Path,
     execution: Execution | None = None,
     signals: StopSignals | None = None,
+    comm: Comm | None = None,
 ) -> Path:
     """Execute a plan in this process and analyse it, as `respeval run` does; returns the folder."""
+    comm = comm or Comm()
     layout = dataclasses.replace(planned.layout, provenance={"checkpoint": "test"})
     header = {
         "case_digest": planned.case.digest(),
@@ -196,10 +198,10 @@ def run(
     progress = output.open()
     assert not progress.finished
     try:
-        begin = read_snapshot(planned, folder, progress, Comm())
+        begin = read_snapshot(planned, folder, progress, comm)
         planned = go_on(planned, folder, progress)
         execution, told = execution or Execution(), progress.quarantined
-        execute(planned, output, Comm(), execution, Reporter(), signals, begin, told)
+        execute(planned, output, comm, execution, Reporter(), signals, begin, told)
         output.join()
         analyse(folder, settings_of(planned.case, planned.roles, planned.emulator.spec.levels_hPa))
         output.finish()

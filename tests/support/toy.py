@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from respeval.case.file import load_case
+from respeval.distributed.comm import Comm
 from respeval.distributed.stop import StopSignals
 from respeval.emulator.contract import EmulatorSpec
 from respeval.emulator.noise import NoiseSource
@@ -138,10 +139,10 @@ class Interrupted(Toy):
         return outputs + 1e-3 * conserved.mean(dim=-1)[:, None, None, None]
 
 
-def stopped(planned: Plan, folder: Path) -> str:
+def stopped(planned: Plan, folder: Path, comm: Comm | None = None) -> str:
     """Run until the emulator's own signal stops it; returns the message."""
     with StopSignals() as signals, pytest.raises(StoppedError) as caught:
-        run(planned, folder, signals=signals)
+        run(planned, folder, signals=signals, comm=comm)
     return str(caught.value)
 
 
