@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from respeval.diagnostics.formulas.registry import declared
+from tests.support.gpu import kind
 from tests.support.studies import forcing, write_study
 
 # The tests of ACE have an environment, and a conftest, of their own; `make ace` runs them alone. So
-# do those of the demo's files, which `make exchange` runs.
-collect_ignore = ["exchange"] if find_spec("fme") else ["ace", "exchange"]
+# do those of the demo's files, which `make exchange` runs, and those on a GPU, which `make gpu` runs.
+collect_ignore = ["exchange", *([] if find_spec("fme") else ["ace"]), *([] if kind() else ["gpu"])]
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)

@@ -22,7 +22,7 @@ from respeval.plan.execution import Execution
 from respeval.run_folder.joining import concatenate_segments, join_segments
 from tests.support import studies
 from tests.support.studies import GRID, run
-from tests.support.toy import COUPLING, DRIFT, MEMORY, Toy, plan, study
+from tests.support.toy import COUPLING, DRIFT, MEMORY, Spoiled, Toy, plan, study
 
 
 def exact_means(
@@ -416,22 +416,6 @@ def test_a_blow_up_names_variable_group_sample_and_date(tmp_path: Path) -> None:
 
 
 BANDS = {"tropics": [0, 30], "midlatitudes": [30, 60]}
-
-
-class Spoiled(Toy):
-    """From step 40 on, or where `at` says for a sample, its +4 K member is missing in one cell."""
-
-    def __init__(self, **at: int) -> None:
-        super().__init__(noise_K=0.5)
-        self.at = {int(name.removeprefix("sample")): step for name, step in at.items()}
-
-    def step(self, state: torch.Tensor, *rest: Any) -> torch.Tensor:
-        outputs = super().step(state, *rest)
-        noise = rest[2]
-        for row, (sample, _) in enumerate(noise.streams):
-            if row % 3 == 1 and noise.step == self.at.get(sample, -1) - 1:
-                outputs[row, 0, 3, 4] = math.nan
-        return outputs
 
 
 def test_a_sample_that_blows_up_leaves_the_means_of_all_groups(tmp_path: Path) -> None:

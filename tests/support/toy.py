@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 from pathlib import Path
@@ -109,6 +110,22 @@ def plan(folder: Path, emulator: Toy, **case: Any) -> Plan:
     if "steps" in case:
         del options["days"]
     return plan_run(emulator, load_case(None, {**options, **case}), "the toy")
+
+
+class Spoiled(Toy):
+    """From step 40 on, or where `at` says for a sample, its +4 K member is missing in one cell."""
+
+    def __init__(self, **at: int) -> None:
+        super().__init__(noise_K=0.5)
+        self.at = {int(name.removeprefix("sample")): step for name, step in at.items()}
+
+    def step(self, state: torch.Tensor, *rest: Any) -> torch.Tensor:
+        outputs = super().step(state, *rest)
+        noise = rest[2]
+        for row, (sample, _) in enumerate(noise.streams):
+            if row % 3 == 1 and noise.step == self.at.get(sample, -1) - 1:
+                outputs[row, 0, 3, 4] = math.nan
+        return outputs
 
 
 class Interrupted(Toy):
