@@ -8,6 +8,9 @@ PYTEST_ARGS ?= -n 2 --dist worksteal
 # Benchmarks by name, all of them if none is given; BENCH_ARGS=--long for the long variants.
 BENCH ?=
 BENCH_ARGS ?=
+# `make gpu` in an environment, or by an interpreter, that is there; options of `python -m benchmarks.gpu`.
+ENV ?=
+GPU_ARGS ?=
 # What `make reference` does: `make FILE`, `compare FILE`, `compare FILE --only help`.
 REFERENCE_ARGS ?= --help
 # Test files that run whole under torch-harmonics 0.8.0; so do all tests marked `th080`.
@@ -18,6 +21,7 @@ BIN := $(VENV)/bin
 TH080 := .venv-th080
 ACE := .venv-ace
 TOOLS := .venv-tools
+GPU := .venv-gpu
 SITE := site
 PIP_OPTIONS := --disable-pip-version-check --quiet
 PIP := $(BIN)/python -m pip $(PIP_OPTIONS)
@@ -33,12 +37,13 @@ PACKAGE := $(VENV)/package-$(call checksum,requirements.lock pyproject.toml).sta
 OVERLAY := $(TH080)/overlay-$(call checksum,requirements.lock).stamp
 ACE_ENVIRONMENT := $(ACE)/environment-$(call checksum,requirements-ace.lock).stamp
 ACE_PACKAGE := $(ACE)/package-$(call checksum,requirements-ace.lock pyproject.toml).stamp
+GPU_ENVIRONMENT := $(GPU)/environment-$(call checksum,requirements.lock).stamp
 TOOLS_ENVIRONMENT := $(TOOLS)/environment-$(call checksum,requirements-tools.lock).stamp
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help venv test lint types pytest soak fuzz malformed reference demo test-080 ace-venv ace \
-    bench programs exchange docs picture lock format clean
+    bench gpu programs exchange docs picture lock format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1:/p' Makefile | awk -F: '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -101,6 +106,18 @@ ace: $(ACE_PACKAGE) ## train small ACE checkpoints (once), and run the tests tha
 bench: $(PACKAGE) ## measure, and write docs/benchmarks.md; BENCH="overhead memory" BENCH_ARGS=--long
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks $(BENCH) $(BENCH_ARGS)
 
+# In an environment that is there nothing is installed: respeval is imported from where this file lies.
+# Without a GPU there is nothing to set up for one: .venv says so, or rehearses.
+gpu: ## check and measure on a CUDA device, eight minutes; ENV=environment GPU_ARGS="--parts noise"
+	@if [ -n "$(ENV)" ]; then \
+	    python="$(ENV)"; [ ! -d "$$python" ] || python="$$python/bin/python"; \
+	elif nvidia-smi -L > /dev/null 2>&1 || [ -e /dev/nvidia0 ]; then \
+	    $(MAKE) --no-print-directory $(GPU_ENVIRONMENT) && python=$(GPU)/bin/python; \
+	else \
+	    $(MAKE) --no-print-directory $(PACKAGE) && python=$(BIN)/python; \
+	fi && \
+	PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}" "$$python" -m benchmarks.gpu $(GPU_ARGS)
+
 # CDO and ncdump are no Python packages. Where a system is another one, its user installs them.
 programs:
 	@command -v cdo > /dev/null && command -v ncdump > /dev/null && exit 0; \
@@ -131,7 +148,7 @@ format: $(PACKAGE) ## format, and mend what ruff can mend
 	$(BIN)/python -m ruff check --fix .
 
 clean: ## remove the environments, the demo and all caches
-	rm -rf $(VENV) $(TH080) $(ACE) $(TOOLS) $(SITE) .ace-fixtures demo build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(TH080) $(ACE) $(TOOLS) $(GPU) $(SITE) .ace-fixtures demo build dist .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The first of these that is new enough and can make environments.
@@ -149,13 +166,25 @@ endef
 #    works beside 2.13, and `make` takes it because it is a wheel and what users get: nothing is built
 #    on a fresh machine. 0.8.0 is a source build, for test-080 only.
 # 3. respeval itself, built by the locked hatchling (below).
-$(ENVIRONMENT):
-	rm -rf $(VENV)
-	$(find-python); echo "setting up $(VENV) with $$("$$python" --version)"; "$$python" -m venv $(VENV)
+define install-locked
+	rm -rf $(1)
+	$(find-python); echo "setting up $(1) with $$("$$python" --version)"; "$$python" -m venv $(1)
 	@echo "installing torch"
-	@$(PIP) install --constraint requirements.lock torch
+	@$(1)/bin/python -m pip $(PIP_OPTIONS) install --constraint requirements.lock torch
 	@echo "installing the packages of requirements.lock"
-	@$(PIP) install --no-deps --requirement requirements.lock
+	@$(1)/bin/python -m pip $(PIP_OPTIONS) install --no-deps --requirement requirements.lock
+endef
+
+$(ENVIRONMENT):
+	$(call install-locked,$(VENV))
+	@touch $@
+
+# Where pip's index has a CUDA build of the locked torch it brings CUDA's libraries: several GB.
+$(GPU_ENVIRONMENT):
+	$(call install-locked,$(GPU))
+	@$(GPU)/bin/python -c 'import torch; assert torch.version.cuda' 2> /dev/null || { \
+	    echo "pip found a torch $$($(GPU)/bin/python -c 'import torch; print(torch.__version__)') without CUDA;" \
+	        "name an environment that has one: make gpu ENV=/path" >&2; exit 1; }
 	@touch $@
 
 $(PACKAGE): $(ENVIRONMENT)

@@ -105,7 +105,7 @@ What was tried, and left:
 - Segments are written by the thread that steps. In another they would cost nothing on a GPU, but every
   commit would have to wait for its files beside the next segment's steps; the tests of kills hold the
   order.
-- No number here is of a GPU.
+- No number here is of a GPU; those are in [Benchmarks on a GPU](benchmarks_gpu.md).
 """
 
 

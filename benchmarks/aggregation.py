@@ -24,10 +24,12 @@ Step = TypeVar("Step")
 class MaskedSums:
     """How a notebook does it: a dictionary of fields, boolean member masks, float32 sums by group."""
 
-    def __init__(self, names: list[str], shape: tuple[int, int]) -> None:
-        groups = torch.tensor([member.group for member in MEMBERS])
+    def __init__(
+        self, names: list[str], shape: tuple[int, int], device: torch.device = CPU
+    ) -> None:
+        groups = torch.tensor([member.group for member in MEMBERS], device=device)
         self._masks = [groups == group for group in range(GROUPS)]
-        self.totals = {n: [torch.zeros(shape) for _ in self._masks] for n in names}
+        self.totals = {n: [torch.zeros(shape, device=device) for _ in self._masks] for n in names}
         self.counts = [0] * GROUPS
 
     def add(self, fields: dict[str, torch.Tensor]) -> None:

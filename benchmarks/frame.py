@@ -21,6 +21,7 @@ from rich.table import Table as RichTable
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "benchmarks.md"
+GPU_PAGE = ROOT / "docs" / "benchmarks_gpu.md"
 
 #: Packages whose versions tell what was measured.
 PACKAGES = ("torch", "torch-harmonics", "numpy", "xarray", "netCDF4", "fme")
@@ -152,15 +153,18 @@ def _revision() -> str:
     commit = _git("rev-parse", "--short", "HEAD")
     if not commit:
         return "unknown"
-    written = (f":(exclude){path.relative_to(ROOT)}" for path in (RESULTS, PAGE))
+    written = (f":(exclude){path.relative_to(ROOT)}" for path in (RESULTS, PAGE, GPU_PAGE))
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *written)
     return f"{commit}-dirty" if changed else commit
 
 
 def _git(*arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:  # a machine for a few minutes may have no git
+        return ""
     return done.stdout.strip()
 
 

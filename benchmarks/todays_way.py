@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -70,8 +70,18 @@ def comparisons(options: Options) -> list[Comparison]:
     return chosen
 
 
-def apart(study: Path, folder: Path, asked: Comparison, python: Path) -> Usage:
-    """One inference after the other, each writing its monthly means."""
+def apart(
+    study: Path,
+    folder: Path,
+    asked: Comparison,
+    python: Path,
+    variables: Mapping[str, str] | None = None,
+) -> Usage:
+    """One inference after the other, each writing its monthly means.
+
+    variables: of the environment; default: those that keep fme on the CPU.
+    """
+    variables = variables or environment(FME_ENVIRONMENT)
     total = Usage(0.0, 0.0)
     for label in ("baseline", *asked.labels):
         perturbations = [] if label == "baseline" else [CLIMATES[label][0]]
@@ -81,22 +91,29 @@ def apart(study: Path, folder: Path, asked: Comparison, python: Path) -> Usage:
             sst_perturbations=perturbations,
             data_writer={"save_prediction_files": False, "save_monthly_files": True},
         )
-        used = timed([str(python), *command[1:]], environment(FME_ENVIRONMENT))
+        used = timed([str(python), *command[1:]], variables)
         total = Usage(total.seconds + used.seconds, total.processor_s + used.processor_s)
     return total
 
 
-def together(study: Path, folder: Path, asked: Comparison, python: Path) -> Usage:
-    """One run of all climates, with its diagnostics and figures."""
+def together(
+    study: Path,
+    folder: Path,
+    asked: Comparison,
+    python: Path,
+    variables: Mapping[str, str] | None = None,
+) -> Usage:
+    """One run of all climates, with its diagnostics and figures; `variables` as in `apart`."""
     options = [
         f"--forcing={study / 'forcing'}",
         f"--initial-condition={AceFiles(study).initial_conditions}",
+        *(f"--start-date={date}" for date in asked.size.start_dates()),
         f"--steps={asked.size.num_steps}",
         f"--output={folder}",
         *(f"--perturb={label}={CLIMATES[label][1]}" for label in asked.labels),
     ]
     command = [str(python), "-m", "respeval", "run", str(study / "ckpt.tar"), *options]
-    return timed(command, environment(FME_ENVIRONMENT))
+    return timed(command, variables or environment(FME_ENVIRONMENT))
 
 
 def measure(asked: Comparison, python: Path) -> list[tuple[Usage, Usage]]:

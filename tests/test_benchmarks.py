@@ -119,6 +119,7 @@ def test_a_revision_is_dirty_by_what_benchmarks_do_not_write(
     git("commit", "-qm", "all")
     monkeypatch.setattr("benchmarks.frame.ROOT", tmp_path)
     monkeypatch.setattr("benchmarks.frame.PAGE", files["docs/page.md"])
+    monkeypatch.setattr("benchmarks.frame.GPU_PAGE", files["docs/page.md"])
     monkeypatch.setattr("benchmarks.frame.RESULTS", tmp_path / "results")
     for written in ("docs/page.md", "results/one.json"):
         files[written].write_text("2")
