@@ -97,10 +97,11 @@ test-080: $(PACKAGE) $(OVERLAY) ## the checkpoint tests under torch-harmonics 0.
 
 ace-venv: $(ACE_PACKAGE) ## set up .venv-ace, with fme and torch-harmonics 0.8.0
 
-# The checkpoints are trained when their scripts or packages change, else found in .ace-fixtures.
+# The checkpoints are trained when their scripts or packages change, else found in .ace-fixtures. What a
+# GPU would be tested with is rehearsed on the CPU.
 ace: $(ACE_PACKAGE) ## train small ACE checkpoints (once), and run the tests that read them
 	$(ACE)/bin/python -m tests.support.ace.make_fixtures
-	OMP_NUM_THREADS=1 $(ACE)/bin/python -m pytest $(PYTEST_ARGS) tests/ace
+	OMP_NUM_THREADS=1 RESPEVAL_GPU_TESTS=cpu $(ACE)/bin/python -m pytest $(PYTEST_ARGS) tests/ace tests/gpu/test_ace.py
 
 # What is compared runs on one thread per process. Without `make ace-venv` fme is left out.
 bench: $(PACKAGE) ## measure, and write docs/benchmarks.md; BENCH="overhead memory" BENCH_ARGS=--long

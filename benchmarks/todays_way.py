@@ -70,28 +70,32 @@ def comparisons(options: Options) -> list[Comparison]:
     return chosen
 
 
-def apart(
+def inference(
+    label: str,
     study: Path,
     folder: Path,
     asked: Comparison,
     python: Path,
     variables: Mapping[str, str] | None = None,
 ) -> Usage:
-    """One inference after the other, each writing its monthly means.
+    """One climate's, which writes its monthly means.
 
     variables: of the environment; default: those that keep fme on the CPU.
     """
-    variables = variables or environment(FME_ENVIRONMENT)
+    command = fme_inference_command(
+        *(AceFiles(study), study / "ckpt.tar", folder / label, asked.size.num_steps),
+        samples=range(asked.size.num_samples),
+        sst_perturbations=[] if label == "baseline" else [CLIMATES[label][0]],
+        data_writer={"save_prediction_files": False, "save_monthly_files": True},
+    )
+    return timed([str(python), *command[1:]], variables or environment(FME_ENVIRONMENT))
+
+
+def apart(study: Path, folder: Path, asked: Comparison, python: Path) -> Usage:
+    """One inference after the other."""
     total = Usage(0.0, 0.0)
     for label in ("baseline", *asked.labels):
-        perturbations = [] if label == "baseline" else [CLIMATES[label][0]]
-        command = fme_inference_command(
-            *(AceFiles(study), study / "ckpt.tar", folder / label, asked.size.num_steps),
-            samples=range(asked.size.num_samples),
-            sst_perturbations=perturbations,
-            data_writer={"save_prediction_files": False, "save_monthly_files": True},
-        )
-        used = timed([str(python), *command[1:]], variables)
+        used = inference(label, study, folder, asked, python)
         total = Usage(total.seconds + used.seconds, total.processor_s + used.processor_s)
     return total
 
@@ -103,7 +107,7 @@ def together(
     python: Path,
     variables: Mapping[str, str] | None = None,
 ) -> Usage:
-    """One run of all climates, with its diagnostics and figures; `variables` as in `apart`."""
+    """One run of all climates, with its diagnostics and figures; `variables` as in `inference`."""
     options = [
         f"--forcing={study / 'forcing'}",
         f"--initial-condition={AceFiles(study).initial_conditions}",

@@ -42,7 +42,7 @@ def beside_a_step(setting: Setting, size: Size) -> tuple[float, float]:
     with torch.inference_mode():
         steps = setting.rollout(plan).steps()
         last = next(steps).outputs
-        step_s = setting.per_call(lambda: next(steps))
+        step_s = setting.per_call(lambda: next(steps), most=plan.num_steps - 1)
         add_s = setting.per_call(lambda: totals.add(last))
         steps.close()
     return step_s, add_s

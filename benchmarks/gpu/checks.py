@@ -47,8 +47,8 @@ def results(report: Path) -> list[tuple[str, str, str]]:
     """
     if not report.exists():
         log = report.with_suffix(".log")
-        told = _LINE.findall(log.read_text(errors="replace")) if log.exists() else []
-        ended = [(_named(report, test), state.lower(), "") for test, state in told]
+        lines = _LINE.findall(log.read_text(errors="replace")) if log.exists() else []
+        ended = [(_named(report, test), state.lower(), "") for test, state in lines]
         return [*ended, (_named(report, "the rest"), "FAILED: it did not end, or not begin", "")]
     rows = []
     for case in ElementTree.parse(report).getroot().iter("testcase"):

@@ -40,13 +40,15 @@ def measured(setting: Setting, rollout: Rollout) -> Found:
     with torch.inference_mode():
         steps = rollout.steps()
         begun = time.perf_counter()
-        for number in range(3 if setting.quick else NUM_COMPARED):
+        num_compared = 3 if setting.quick else NUM_COMPARED
+        for number in range(num_compared):
             outputs = next(steps).outputs
             if number == 0:
                 setting.wait()
                 first_s = time.perf_counter() - begun
             total = outputs.double() + (0.0 if total is None else total)
-        step_s = setting.per_call(lambda: next(steps), span_s=1.0)
+        left = rollout.num_steps - num_compared
+        step_s = setting.per_call(lambda: next(steps), span_s=1.0, most=left)
         steps.close()
     assert total is not None
     return Found(step_s, first_s, outputs, total[1:] - total[:1])

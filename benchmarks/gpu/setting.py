@@ -73,11 +73,15 @@ class Setting:
         self.wait()
         return time.perf_counter() - begun
 
-    def per_call(self, action: Callable[[], object], span_s: float = 0.6) -> float:
-        """Median seconds of a call, of three blocks of calls that the host does not wait for one by one."""
+    def per_call(self, action: Callable[[], object], span_s: float = 0.6, most: int = 600) -> float:
+        """Median seconds of a call, of three blocks of calls that the host does not wait for one by one.
+
+        span_s: what all blocks may take, about. most: calls that there may be.
+        """
         action()  # what only the first one pays
         once = self.seconds(action)
-        count = 1 if self.quick else max(1, min(200, int(span_s / 3.0 / once)))
+        fitting = int(min(span_s / once, most - 2)) // 3
+        count = 1 if self.quick else max(1, fitting)
 
         def block() -> None:
             for _ in range(count):

@@ -20,7 +20,7 @@ def step_seconds(setting: Setting, rollout: Rollout) -> float:
     """Median of its steps."""
     with torch.inference_mode():
         steps = rollout.steps()
-        spent = setting.per_call(lambda: next(steps))
+        spent = setting.per_call(lambda: next(steps), most=rollout.num_steps)
         steps.close()
     return spent
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections import Counter
 from collections.abc import Iterator
@@ -91,11 +92,16 @@ def per_step(setting: Setting, plan: Plan, window: int | None = None) -> dict[st
     return {row: (second[row] - first[row]) / (long - short) for row in ROWS}
 
 
+def _step(loop: Loop, numbers: Iterator[int], interval: int) -> None:
+    loop.step(read_guard=next(numbers) % interval == 0)
+
+
 def guard_seconds(setting: Setting, plan: Plan, interval: int) -> float:
     """Of a step with its sums, the guard read after every so many steps."""
     with torch.inference_mode():
-        loop, numbers = Loop(plan, setting), iter(range(10**6))
-        spent = setting.per_call(lambda: loop.step(next(numbers) % interval == 0), span_s=1.0)
+        loop, numbers = Loop(plan, setting), itertools.count()
+        step = partial(_step, loop, numbers, interval)
+        spent = setting.per_call(step, span_s=1.0, most=plan.num_steps)
         loop.close()
     return spent
 
