@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.frame import GPU_PAGE
-from benchmarks.gpu import __main__ as driver
+from benchmarks.gpu import __main__ as command
+from benchmarks.gpu import driver
 from benchmarks.gpu.checks import results
 from benchmarks.gpu.parts import NAMES, load
 from benchmarks.gpu.record import CUT, DONE, FAILED, KEPT, LEFT_OUT, Entry, keep, page, read
@@ -120,7 +121,7 @@ def test_every_part_says_what_it_measures() -> None:
 def run_main(monkeypatch: pytest.MonkeyPatch, *arguments: str, device: str | None) -> int:
     monkeypatch.setattr(driver, "cuda_device", lambda: device)
     monkeypatch.setattr(sys, "argv", ["benchmarks.gpu", *arguments])
-    return driver.main()
+    return command.main()
 
 
 def test_without_a_device_one_line_says_so(
@@ -148,7 +149,7 @@ def test_a_rehearsal_keeps_nothing_and_ends_as_its_parts_do(
 def test_an_environment_that_lacks_a_package_is_told_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(driver, "NEEDED", ("torch", "no_such_package"))
+    monkeypatch.setattr(command, "NEEDED", ("torch", "no_such_package"))
     assert run_main(monkeypatch, device="a GPU") == 2
     assert "lacks no_such_package: nothing is measured" in capsys.readouterr().err
 
