@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 import traceback
 import warnings
 from dataclasses import asdict
@@ -27,9 +26,7 @@ from respeval.errors import first_line
 def main() -> None:
     report, asked = Path(sys.argv[1]), json.loads(sys.argv[2])
     device = torch.device("cuda", 0) if asked["device"] == "cuda" else torch.device("cpu")
-    setting = Setting(
-        device, asked["quick"], Path(asked["folder"]), time.monotonic() + asked["limit_s"]
-    )
+    setting = Setting(device, asked["quick"], Path(asked["folder"]), asked["end"])
     warnings.simplefilter("ignore")  # torch remarks on complex numbers
     if device.type == "cuda":
         torch.cuda.set_device(device)

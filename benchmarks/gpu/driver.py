@@ -41,9 +41,9 @@ PATIENCE = 3.0
 def run_part(name: str, device: str, folder: Path, limit_s: float) -> Entry:
     """A part in a process of its own, which ends, with all that it started, when its time is over."""
     report, log = folder / f"{name}.json", folder / f"{name}.log"
-    asked = {"part": name, "device": device, "quick": device == "cpu"}
-    described = json.dumps({**asked, "folder": str(folder), "limit_s": limit_s})
     begun = time.monotonic()
+    asked = {"part": name, "device": device, "quick": device == "cpu"}
+    described = json.dumps({**asked, "folder": str(folder), "end": begun + limit_s})
     with log.open("wb") as written:
         process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.gpu.child", str(report), described],

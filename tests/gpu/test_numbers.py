@@ -13,6 +13,7 @@ import xarray as xr
 from respeval.checkpoints import open_checkpoint
 from respeval.distributed.comm import Comm, connect
 from respeval.emulator.noise import CounterNoise
+from respeval.loss_probe.activations import CHOICES, Recompute
 from respeval.loss_probe.arms import parse_arms
 from respeval.loss_probe.plan import ProbeSettings, plan_probe
 from respeval.loss_probe.probing import ProbeReporter, run_probe
@@ -99,7 +100,7 @@ def test_sums_have_the_cpu_s_bits(device: torch.device) -> None:
     torch.testing.assert_close(found.zonal.cpu(), expected.zonal, rtol=1e-14, atol=0)
 
 
-def profile_of(path: Path, comm: Comm, recompute: bool = False) -> Profile:
+def profile_of(path: Path, comm: Comm, recompute: Recompute = "nothing") -> Profile:
     arms = parse_arms(["none", "per_sample:gamma=1.0", "spectral_power"])
     asked: dict[str, Any] = {"num_batches": 3, "batch_size": 4, "input_noise": 0.1}
     settings = ProbeSettings(arms=arms, recompute=recompute, **asked)
@@ -108,10 +109,10 @@ def profile_of(path: Path, comm: Comm, recompute: bool = False) -> Profile:
     return make_profile(run_probe(plan, comm, ProbeReporter()), plan.filters, arms)
 
 
-@pytest.mark.parametrize("recompute", [False, True], ids=["kept", "recomputed"])
+@pytest.mark.parametrize("recompute", CHOICES)
 @pytest.mark.parametrize("name", ["tiny.pt", "noisy.pt", "tiny.pt2"])
 def test_a_probe_has_the_gradients_of_one_on_the_cpu(
-    name: str, recompute: bool, device: torch.device, folder: Path
+    name: str, recompute: Recompute, device: torch.device, folder: Path
 ) -> None:
     """Squares of a gradient add up rounding twice; a score's |x| turns where x is zero but for rounding."""
     expected = profile_of(folder / name, Comm())
