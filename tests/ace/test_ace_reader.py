@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,9 +16,11 @@ import pytest
 import torch
 import xarray as xr
 from fme.ace.stepper.single_module import Stepper
+from fme.core import device
 from typer.testing import CliRunner
 
 from respeval.checkpoints import open_checkpoint
+from respeval.checkpoints.ace.fme import fme_on
 from respeval.cli import app
 from respeval.emulator.contract import Emulator
 from respeval.emulator.noise import CounterNoise
@@ -141,6 +144,27 @@ def test_members_of_a_pair_draw_equal_noise_and_others_do_not(ace: AceFiles) -> 
     assert torch.equal(outputs[0], outputs[1])
     assert not torch.equal(outputs[0], outputs[2])
     assert not torch.equal(outputs[0], later[0])
+
+
+def test_fme_s_device_is_one_thread_s_at_a_time() -> None:
+    """A forcing that fme computes is read ahead while another thread steps."""
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    seen: list[bool] = []
+
+    def compute() -> None:
+        with fme_on(cpu):
+            seen.append(device._FORCE_CPU)
+
+    with fme_on(gpu):
+        thread = threading.Thread(target=compute)
+        thread.start()
+        thread.join(timeout=0.2)
+        assert not seen
+        assert not device._FORCE_CPU
+        with fme_on(cpu):  # the same thread may
+            assert device._FORCE_CPU
+    thread.join(timeout=60)
+    assert seen == [True]
 
 
 def test_the_caller_s_fields_and_gradient_mode_are_left_alone(ace: AceFiles) -> None:

@@ -6,6 +6,7 @@ import importlib
 import logging
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,12 +56,16 @@ def _quiet_logging() -> Iterator[None]:
         logging.disable(before)
 
 
+#: Held where fme's one device is chosen: forcings are computed by another thread than the steps.
+_choosing = threading.RLock()
+
+
 @contextmanager
 def fme_on(device: torch.device) -> Iterator[None]:
-    """fme keeps one device for the whole process; within this it is `device`."""
+    """fme keeps one device for the whole process; within this it is `device`, for one thread at a time."""
     from fme.core.device import force_cpu
 
-    with force_cpu(device.type == "cpu"):
+    with _choosing, force_cpu(device.type == "cpu"):
         yield
 
 
