@@ -11,10 +11,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from respeval.interpreter import give_back_freed
 from respeval.loss_probe.activations import CHOICES, Kept, Recompute, measure_kept
 from respeval.loss_probe.gradients import Probe
 from respeval.loss_probe.pairs import Batch
 from respeval.loss_probe.profile import sum_dtypes
+from respeval.plan.estimate import measure_peak, memory_held
 
 #: Of the memory that is free, what a probe may count on.
 _SHARE = 0.8
@@ -27,11 +29,13 @@ _COPIES, _COPIES_OF_ARM = 12, 2
 class Footprint:
     """Bytes and seconds of a probe on one process, beside what the process holds already.
 
-    kept: of one trajectory's forward pass, which takes `forward_s`. fields: scored outputs of one
+    kept: of one trajectory's forward pass, which takes `forward_s`; work: what it holds at most beside
+    that, as the way back does. fields: scored outputs of one
     trajectory. sums: of all gradients over batches. gradients: of all filters once; largest: of one.
     """
 
     kept: Kept
+    work: int
     forward_s: float
     num_trajectories: int
     num_arms: int
@@ -46,7 +50,8 @@ class Footprint:
         waiting = 0
         if recompute == "trajectories" and self.num_trajectories > 1:
             waiting = self.num_arms * self.gradients
-        graph = self.kept.graph(recompute, self.num_trajectories)
+        at_once = 1 if recompute == "trajectories" else self.num_trajectories
+        graph = self.kept.graph(recompute, self.num_trajectories) + at_once * self.work
         # One filter's gradient is made beside the one that is being taken in.
         return graph + loss + self.sums + waiting + 2 * self.largest
 
@@ -72,8 +77,10 @@ def measure_footprint(probe: Probe, batch: Batch, num_batches: int) -> Footprint
         return made[0]
 
     device = batch.state.device
-    begun = _now(device)
-    kept = measure_kept(probe.emulator, probe.blocks(), forward)
+    network, blocks = probe.emulator, probe.blocks()
+    give_back_freed()
+    before, begun = memory_held(device), _now(device)
+    peak, kept = measure_peak(device, lambda: measure_kept(network, blocks, forward))
     spent = _now(device) - begun
     sizes = [entry.parameter.nbytes for entry in probe.filters]
     num_arms = len(probe.arms)
@@ -85,6 +92,7 @@ def measure_footprint(probe: Probe, batch: Batch, num_batches: int) -> Footprint
     ]
     return Footprint(
         kept,
+        max(0, peak - before),
         spent,
         len(batch.rows) * probe.ensemble.num_members,
         num_arms,

@@ -220,10 +220,20 @@ def measure_peak(device: torch.device, action: Callable[[], Result]) -> tuple[in
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # the kernel's peak begins anew
     result = action()
+    return _of_this_process("VmHWM"), result
+
+
+def memory_held(device: torch.device) -> int:
+    """Bytes in use now, as `measure_peak` counts them."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    return _of_this_process("VmRSS")
+
+
+def _of_this_process(name: str) -> int:
+    """Bytes, from Linux' status of the process; elsewhere the most that it ever held."""
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/self/status").read_text().splitlines()
-        return 1024 * int(
-            next(line.split()[1] for line in lines if line.startswith("VmHWM"))
-        ), result
+        return 1024 * int(next(line.split()[1] for line in lines if line.startswith(name)))
     unit = 1 if sys.platform == "darwin" else 1024
-    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, result
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

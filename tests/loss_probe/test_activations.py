@@ -117,14 +117,14 @@ def test_a_block_that_draws_is_not_run_again() -> None:
 
 def test_the_first_way_that_fits_is_taken() -> None:
     kept = Kept(beside=10, inputs=20, inside=(1000, 1000), can_repeat=True)
-    found = Footprint(kept, 1.0, 4, 2, fields=0, sums=5, gradients=50, largest=25)
-    assert found.memory("nothing") == 4 * 2010 + 5 + 50
-    assert found.memory("blocks") == 4 * 1030 + 5 + 50
-    assert found.memory("trajectories") == 1030 + 5 + 50 + 100
+    found = Footprint(kept, 100, 1.0, 4, 2, fields=0, sums=5, gradients=50, largest=25)
+    assert found.memory("nothing") == 4 * 2110 + 5 + 50
+    assert found.memory("blocks") == 4 * 1130 + 5 + 50
+    assert found.memory("trajectories") == 1130 + 5 + 50 + 100
     share = 0.8
-    assert found.choice(int(8095 / share) + 1) == "nothing"
-    assert found.choice(int(8095 / share) - 1) == "blocks"
-    assert found.choice(int(4175 / share) - 1) == "trajectories"
+    assert found.choice(int(8495 / share) + 1) == "nothing"
+    assert found.choice(int(8495 / share) - 1) == "blocks"
+    assert found.choice(int(4575 / share) - 1) == "trajectories"
     assert found.choice(0) == "trajectories"
     assert found.seconds("nothing") == 4 * 5
     assert found.seconds("blocks") == 4 * 7
