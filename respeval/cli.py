@@ -99,6 +99,7 @@ def run(
     samples_per_batch: p.SamplesPerBatch = None,
     fail_fast: p.FailFast = False,
     compile_network: p.Compile = False,
+    fast_transforms: p.FastTransforms = False,
     trust_checkpoint: p.Trust = False,
     **given: Any,
 ) -> None:
@@ -120,6 +121,7 @@ def run(
             "samples_per_batch": parse_batch_size("--samples-per-batch", samples_per_batch),
             "fail_fast": fail_fast,
             "compile": compile_network,
+            "fast_transforms": fast_transforms,
         }
         from respeval.commands.one_run import Wish
         from respeval.commands.run import run_checkpoints

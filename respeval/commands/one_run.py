@@ -27,12 +27,13 @@ from respeval.plan.batch_size import KEPT, with_batch_size
 from respeval.plan.execution import Execution
 from respeval.plan.goal import Goal, check_goal, goal_of, has_ended, settings_of_plan
 from respeval.plan.plan import Plan, prepare
-from respeval.plan.rehearsal import measure_compiling, measure_precision
+from respeval.plan.rehearsal import measure_compiling, measure_fast_transforms, measure_precision
 from respeval.plan.resume import go_on, open_output, read_snapshot
 from respeval.presentation.console.progress import ConsoleReporter, RunningRatio
 from respeval.presentation.console.rehearsal import (
     batch_table,
     compiling_line,
+    fast_transforms_line,
     response_error_table,
 )
 from respeval.presentation.console.terminal import tell_left_out
@@ -59,6 +60,10 @@ class Wish:
     extend: bool = False
     fresh: bool = False
     dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises InputError where options exclude each other, before anything is opened."""
+        Execution(**self.compute)
 
     @property
     def execution(self) -> Execution:
@@ -162,6 +167,9 @@ def _rehearse(
         if found is not None:
             measured["precision"] = found
             console.print(response_error_table(found))
+    if execution.fast_transforms and "fast_transforms" not in measured:
+        measured["fast_transforms"] = measure_fast_transforms(plan, comm, execution)
+        console.print(fast_transforms_line(measured["fast_transforms"]), highlight=False)
     execution, tried = with_batch_size(plan, comm, execution, measured)
     if tried is not None:
         measured[KEPT] = tried
@@ -189,7 +197,7 @@ def _reporter(plan: Plan, execution: Execution, session: Session) -> Reporter:
     running = RunningRatio(
         settings, names, plan.case.groups, spec.grid.latitude, plan.layout.circle_areas()
     )
-    return ConsoleReporter(session.console, running, session.comm.num_processes, execution.compile)
+    return ConsoleReporter(session.console, running, session.comm.num_processes, execution)
 
 
 def _analyse(

@@ -125,6 +125,14 @@ Compile = Annotated[
         "--compile",
     ),
 ]
+FastTransforms = Annotated[
+    bool,
+    _compute(
+        "Compute the network's spectral convolutions (native, ACE) in a faster form, on CPUs; what it wins "
+        "and does to the response of the first day is measured and told.",
+        "--fast-transforms",
+    ),
+]
 FinishedRun = Annotated[Path | None, typer.Argument(help="Folder of a finished run.")]
 Listed = Annotated[
     bool, typer.Option("--list", help="Say what every diagnostic is; needs no folder.")

@@ -88,18 +88,24 @@ def _set_float32(tf32: bool) -> None:
 
 def _replace_forward(module: nn.Module, around: partial[Any], undo: contextlib.ExitStack) -> None:
     """Let a module compute `around(forward, …)` in the place of `forward(…)` until `undo` ends."""
-    before = vars(module).get("forward")
     # Kept, because what was compiled is compiled for this very object.
     kept = f"_forward{around.func.__name__}"
-    module.forward = vars(module).setdefault(kept, partial(around, module.forward))
-    undo.callback(_restore_forward, module, before)
+    forward = vars(module).setdefault(kept, partial(around, module.forward))
+    undo.enter_context(computing_by(module, forward))
 
 
-def _restore_forward(module: nn.Module, before: Callable[..., Any] | None) -> None:
-    if before is None:
-        del module.forward
-    else:
-        module.forward = before
+@contextlib.contextmanager
+def computing_by(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Within this a module computes `forward`; its class, its weights and its hooks stay."""
+    before = vars(module).get("forward")
+    module.forward = forward
+    try:
+        yield
+    finally:
+        if before is None:
+            del module.forward
+        else:
+            module.forward = before
 
 
 def _in_bfloat16(

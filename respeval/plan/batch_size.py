@@ -110,14 +110,13 @@ def _step(
     rollout = make_rollout(plan, members, asked, comm)
     few = replace(rollout, num_steps=min(1 + NUM_TIMED, plan.num_steps))
     if not on_gpu:
-        spent, _ = time_steps(few)
-        return _seconds(spent) / len(members), None
+        return _seconds(time_steps(few).seconds) / len(members), None
     spec = plan.emulator.spec
     torch.cuda.reset_peak_memory_stats(comm.device)
     sums = MemberSums((len(members), len(spec.outputs), *spec.grid.shape), comm.device)
-    spent, outputs = time_steps(few)
-    sums.add(outputs)
-    return _seconds(spent) / len(members), torch.cuda.max_memory_allocated(comm.device)
+    timed = time_steps(few)
+    sums.add(timed.first)
+    return _seconds(timed.seconds) / len(members), torch.cuda.max_memory_allocated(comm.device)
 
 
 def _seconds(spent: list[float]) -> float:

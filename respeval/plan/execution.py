@@ -11,6 +11,7 @@ import torch
 
 from respeval.distributed.comm import Comm
 from respeval.emulator.contract import EmulatorSpec
+from respeval.errors import InputError
 from respeval.plan.plan import Plan
 from respeval.rollout.members import Member
 from respeval.rollout.steps import Rollout
@@ -42,12 +43,23 @@ class Execution:
         of `auto`.
     fail_fast: whether the first member that blows up ends the run, instead of leaving the means.
     compile: whether the network runs as torch.compile makes it.
+    fast_transforms: whether the network's spectral convolutions are computed in their fast form.
+
+    Raises InputError where both of the last two are asked for.
     """
 
     window_length: int | None = None
     samples_per_batch: int | Literal["auto"] | None = None
     fail_fast: bool = False
     compile: bool = False
+    fast_transforms: bool = False
+
+    def __post_init__(self) -> None:
+        if self.compile and self.fast_transforms:
+            raise InputError(
+                "--fast-transforms is made of products that torch.compile would take apart again; leave "
+                "out either --compile or --fast-transforms"
+            )
 
 
 def default_threads(spec: EmulatorSpec, comm: Comm) -> int | None:
@@ -87,4 +99,5 @@ def make_rollout(
         comm.device,
         case.precision,
         execution.compile,
+        execution.fast_transforms,
     )

@@ -1,5 +1,5 @@
-"""What the first steps tell before a run begins: what its precision does to the response, and whether
-compiling pays.
+"""What the first steps tell before a run begins: what its precision and its fast transforms do to the
+response, and whether these and compiling pay.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from respeval.distributed.comm import Comm
-from respeval.emulator.contract import Precision
+from respeval.emulator.transforms import fast_transforms
 from respeval.errors import InputError, StoppedError, first_line
 from respeval.files.publish import finite_or_none
 from respeval.plan.execution import Execution, make_rollout
@@ -63,13 +63,11 @@ def measure_precision(plan: Plan, comm: Comm, execution: Execution) -> dict[str,
 
 
 def _compare(plan: Plan, comm: Comm, execution: Execution) -> dict[str, Any]:
-    spec, precision = plan.emulator.spec, plan.case.precision
-    num_steps = min(max(FEWEST_STEPS, math.ceil(DAY_S / spec.timestep_s)), plan.num_steps)
-    members = _samples_of_root(plan, comm)
-    one = replace(execution, samples_per_batch=1, compile=False)
-    exact = _response(plan, comm, one, "float32", members, num_steps)
+    precision, members = plan.case.precision, _samples_of_root(plan, comm)
+    few = _first_day(plan, comm, execution, members)
+    exact = time_steps(replace(few, precision="float32"))
     try:
-        given = _response(plan, comm, one, precision, members, num_steps)
+        given = time_steps(few)
     except (InputError, StoppedError):
         raise
     except Exception as error:  # whatever a network's author did not foresee
@@ -78,10 +76,48 @@ def _compare(plan: Plan, comm: Comm, execution: Execution) -> dict[str, Any]:
         ) from None
     return {
         "precision": precision,
-        "num_steps": num_steps,
+        "num_steps": few.num_steps,
         "num_samples": len(members) // len(plan.case.groups),
-        "response": {label: asdict(error) for label, error in _errors(plan, exact, given)},
+        "response": _errors(plan, exact.mean, given.mean),
     }
+
+
+def measure_fast_transforms(plan: Plan, comm: Comm, execution: Execution) -> dict[str, Any]:
+    """What fast transforms win, and how the response of the first steps differs from that without.
+
+    Every process calls it; the root steps one sample, the others wait. Returns what the manifest keeps
+    of it: `num_fast` of `num_convolutions`, `num_steps`, `step_s`, `usual_step_s`, and `response`
+    with `output` and `largest` of a `ResponseError` for each perturbation. Raises SharedInputError
+    where no convolution has a fast form.
+    """
+    return comm.on_root(lambda: _try_fast(plan, comm, execution))
+
+
+def _try_fast(plan: Plan, comm: Comm, execution: Execution) -> dict[str, Any]:
+    members = [Member(0, group) for group in range(len(plan.case.groups))]
+    few = _first_day(plan, comm, execution, members)
+    with fast_transforms(few.emulator) as (num_fast, num_convolutions):
+        pass
+    usual, fast = time_steps(replace(few, fast_transforms=False)), time_steps(few)
+    return {
+        "num_fast": num_fast,
+        "num_convolutions": num_convolutions,
+        "num_steps": few.num_steps,
+        "step_s": fast.usual_s,
+        "usual_step_s": usual.usual_s,
+        "response": {
+            label: {name: error[name] for name in ("output", "largest")}
+            for label, error in _errors(plan, usual.mean, fast.mean).items()
+        },
+    }
+
+
+def _first_day(plan: Plan, comm: Comm, execution: Execution, members: list[Member]) -> Rollout:
+    """The rollout of these members, a sample at a time, over a day or the fewest steps."""
+    day = math.ceil(DAY_S / plan.emulator.spec.timestep_s)
+    one = replace(execution, samples_per_batch=1, compile=False)
+    rollout = make_rollout(plan, members, one, comm)
+    return replace(rollout, num_steps=min(max(FEWEST_STEPS, day), plan.num_steps))
 
 
 def _samples_of_root(plan: Plan, comm: Comm) -> list[Member]:
@@ -92,31 +128,18 @@ def _samples_of_root(plan: Plan, comm: Comm) -> list[Member]:
     return [Member(sample, group) for sample in samples for group in range(num_groups)]
 
 
-def _response(
-    plan: Plan,
-    comm: Comm,
-    execution: Execution,
-    precision: Precision,
-    members: list[Member],
-    num_steps: int,
-) -> torch.Tensor:
-    """Mean response of these steps and samples, [perturbation, output, lat, lon], float64."""
-    rollout = make_rollout(plan, members, execution, comm)
-    few = replace(rollout, num_steps=num_steps, precision=precision)
-    total = torch.zeros((), dtype=torch.float64, device=comm.device)
-    with torch.inference_mode():
-        for step in few.steps():
-            total = total + step.outputs.double()
-    by_sample = total.unflatten(0, (-1, len(plan.case.groups)))
-    means = by_sample.mean(0) / num_steps
-    response: torch.Tensor = means[1:] - means[:1]
-    return response.cpu()
+def _errors(plan: Plan, exact: torch.Tensor, given: torch.Tensor) -> dict[str, dict[str, Any]]:
+    """Label -> its `ResponseError`; exact, given: means [member, output, lat, lon], samples of all groups."""
+    num_groups = len(plan.case.groups)
+    means = (mean.unflatten(0, (-1, num_groups)).mean(0) for mean in (exact, given))
+    responses = [mean[1:] - mean[:1] for mean in means]
+    return {label: asdict(error) for label, error in _errors_of_responses(plan, *responses)}
 
 
-def _errors(
+def _errors_of_responses(
     plan: Plan, exact: torch.Tensor, given: torch.Tensor
 ) -> Iterator[tuple[str, ResponseError]]:
-    """exact, given: responses [perturbation, output, lat, lon] in float32 and in the precision."""
+    """exact, given: responses [perturbation, output, lat, lon] in float32 and as the run computes."""
     outputs = [variable.name for variable in plan.emulator.spec.outputs]
     weights = torch.from_numpy(plan.layout.area_weight)
     size, error = (
@@ -173,25 +196,41 @@ def _compile(plan: Plan, comm: Comm, execution: Execution) -> tuple[float, float
         return 0.0, 0.0, 0.0
     rollout = make_rollout(plan, members, execution, comm)
     few = replace(rollout, num_steps=min(1 + NUM_TIMED, plan.num_steps))
-    eager, exact = time_steps(replace(few, compile=False))
+    eager = time_steps(replace(few, compile=False))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch remarks on what it leaves as it was
-            fast, given = time_steps(few)
+            fast = time_steps(few)
     except (InputError, StoppedError):
         raise
     except Exception as error:  # torch's compiler ends in any error
         raise InputError(
             f"the network can't be compiled ({first_line(error)[:300]}); leave --compile out"
         ) from None
-    _check_same(plan, exact, given)
-    step_s, eager_step_s = (median(spent[1:] or spent) for spent in (fast, eager))
-    return max(0.0, fast[0] - eager[0]), step_s, eager_step_s
+    _check_same(plan, eager.first, fast.first)
+    compile_s = max(0.0, fast.seconds[0] - eager.seconds[0])
+    return compile_s, fast.usual_s, eager.usual_s
 
 
-def time_steps(rollout: Rollout) -> tuple[list[float], torch.Tensor]:
-    """Seconds of every step, and the first step's outputs."""
+class TimedSteps(NamedTuple):
+    """seconds: of every step. first: the first step's outputs [member, output, lat, lon]; mean: over
+    all steps, float64, on the CPU.
+    """
+
+    seconds: list[float]
+    first: torch.Tensor
+    mean: torch.Tensor
+
+    @property
+    def usual_s(self) -> float:
+        """Median seconds of the steps after the first one."""
+        return median(self.seconds[1:] or self.seconds)
+
+
+def time_steps(rollout: Rollout) -> TimedSteps:
+    """Take all steps of a rollout."""
     spent: list[float] = []
+    total = torch.zeros((), dtype=torch.float64)
     begun = time.perf_counter()
     with torch.inference_mode():
         for step in rollout.steps():
@@ -199,9 +238,10 @@ def time_steps(rollout: Rollout) -> tuple[list[float], torch.Tensor]:
                 torch.cuda.synchronize(rollout.device)
             spent.append(time.perf_counter() - begun)
             if step.number == 0:
-                outputs = step.outputs
+                first = step.outputs
+            total = total + step.outputs.cpu().double()
             begun = time.perf_counter()
-    return spent, outputs
+    return TimedSteps(spent, first, total / len(spent))
 
 
 def _check_same(plan: Plan, exact: torch.Tensor, given: torch.Tensor) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from respeval.emulator.computing import compiled, computing_in
 from respeval.emulator.contract import Emulator, Precision
 from respeval.emulator.noise import CounterNoise
+from respeval.emulator.transforms import fast_transforms
 from respeval.fields.forcing import Forcing, Window, sent
 from respeval.fields.perturbation import Scope, perturb_initial, perturb_over_ocean
 from respeval.rollout.members import Member
@@ -39,6 +40,7 @@ class Rollout:
     members_per_batch: members that the emulator steps at once.
     paired_noise: whether all groups of a sample draw the same noise.
     compile: whether the network runs as torch.compile makes it.
+    fast_transforms: whether its spectral convolutions are computed in their fast form.
     """
 
     emulator: Emulator
@@ -56,6 +58,7 @@ class Rollout:
     device: torch.device
     precision: Precision = "float32"
     compile: bool = False
+    fast_transforms: bool = False
 
     def steps(
         self,
@@ -72,6 +75,8 @@ class Rollout:
                 stack.enter_context(computing_in(self.precision, self.emulator, self.device))
                 if self.compile:
                     stack.enter_context(compiled(self.emulator))
+                if self.fast_transforms:
+                    stack.enter_context(fast_transforms(self.emulator))
                 yield from self._steps(first_step, state, conserved)
 
     def _steps(

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from respeval.diagnostics import DiagnosticSettings
 from respeval.diagnostics.formulas.warming import land_ocean_warming_ratio
 from respeval.fields.grid import SURFACES
+from respeval.plan.execution import Execution
 from respeval.plan.plan import Plan, date_of
 from respeval.rollout.guard import Fault
 from respeval.rollout.segments import Segment
@@ -30,10 +31,14 @@ class ConsoleReporter(Reporter):
     """Progress on the root: a live line on a terminal, else a plain line now and then."""
 
     def __init__(
-        self, console: Console, running: RunningRatio, num_processes: int, is_compiled: bool = False
+        self,
+        console: Console,
+        running: RunningRatio,
+        num_processes: int,
+        execution: Execution | None = None,
     ) -> None:
         self._console, self._running = console, running
-        self._num_processes, self._is_compiled = num_processes, is_compiled
+        self._num_processes, self._execution = num_processes, execution or Execution()
         self._progress: Progress | None = None
         self._ratio = ""
         self._num_published = 0
@@ -43,7 +48,11 @@ class ConsoleReporter(Reporter):
         self._plan, self._first_step = plan, first_step
         self._num_segments = plan.segments[-1].number if plan.segments else 0
         spec, case = plan.emulator.spec, plan.case
-        numbers = f"in {plan.precision}{', compiled,' if self._is_compiled else ''}"
+        numbers = f"in {plan.precision}"
+        if self._execution.compile:
+            numbers += ", compiled,"
+        if self._execution.fast_transforms:
+            numbers += " with fast transforms"
         self._console.print(
             f"{len(case.groups)} groups ({', '.join(case.groups)}) x {plan.num_samples} samples, "
             f"{plan.num_steps} steps of {spec.timestep_s / 3600:g} h from {plan.forcing.starts[0]}, "

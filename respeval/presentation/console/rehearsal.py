@@ -74,6 +74,23 @@ def compiling_line(compiling: Compiling, num_steps: int) -> str:
     )
 
 
+def fast_transforms_line(measured: Mapping[str, Any]) -> str:
+    """What they win and do to the response; measured: see `measure_fast_transforms`."""
+    errors = [
+        (math.inf if error["largest"] is None else error["largest"], label, error["output"])
+        for label, error in measured["response"].items()
+        if error["output"] is not None
+    ]
+    largest, label, output = max(errors, default=(0.0, "", ""))
+    told = f"by at most {largest:.1e} of its RMS ({output}, {label})" if largest else "by nothing"
+    return (
+        f"fast transforms in {measured['num_fast']} of {measured['num_convolutions']} spectral convolutions: "
+        f"a step takes {measured['step_s']:.3g} s instead of {measured['usual_step_s']:.3g} s"
+        f"{'' if measured['step_s'] < measured['usual_step_s'] else ', so leave them out'}; the response of "
+        f"the first {measured['num_steps']} steps differs {told}"
+    )
+
+
 def batch_table(measured: Mapping[str, Any]) -> Table:
     """Batch sizes that were tried, and the one that is taken; measured: see `with_batch_size`."""
     tried = measured["tried"]
