@@ -31,11 +31,20 @@ from benchmarks.frame import (
 #: In the order of the page; each is a module with a BENCHMARK.
 NAMES = (
     *("overhead", "todays_way", "todays_way_long", "aggregation", "scaling", "startup", "memory"),
-    *("tricks", "noise", "probe", "full_size", "compile", "long_run", "coverage", "stopping"),
+    *("tricks", "noise", "probe", "full_size", "compile", "transforms"),
+    *("long_run", "coverage", "stopping"),
 )
 
 #: Measured where they are asked for: they take many minutes, or hold for every machine.
-_BY_NAME = ("todays_way_long", "full_size", "compile", "long_run", "coverage", "stopping")
+_BY_NAME = (
+    "todays_way_long",
+    "full_size",
+    "compile",
+    "transforms",
+    "long_run",
+    "coverage",
+    "stopping",
+)
 
 USUAL = tuple(name for name in NAMES if name not in _BY_NAME)
 
@@ -79,6 +88,8 @@ plainest form:
   many numbers at a time; on a CPU in pieces that stay in its cache.
 - torch.compile is offered (`--compile`), and so are TF32 and bfloat16 on request, with the response's error
   told ([Precision and speed](speed.md)).
+- On request (`--fast-transforms`) a network's spectral convolutions are one chain of products that read and
+  write in place, over a quarter of the Legendre functions and half of the filter's orders.
 
 What was tried, and left:
 
@@ -87,9 +98,14 @@ What was tried, and left:
 - Freed memory that the process keeps (`M_MMAP_THRESHOLD`, `M_TRIM_THRESHOLD`, huge pages): steps without
   page faults, no run that was clearly faster, and a higher peak of memory.
 - The steps of an ACE checkpoint: nearly all of their time is fme's network, as the tables under *Today's
-  way* have it (its transforms multiply matrix by matrix, because real and imaginary parts lie interleaved;
-  operands made contiguous give the same bits, and no step that was clearly faster). With four starts fme
-  steps in batches too, and the network's steps alone take more than half of what fme's two runs take.
+  way* have it. With four starts fme steps in batches too, and the network's steps alone take more than half
+  of what fme's two runs take.
+- More of the transforms than `--fast-transforms` has. At ACE2's size its filter's products run at the pace
+  of large ones, and those with the Legendre functions at two thirds of it, also where every order lies
+  together. Fourier transforms that read channels innermost, which would save a copy each way, are slower
+  than a copy and one along memory; degrees multiplied in blocks of four to sixteen gain nothing over one
+  after the other; rows folded about the equator one by one gain half a percent of a convolution at that
+  size, and lose more on small networks.
 - `respeval diagnose`: its parts are above. The maps' year-by-year statistics read every field, SHA-256
   reads every byte, and the figures are matplotlib's; on two cores there is little more to do side by side.
 - Scaling: two separate runs of half the samples show what the machine allows. Of what two processes do more

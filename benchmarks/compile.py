@@ -99,10 +99,10 @@ def run(options: Options) -> Outcome:
     return Outcome([table], (), notes, numbers)
 
 
-def block(plan: Plan, is_compiled: bool) -> tuple[float, list[float], torch.Tensor]:
+def block(plan: Plan, execution: Execution) -> tuple[float, list[float], torch.Tensor]:
     """Seconds of the first step and of the others, and the last step's outputs."""
     members = [Member(0, group) for group in range(len(plan.case.groups))]
-    rollout = make_rollout(plan, members, Execution(compile=is_compiled), Comm())
+    rollout = make_rollout(plan, members, execution, Comm())
     spent, begun = [], time.perf_counter()
     for step in rollout.steps():
         spent.append(time.perf_counter() - begun)
@@ -110,30 +110,40 @@ def block(plan: Plan, is_compiled: bool) -> tuple[float, list[float], torch.Tens
     return spent[0], spent[1:], outputs
 
 
+def largest_difference(given: torch.Tensor, exact: torch.Tensor) -> float:
+    """Of any output, relative to its spread; both [member, output, lat, lon]."""
+    axes = (0, 2, 3)
+    return float(((given - exact).abs().amax(axes) / exact.std(axes)).max())
+
+
+def study_plan(checkpoint: Path, described: str) -> Plan:
+    """The plan of a study's run; described: its size, as JSON."""
+    content = json.loads(described)
+    size = Size(**{**content, "shape": tuple(content["shape"])})
+    case = options_of(checkpoint.parent, size, start=size.start_dates())
+    return prepare(checkpoint, load_case(None, case))
+
+
 def main() -> None:
     report, checkpoint, described, rounds, cache = sys.argv[1:]
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # torch remarks on complex numbers
-    content = json.loads(described)
-    size = Size(**{**content, "shape": tuple(content["shape"])})
-    case = options_of(Path(checkpoint).parent, size, start=size.start_dates())
-    plan = prepare(Path(checkpoint), load_case(None, case))
+    plan = study_plan(Path(checkpoint), described)
+    eager, compiled = Execution(), Execution(compile=True)
     with torch.inference_mode():
-        block(plan, False)  # what only a process's first step pays
-        eager_s, _, exact = block(plan, False)
-        first_s, _, given = block(plan, True)
+        block(plan, eager)  # what only a process's first step pays
+        eager_s, _, exact = block(plan, eager)
+        first_s, _, given = block(plan, compiled)
         pairs = alternate(
             int(rounds),
-            lambda: statistics.median(block(plan, False)[1]),
-            lambda: statistics.median(block(plan, True)[1]),
+            lambda: statistics.median(block(plan, eager)[1]),
+            lambda: statistics.median(block(plan, compiled)[1]),
         )
-    axes = (0, 2, 3)
-    difference = (given - exact).abs().amax(axes) / exact.std(axes)
     found = {
         "compile_s": first_s - eager_s,
         "step_s": pairs,
-        "difference": float(difference.max()),
+        "difference": largest_difference(given, exact),
     }
     Path(report).write_text(json.dumps(found))
 
