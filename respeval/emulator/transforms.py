@@ -7,7 +7,7 @@ functions a quarter is multiplied: they are even or odd about the equator, P_lm(
 P_lm(x) on grids that are symmetric about it, and zero for orders m > l, which the product of channels
 leaves out too. One field at a time, as its weights are the same for all.
 
-On one thread of a CPU a step takes 0.5 to 0.8 of its time: `make bench BENCH=transforms`.
+On one thread of a CPU a step takes 0.6 to 0.8 of its time: `make bench BENCH=transforms`.
 """
 
 from __future__ import annotations
