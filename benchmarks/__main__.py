@@ -32,7 +32,7 @@ from benchmarks.frame import (
 NAMES = (
     *("overhead", "todays_way", "todays_way_long", "aggregation", "scaling", "startup", "memory"),
     *("tricks", "noise", "probe", "full_size", "compile", "transforms"),
-    *("long_run", "coverage", "stopping"),
+    *("long_run", "coverage", "stopping", "cost"),
 )
 
 #: Measured where they are asked for: they take many minutes, or hold for every machine.
@@ -44,6 +44,7 @@ _BY_NAME = (
     "long_run",
     "coverage",
     "stopping",
+    "cost",
 )
 
 USUAL = tuple(name for name in NAMES if name not in _BY_NAME)

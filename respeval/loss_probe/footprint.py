@@ -18,8 +18,8 @@ from respeval.loss_probe.pairs import Batch
 from respeval.loss_probe.profile import sum_dtypes
 from respeval.plan.estimate import measure_peak, memory_held
 
-#: Of the memory that is free, what a probe may count on.
-_SHARE = 0.8
+#: Of the memory that is free, what a probe takes: others may need theirs.
+_SHARE = 0.5
 
 #: Copies of the scored outputs that a loss and its way back hold at a time, without those of each arm.
 _COPIES, _COPIES_OF_ARM = 12, 2

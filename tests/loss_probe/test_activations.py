@@ -121,7 +121,7 @@ def test_the_first_way_that_fits_is_taken() -> None:
     assert found.memory("nothing") == 4 * 2110 + 5 + 50
     assert found.memory("blocks") == 4 * 1130 + 5 + 50
     assert found.memory("trajectories") == 1130 + 5 + 50 + 100
-    share = 0.8
+    share = 0.5
     assert found.choice(int(8495 / share) + 1) == "nothing"
     assert found.choice(int(8495 / share) - 1) == "blocks"
     assert found.choice(int(4575 / share) - 1) == "trajectories"
