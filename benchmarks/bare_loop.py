@@ -1,6 +1,6 @@
 """The emulator of a checkpoint stepped on tensors in memory, and nothing else.
 
-python -m benchmarks.bare_loop REPORT CHECKPOINT NUM_MEMBERS NUM_STEPS [--threads N] [--keep-freed]
+python -m benchmarks.bare_loop REPORT CHECKPOINT NUM_MEMBERS NUM_STEPS [--threads N] [--as-in-runs]
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchmarks.processes import peak_bytes, since_begin
 from respeval.checkpoints import open_checkpoint
 from respeval.emulator.contract import EmulatorSpec
 from respeval.emulator.noise import CounterNoise
-from respeval.interpreter import keep_freed
+from respeval.interpreter import keep_freed, take_huge_pages
 
 
 def main() -> None:
@@ -28,10 +28,11 @@ def main() -> None:
     parser.add_argument("num_members", type=int)
     parser.add_argument("num_steps", type=int)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--keep-freed", action="store_true", help="as respeval's commands do")
+    parser.add_argument("--as-in-runs", action="store_true", help="memory taken as runs take it")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    if asked.keep_freed:
+    if asked.as_in_runs:
+        take_huge_pages()
         keep_freed()
     emulator, count = open_checkpoint(asked.checkpoint, {}), asked.num_members
     loaded_bytes, spec = peak_bytes(), emulator.spec

@@ -16,7 +16,7 @@ from respeval.case.options import KEY, KEYS, check_at_least_one, parse_batch_siz
 from respeval.commands import parameters as p
 from respeval.commands.exits import EXIT_BAD_INPUT, end, one_line_errors
 from respeval.commands.export import export_app
-from respeval.interpreter import collect_garbage_rarely
+from respeval.interpreter import collect_garbage_rarely, take_huge_pages
 from respeval.loss_probe.options import ARMS, LOSS, LOSS_CONFIG, RECOMPUTE, SETTINGS
 
 app = typer.Typer(
@@ -37,6 +37,7 @@ def main() -> None:
 def command(arguments: list[str]) -> int:
     """What `respeval ARGUMENTS` does; returns the exit code."""
     collect_garbage_rarely()
+    take_huge_pages()
     try:
         return app(arguments or ["--help"], standalone_mode=False) or 0
     except Exception as error:

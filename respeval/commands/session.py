@@ -30,10 +30,16 @@ class Session:
 
 
 def open_session(
-    device: str | None, threads: int | None, signals: StopSignals | None = None
+    device: str | None,
+    threads: int | None,
+    signals: StopSignals | None = None,
+    rolls_out: bool = True,
 ) -> Session:
-    """Join the other processes, if there are any (see `connect`)."""
+    """Join the other processes, if there are any (see `connect`).
+
+    rolls_out: whether the command steps an emulator on and on, for which freed memory is kept.
+    """
     comm = connect(device)
-    if comm.device.type == "cpu":
+    if rolls_out and comm.device.type == "cpu":
         keep_freed()
     return Session(comm, Threads(threads), make_console(comm.is_root), signals or StopSignals())
