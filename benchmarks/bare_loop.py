@@ -1,11 +1,13 @@
 """The emulator of a checkpoint stepped on tensors in memory, and nothing else.
 
 python -m benchmarks.bare_loop REPORT CHECKPOINT NUM_MEMBERS NUM_STEPS [--threads N] [--as-in-runs]
+    [--fast-transforms]
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import resource
 import time
@@ -18,6 +20,7 @@ from benchmarks.processes import peak_bytes, since_begin
 from respeval.checkpoints import open_checkpoint
 from respeval.emulator.contract import EmulatorSpec
 from respeval.emulator.noise import CounterNoise
+from respeval.emulator.transforms import fast_transforms
 from respeval.interpreter import keep_freed, take_huge_pages
 
 
@@ -29,6 +32,7 @@ def main() -> None:
     parser.add_argument("num_steps", type=int)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--as-in-runs", action="store_true", help="memory taken as runs take it")
+    parser.add_argument("--fast-transforms", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     if asked.as_in_runs:
@@ -37,7 +41,10 @@ def main() -> None:
     emulator, count = open_checkpoint(asked.checkpoint, {}), asked.num_members
     loaded_bytes, spec = peak_bytes(), emulator.spec
     first_step_s, step_s = None, []
-    with torch.inference_mode():
+    with contextlib.ExitStack() as stack:
+        if asked.fast_transforms:
+            stack.enter_context(fast_transforms(emulator))
+        stack.enter_context(torch.inference_mode())
         state = _at_their_means(spec, [variable.name for variable in spec.prognostic], count)
         forcing = _at_their_means(spec, spec.required_forcing, count)
         noise = CounterNoise(0, [(0, 0)] * count, 0, None)
