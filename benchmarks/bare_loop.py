@@ -37,9 +37,10 @@ def main() -> None:
     torch.set_num_threads(asked.threads)
     if asked.as_in_runs:
         take_huge_pages()
-        keep_freed()
     emulator, count = open_checkpoint(asked.checkpoint, {}), asked.num_members
     loaded_bytes, spec = peak_bytes(), emulator.spec
+    if asked.as_in_runs:
+        keep_freed()
     first_step_s, step_s = None, []
     with contextlib.ExitStack() as stack:
         if asked.fast_transforms:

@@ -36,7 +36,7 @@ from respeval.fields.transform import SphericalTransform
 from respeval.loss_probe.arms import Arm, parse_arms
 from respeval.loss_probe.loss import LossWeights, ensemble_loss, full_truncation
 from respeval.loss_probe.plan import ProbeSettings, plan_probe
-from respeval.loss_probe.probing import run_probe
+from respeval.loss_probe.probing import ProbeReporter, run_probe
 from respeval.loss_probe.profile import make_profile
 from respeval.loss_probe.scores import crps, mean_power
 from respeval.planet.assess import assess
@@ -164,19 +164,11 @@ def evaluate(emulator: NativeEmulator, record: Record) -> dict[str, Any]:
     return found
 
 
-class Quiet:
-    """A reporter of the probe that says nothing."""
-
-    def planned(self, plan: Any) -> None: ...
-
-    def probed(self, batch: int) -> None: ...
-
-
 def signal_to_noise(emulator: NativeEmulator, arm: Arm, data: Path) -> list[float]:
     """Signal-to-noise of the filters' gradients by degree under one arm's loss, mean over layers."""
     settings = ProbeSettings(arms=(arm,), num_batches=8, weights=ARM_WEIGHTS)
     plan = plan_probe(emulator, settings, str(data), None, Path("the emulator in training"))
-    profile = make_profile(run_probe(plan, Comm(), Quiet()), plan.filters, settings.arms)
+    profile = make_profile(run_probe(plan, Comm(), ProbeReporter()), plan.filters, settings.arms)
     return np.nanmean(profile.grad_snr[0], axis=0).tolist()  # type: ignore[no-any-return]
 
 

@@ -232,7 +232,7 @@ def gradient_probe(
     data: p.Data = None,
     case: p.CaseFile = None,
     *,
-    dry_run: p.DryRun = False,
+    dry_run: p.DryProbe = False,
     device: p.Device = None,
     threads: p.Threads = None,
     trust_checkpoint: p.Trust = False,

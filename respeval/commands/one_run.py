@@ -22,7 +22,7 @@ from respeval.emulator.computing import check_precision, forget_compiled
 from respeval.errors import BlowUpError, InputError, SharedInputError, StoppedError
 from respeval.fields.records import OpenedRecords
 from respeval.files.netcdf import open_saved
-from respeval.interpreter import give_back_freed
+from respeval.interpreter import give_back_freed, keep_freed
 from respeval.plan.batch_size import KEPT, with_batch_size
 from respeval.plan.execution import Execution
 from respeval.plan.goal import Goal, check_goal, goal_of, has_ended, settings_of_plan
@@ -87,9 +87,11 @@ def run_one(checkpoint: Path, folder: Path, wish: Wish, session: Session) -> boo
 
 
 def plan_of(checkpoint: Path, wish: Wish, session: Session) -> Plan:
-    """The plan of a checkpoint's run, and threads for its emulator."""
+    """The plan of a checkpoint's run, with threads and memory for its emulator."""
     plan = session.comm.together(lambda: wish.plan(checkpoint, session.opened))
     session.threads.choose(plan.emulator.spec, session.comm)
+    if session.comm.device.type == "cpu":
+        keep_freed()
     return plan
 
 

@@ -91,6 +91,13 @@ Extend = Annotated[
 RestartFresh = Annotated[
     bool, _folder("Start over in a new folder beside it (DIR-2, DIR-3, …).", "--restart-fresh")
 ]
+DryProbe = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Show what the probe would take, memory and time; nothing is written.",
+    ),
+]
 DryRun = Annotated[
     bool,
     typer.Option(

@@ -63,7 +63,7 @@ class ProbeWish:
 
 def probe_checkpoint(checkpoint: Path, folder: Path, wish: ProbeWish) -> None:
     """`respeval gradient-probe`."""
-    session = open_session(wish.device, wish.threads, rolls_out=False)
+    session = open_session(wish.device, wish.threads)
     comm, console = session.comm, session.console
     plan = comm.together(lambda: wish.plan(checkpoint))
     if not wish.dry_run:

@@ -9,7 +9,6 @@ from rich.console import Console
 from respeval.distributed.comm import Comm, connect
 from respeval.distributed.stop import StopSignals
 from respeval.fields.records import OpenedRecords
-from respeval.interpreter import keep_freed
 from respeval.plan.execution import Threads
 from respeval.presentation.console.terminal import make_console
 
@@ -30,16 +29,8 @@ class Session:
 
 
 def open_session(
-    device: str | None,
-    threads: int | None,
-    signals: StopSignals | None = None,
-    rolls_out: bool = True,
+    device: str | None, threads: int | None, signals: StopSignals | None = None
 ) -> Session:
-    """Join the other processes, if there are any (see `connect`).
-
-    rolls_out: whether the command steps an emulator on and on, for which freed memory is kept.
-    """
+    """Join the other processes, if there are any (see `connect`)."""
     comm = connect(device)
-    if rolls_out and comm.device.type == "cpu":
-        keep_freed()
     return Session(comm, Threads(threads), make_console(comm.is_root), signals or StopSignals())
