@@ -128,6 +128,8 @@ What was tried, and left:
 - Segments are written by the thread that steps. In another they would cost nothing on a GPU, but every
   commit would have to wait for its files beside the next segment's steps; the tests of kills hold the
   order.
+- In the table of full size, the native network's steps on two threads were taken beside another process that
+  had one of the two cores; ACE's show what two threads do.
 - No number here is of a GPU; those are in [Benchmarks on a GPU](benchmarks_gpu.md).
 """
 
