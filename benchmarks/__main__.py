@@ -102,8 +102,8 @@ What was tried, and left:
 - The sums at 1°: steps that wait would take much memory there (79 MiB each with eight members), and memory
   is no longer the only bound: numpy makes float64 of a number and adds it at a pace that leaves little.
 - Freed memory that is kept in gradient probes as it is in runs: the small objects of a graph lie between its
-  large tensors, which then find no place again; a probe of a model of ACE2's size took 14.8 instead of 9.3 GB
-  beside the model, in no less time. Probes take huge pages alone.
+  large tensors, which then find no place again, and a probe of a model of ACE2's size took a third more
+  memory in no less time. Probes take huge pages alone.
 - The steps of an ACE checkpoint: nearly all of their time is fme's network, as the tables under *Today's
   way* have it. With four starts fme steps in batches too, and the network's steps alone take more than half
   of what fme's two runs take.

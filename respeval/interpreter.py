@@ -142,7 +142,7 @@ def keep_freed() -> None:
     """Let this process keep what it frees for its next requests, in the steps of a rollout.
 
     glibc maps every tensor above 32 MB anew. Other C libraries are left alone. Not for what keeps many
-    small objects between large tensors, as a graph of gradients does: it takes half as much again.
+    small objects between large tensors, as a graph of gradients does: it takes a third more.
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):
         options = ctypes.CDLL(None).mallopt

@@ -29,9 +29,9 @@ _COPIES, _COPIES_OF_ARM = 12, 2
 class Footprint:
     """Bytes and seconds of a probe on one process, beside what the process holds already.
 
-    kept: of one trajectory's forward pass, which takes `forward_s`; work: what it holds at most beside
-    that, as the way back does. fields: scored outputs of one
-    trajectory. sums: of all gradients over batches. gradients: of all filters once; largest: of one.
+    kept: of one trajectory's forward pass, which takes `forward_s`. work: what it holds at most beside
+    that, as the way back does. fields: scored outputs of one trajectory. sums: of all gradients over
+    batches. gradients: of all filters once; largest: of one.
     """
 
     kept: Kept

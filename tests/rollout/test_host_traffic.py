@@ -19,7 +19,7 @@ from respeval.distributed.comm import Comm
 from respeval.plan.execution import Execution, make_rollout
 from respeval.plan.plan import Plan, prepare
 from respeval.rollout.guard import RangeGuard
-from respeval.rollout.members import deal_members
+from respeval.rollout.members import Member, deal_members
 from respeval.rollout.sums import MemberSums
 from tests.support.studies import export_native, write_study
 
@@ -56,15 +56,20 @@ def plan_of(checkpoint: Path) -> Plan:
     return prepare(checkpoint, load_case(None, case))
 
 
+def planned(kind: str, folder: Path) -> tuple[Plan, list[Member]]:
+    """A run of a native or an exported network, and all of its members."""
+    checkpoint = write_study(folder)
+    if kind == "exported":
+        checkpoint = export_native(checkpoint, folder / "tiny.pt2")
+    plan = plan_of(checkpoint)
+    return plan, deal_members(plan.num_samples, len(plan.case.groups), 1)[0]
+
+
 @pytest.mark.parametrize("kind", ["native", "exported"])
 def test_nothing_of_the_host_takes_part_in_a_step_within_a_window(
     kind: str, tmp_path: Path
 ) -> None:
-    checkpoint = write_study(tmp_path)
-    if kind == "exported":
-        checkpoint = export_native(checkpoint, tmp_path / "tiny.pt2")
-    plan = plan_of(checkpoint)
-    members = deal_members(plan.num_samples, len(plan.case.groups), 1)[0]
+    plan, members = planned(kind, tmp_path)
     shape = (len(members), len(plan.emulator.spec.outputs), *plan.emulator.spec.grid.shape)
     sums, guard = MemberSums(shape, META), RangeGuard(plan.emulator.spec, members, META)
     seen: dict[int, list[str]] = {}
@@ -88,11 +93,7 @@ def test_nothing_of_the_host_takes_part_in_a_step_within_a_window(
 def test_weights_that_a_run_moves_are_good_for_gradients_afterwards(
     kind: str, tmp_path: Path
 ) -> None:
-    checkpoint = write_study(tmp_path)
-    if kind == "exported":
-        checkpoint = export_native(checkpoint, tmp_path / "tiny.pt2")
-    plan = plan_of(checkpoint)
-    members = deal_members(plan.num_samples, len(plan.case.groups), 1)[0]
+    plan, members = planned(kind, tmp_path)
     with torch.inference_mode():  # as in a run
         emulator: Any = make_rollout(plan, members, Execution(), Comm(device=META)).emulator
     moved = list(emulator.parameters())
