@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 _MOST_SHOWN = 4
+_MOST_OF_PATH = 300
 
 
 class InputError(ValueError):
@@ -13,8 +14,12 @@ class SharedInputError(InputError):
     """An `InputError` that every process raises at once, so that the root alone need tell it."""
 
 
-class StoppedError(RuntimeError):
-    """A signal asked the run to stop; what it had done is saved, and the same command goes on."""
+class StoppedError(BaseException):
+    """A signal asked the run to stop; what it had done is saved, and the same command goes on.
+
+    It can be raised anywhere, as a KeyboardInterrupt can, and like that it is no Exception: what reads a
+    file answers whatever goes wrong within with "it can't be read", and a stop is nothing of the kind.
+    """
 
 
 class LostProcessError(RuntimeError):
@@ -39,6 +44,16 @@ def one_line(message: str) -> str:
 def first_line(error: BaseException) -> str:
     """What an error says, shortened for a message of one line; its kind where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def system_reason(error: OSError) -> str:
+    """What the system can't do, with the path that it is about; a long one is shortened."""
+    reason = error.strerror or first_line(error)
+    if error.filename is None:
+        return reason
+    path = str(error.filename)
+    shown = path if len(path) <= _MOST_OF_PATH else f"{path[:_MOST_OF_PATH]}…"
+    return f"{shown} can't be used ({reason})"
 
 
 def in_one_line(found: list[str]) -> str:

@@ -371,7 +371,7 @@ def test_a_sample_that_blows_up_is_named_in_the_table(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--perturb", "4"], "--perturb '4': expected LABEL=uniform:KELVIN"),
-        (["--bands", "tropics"], "band 'tropics': expected NAME=LOW:HIGH"),
+        (["--bands", "tropics"], "--bands 'tropics': expected NAME=LOW:HIGH"),
         (["--role", "upper_level"], "--role 'upper_level': expected NAME=VALUE"),
         (["--role", "upper=skin"], "unknown key 'roles.upper'; did you mean 'upper_level'?"),
         (["--role", "upper_level=wind"], "roles.upper_level names 'wind', which is no output"),

@@ -13,7 +13,7 @@ from respeval.diagnostics import response_maps
 from respeval.diagnostics.maps import CELL_VARIABLES
 from respeval.errors import InputError
 from respeval.fields.grid import Grid
-from respeval.fields.records import as_numbers, open_record, read_whole
+from respeval.fields.records import as_numbers, in_order_of, open_record, read_whole
 from respeval.fields.regrid import Conservative
 from respeval.files.netcdf import open_saved
 from respeval.run_folder.names import GROUP_MEANS, MANIFEST
@@ -115,15 +115,7 @@ def _in_order_of(known: KnownResponse, grid: Grid) -> KnownResponse:
     """The same cells in another order: turned around in latitude, rolled in longitude."""
     if known.grid.shape != grid.shape:
         return known
-    turn = slice(None, None, -1 if known.grid.north_to_south != grid.north_to_south else 1)
-    away = (known.grid.longitude - grid.longitude[0] + 180.0) % 360.0 - 180.0
-    order = np.roll(np.arange(grid.num_lon), -int(np.abs(away).argmin()))
-    if grid.difference_from(known.grid.latitude[turn], known.grid.longitude[order]) is not None:
+    if grid.difference_from(known.grid.latitude, known.grid.longitude) is not None:
         return known
-
-    def ordered(dataset: xr.Dataset) -> xr.Dataset:
-        moved = dataset.isel(lat=turn, lon=order)
-        return moved.assign_coords(lat=grid.latitude, lon=grid.longitude)
-
-    means = None if known.means is None else ordered(known.means)
-    return KnownResponse(known.where, grid, ordered(known.maps), means)
+    means = None if known.means is None else in_order_of(known.means, grid)
+    return KnownResponse(known.where, grid, in_order_of(known.maps, grid), means)

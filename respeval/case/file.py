@@ -16,11 +16,12 @@ from respeval.fields.perturbation import PERTURBATIONS
 from respeval.files.settings import first_fault, read_yaml, unknown_key, wrong_value
 
 
-def load_case(path: Path | None, overrides: Mapping[str, Any]) -> Case:
+def load_case(path: Path | None, overrides: Mapping[str, Any], takes_options: bool = True) -> Case:
     """The case of a file with options on top; options given as None are not given.
 
     path: the case file, or None where the options say everything. Paths in the file are relative to
-    its folder, those in `overrides` to the working directory. Raises InputError in one line.
+    its folder, those in `overrides` to the working directory. takes_options: whether the command has
+    options for the keys. Raises InputError in one line.
     """
     content: dict[str, Any] = {}
     if path is not None:
@@ -36,11 +37,28 @@ def load_case(path: Path | None, overrides: Mapping[str, Any]) -> Case:
         content["roles"] = roles
     if reader:
         content["reader"] = reader
-    source = str(path) if path is not None else "the command line"
     try:
         return Case.model_validate(content)
     except ValidationError as error:
-        raise InputError(f"{source}: {_explain(error, path is None)}") from None
+        source = _source(error, path, overrides)
+        raise InputError(f"{source}: {_explain(error, path is None, takes_options)}") from None
+
+
+def _source(error: ValidationError, path: Path | None, overrides: Mapping[str, Any]) -> str:
+    """Where the first fault of a case was written: an option, the case file, or the command line."""
+    where: tuple[int | str, ...] = first_fault(error)["loc"]
+    if not where:  # of no key alone
+        lengths = [n for n in keys_that_bear_on("length") if overrides.get(n) is not None]
+        named = lengths if len(lengths) > 1 else ["protocol"] if overrides.get("protocol") else []
+        if named:
+            return " and ".join(KEY[name].flag for name in named)
+    key = str(where[0]) if where else ""
+    given = overrides.get(key)
+    # These two are put together from the file and the options, entry by entry.
+    joined = key in ("roles", "reader") and isinstance(given, Mapping) and len(where) > 1
+    if given is not None and (not joined or where[1] in given):
+        return KEY[key].flag
+    return str(path) if path is not None else "the command line"
 
 
 def _resolve_paths(content: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -68,13 +86,15 @@ def _resolve_paths(content: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _absolute(location: str, folder: Path) -> str:
+    if "\0" in location:
+        raise InputError(f"{location!r:.200} can't name a file: it holds a NUL")
     if Path(location).is_absolute():
         return location
     base = glob.escape(str(folder)) if glob.has_magic(location) else str(folder)
     return str(Path(base) / location)
 
 
-def _explain(error: ValidationError, from_options: bool) -> str:
+def _explain(error: ValidationError, from_options: bool, takes_options: bool) -> str:
     """The first fault of a case in one line, with what is allowed."""
     first = first_fault(error)
     where = [str(part) for part in first["loc"]]
@@ -83,6 +103,8 @@ def _explain(error: ValidationError, from_options: bool) -> str:
     if first["type"] == "missing":
         if len(where) > 1:
             return f"{'.'.join(where)} is missing; add it"
+        if not takes_options:
+            return f"{where[0]} is missing; add it to the case file"
         option = KEY[where[0]].flag
         beside = " or a case file (case.yaml beside the checkpoint, or --case)"
         return f"{where[0]} is missing; give {option}{beside if from_options else ''}"

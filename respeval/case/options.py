@@ -106,17 +106,17 @@ def _perturbations(flag: str, texts: Sequence[str]) -> dict[str, Any]:
 
 def _bands(flag: str, texts: Sequence[str]) -> dict[str, Any]:
     parts = [part for text in texts for part in text.split(",") if part]
-    return _unique(flag, map(parse_band, parts))
+    return _unique(flag, (parse_band(text, flag) for text in parts))
 
 
-def parse_band(text: str) -> tuple[str, tuple[float, float]]:
+def parse_band(text: str, flag: str = "band") -> tuple[str, tuple[float, float]]:
     """`NAME=LOW:HIGH` in degrees of |latitude|. Raises InputError for anything else."""
     name, _, edges = text.partition("=")
     low, _, high = edges.partition(":")
     try:
         return name, (float(low), float(high))
     except ValueError:
-        raise InputError(f"band {text!r}: expected NAME=LOW:HIGH, e.g. tropics=0:15") from None
+        raise InputError(f"{flag} {text!r}: expected NAME=LOW:HIGH, e.g. tropics=0:15") from None
 
 
 def _roles(flag: str, texts: Sequence[str]) -> dict[str, Any]:

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import textwrap
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,7 +26,7 @@ from respeval.checkpoints.manifest import (
     parse_manifest,
 )
 from respeval.checkpoints.normalized import NormalizedEmulator
-from respeval.checkpoints.weights_file import check_plain
+from respeval.checkpoints.weights_file import HOW_TO_EXPORT, check_plain
 from respeval.errors import InputError
 from respeval.fields.grid import Grid
 from respeval.interpreter import lazily_compiled
@@ -45,6 +46,9 @@ __all__ = [
 ]
 
 FORMAT = "respeval/1"
+
+#: What torch's DataParallel and DistributedDataParallel, and torch.compile, put into names of weights.
+_WRAPPERS = ("module", "_orig_mod")
 
 #: Most bytes of a transform's functions: so many, and so many for each byte of the file.
 _MAX_FUNCTIONS, _FUNCTIONS_PER_BYTE = 256 * 2**20, 64
@@ -189,7 +193,7 @@ def load_checkpoint(path: Path, with_weights: bool = True) -> NativeEmulator:
     """
     content, mapped = _load_plain(path)
     if not isinstance(content, dict) or "format" not in content:
-        raise InputError(f"{path} is no respeval checkpoint: it has no 'format' entry")
+        raise InputError(f"{path} is no respeval checkpoint: {_held(content)}; {HOW_TO_EXPORT}")
     if not isinstance(content["format"], str):
         raise InputError(f"{path} is no respeval checkpoint: its 'format' is no text")
     if content["format"] != FORMAT:
@@ -208,6 +212,20 @@ def load_checkpoint(path: Path, with_weights: bool = True) -> NativeEmulator:
         unfilled.fill([emulator], torch.device("cpu"), mapped)
         emulator.describe_climatology()
     return emulator.eval()
+
+
+def _held(content: object) -> str:
+    """What a file holds that is no native checkpoint."""
+    if not isinstance(content, dict) or not content:
+        return "it has no 'format' entry"
+    names = [name if isinstance(name, str) else type(name).__name__ for name in content]
+    shown = textwrap.shorten(", ".join(names), 60, placeholder=" …")
+    if all(isinstance(value, torch.Tensor) for value in content.values()):
+        return (
+            f"it holds weights alone ({shown}), which do not say of what network, on what grid and in what "
+            "units"
+        )
+    return f"it has no 'format' entry (it has: {shown})"
 
 
 def _check_size(manifest: Manifest, path: Path) -> None:
@@ -254,6 +272,23 @@ def _load_plain(path: Path) -> tuple[Any, bool]:
         ) from None
 
 
+def _unwrapped(weights: Mapping[Any, Any], expected: Collection[str], path: Path) -> dict[Any, Any]:
+    """Weights under their own names, where a wrapper of the network put its own before them."""
+    found: dict[Any, Any] = {}
+    names: dict[Any, Any] = {}
+    for given, value in weights.items():
+        name = given
+        if isinstance(given, str) and given not in expected:
+            plain = ".".join(part for part in given.split(".") if part not in _WRAPPERS)
+            name = plain if plain in expected else given
+        if name in found:
+            raise InputError(
+                f"{path} holds {name} twice, as {names[name]} and as {given}; leave one of them out"
+            )
+        found[name], names[name] = value, given
+    return found
+
+
 def _checked(
     emulator: NativeEmulator, weights: object, path: Path, mapped: bool
 ) -> dict[str, torch.Tensor]:
@@ -261,6 +296,7 @@ def _checked(
     if not isinstance(weights, dict):
         raise InputError(f"{path} has no state_dict")
     expected = emulator.state_dict()
+    weights = _unwrapped(weights, expected, path)
     for problem, names in (
         ("lacks weights", sorted(set(expected) - set(weights))),
         ("has surplus weights", sorted(str(name) for name in set(weights) - set(expected))),

@@ -31,9 +31,10 @@ def one_line_errors() -> Iterator[None]:
         LostProcessError,
         SharedInputError,
         StoppedError,
+        system_reason,
     )
 
-    is_root = os.environ.get("RANK", "0") == "0"
+    is_root = not _is_one_of_several() or os.environ.get("RANK", "0") == "0"
     try:
         yield
     except SharedInputError as error:
@@ -46,6 +47,10 @@ def one_line_errors() -> Iterator[None]:
         leave(str(error), EXIT_BAD_INPUT)
     except BlowUpError as error:
         leave(str(error) if is_root else "", EXIT_BLOWN_UP)
+    except BrokenPipeError:  # whoever read the output has enough; typer ends quietly
+        raise
+    except OSError as error:
+        leave(system_reason(error), EXIT_BAD_INPUT)
     except KeyboardInterrupt:
         leave("interrupted; what was published stays", EXIT_INTERRUPTED)
 
@@ -54,7 +59,7 @@ def leave(message: str, code: int) -> None:
     from respeval.errors import one_line
 
     if message:
-        rank = os.environ.get("RANK")
+        rank = os.environ.get("RANK") if _is_one_of_several() else None
         who = f"process {rank}: " if rank not in (None, "0") else ""
         sys.stderr.write(f"respeval: {who}{one_line(message)}\n")
     if _is_one_of_several():
@@ -78,7 +83,8 @@ def end(code: int) -> NoReturn:
 
 
 def _is_one_of_several() -> bool:
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+    size = os.environ.get("WORLD_SIZE", "1")
+    return size.isdecimal() and int(size) > 1
 
 
 def _end_at_once(code: int) -> NoReturn:

@@ -19,7 +19,13 @@ from respeval.diagnostics import DiagnosticSettings, known_diagnostics, left_out
 from respeval.distributed.comm import Comm
 from respeval.distributed.stop import StopSignals
 from respeval.emulator.computing import check_precision, forget_compiled
-from respeval.errors import BlowUpError, InputError, SharedInputError, StoppedError
+from respeval.errors import (
+    BlowUpError,
+    InputError,
+    SharedInputError,
+    StoppedError,
+    system_reason,
+)
 from respeval.fields.records import OpenedRecords
 from respeval.files.netcdf import open_saved
 from respeval.interpreter import give_back_freed, keep_freed
@@ -225,14 +231,16 @@ def _analyse(
 def reason_of(error: Exception, comm: Comm) -> str:
     """Why a checkpoint can't run, in one line, where the error lets all processes go on to the next.
 
-    Raises the error where it is a stop, or one that not all processes know of: the others would wait.
+    Raises the error where not all processes know of it: the others would wait.
     """
     if isinstance(error, SharedInputError | BlowUpError):
         return " ".join(str(error).split())
-    if isinstance(error, StoppedError) or comm.num_processes > 1:
+    if comm.num_processes > 1:
         raise error
     if isinstance(error, InputError):
         return " ".join(str(error).split())
+    if isinstance(error, OSError):
+        return " ".join(system_reason(error).split())
     traceback.print_exception(error)
     return " ".join(f"unexpected {type(error).__name__}: {error}".split())
 

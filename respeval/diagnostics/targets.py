@@ -14,6 +14,7 @@ from respeval.diagnostics.formulas.registry import known_diagnostics
 from respeval.diagnostics.numbers import key_of, places
 from respeval.diagnostics.statistics.precision import relative_half_width, years_left
 from respeval.errors import InputError
+from respeval.files.settings import nearest_names
 
 _EXPECTED = "expected NAME[/PLACE]:FRACTION, e.g. land_ocean_warming_ratio/tropics:0.05"
 
@@ -47,9 +48,12 @@ class Target:
         known = known_diagnostics()
         label = None if parts[0] in known else parts.pop(0)
         if not parts or parts[0] not in known:
+            near = (nearest_names(part, known) for part in where.split("/"))
+            nearest = next(filter(None, near), "")
+            hint = f"; did you mean {nearest}?" if nearest else f" ({_EXPECTED})"
             raise ValueError(
                 f"{text!r} names no diagnostic of the response as a whole, as respeval diagnose "
-                f"--list has them ({_EXPECTED})"
+                f"--list has them{hint}"
             )
         return cls(parts[0], tuple(parts[1:]), number, label)
 

@@ -24,6 +24,11 @@ Result = TypeVar("Result")
 #: One that is gone is found at once by its connection or the launcher, or in minutes by its heartbeat.
 COLLECTIVE_TIMEOUT = timedelta(days=1)
 
+_UNSET = (
+    "start the command with torchrun for several processes, or unset WORLD_SIZE and RANK, which an earlier "
+    "launcher left, for one"
+)
+
 
 @dataclass(frozen=True)
 class Comm:
@@ -49,8 +54,6 @@ class Comm:
         with self.heartbeat.meeting() if self.heartbeat else contextlib.nullcontext():
             try:
                 yield
-            except StoppedError:  # a signal that came while this process waited
-                raise
             except RuntimeError as error:
                 raise _lost(error) from None
 
@@ -159,7 +162,7 @@ def connect(device: str | None = None) -> Comm:
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: this machine has no CUDA device that torch can use")
     kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    local_rank = _number("LOCAL_RANK", 0)
     if kind == "cuda" and local_rank >= torch.cuda.device_count():
         raise InputError(
             f"process {local_rank} of this machine has no GPU of its own (it has "
@@ -168,10 +171,38 @@ def connect(device: str | None = None) -> Comm:
     own = torch.device("cuda", local_rank) if kind == "cuda" else torch.device("cpu")
     if own.type == "cuda":
         torch.cuda.set_device(own)
-    num_processes = int(os.environ.get("WORLD_SIZE", "1"))
+    num_processes = _number("WORLD_SIZE", 1)
     if num_processes == 1:
         return Comm(device=own)
+    _check_launched(num_processes)
     return _join(own, num_processes)
+
+
+def _number(name: str, default: int) -> int:
+    """A number that the launcher gives. Raises InputError where it is none."""
+    text = os.environ.get(name, str(default))
+    if not text.isdecimal() or (name == "WORLD_SIZE" and int(text) < 1):
+        raise InputError(
+            f"the environment variable {name} is {text!r:.60}, expected a whole number as torchrun sets it; "
+            f"{_UNSET}"
+        )
+    return int(text)
+
+
+def _check_launched(num_processes: int) -> None:
+    """Raise InputError where an environment of a launcher is left over, or not whole."""
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if missing:
+        raise InputError(
+            f"the environment variable WORLD_SIZE is {num_processes}, as torchrun sets it for so many "
+            f"processes, but there is no {' and no '.join(missing)}; {_UNSET}"
+        )
+    if _number("RANK", 0) >= num_processes:
+        raise InputError(
+            f"the environment variable RANK is {os.environ['RANK']}, of {num_processes} processes "
+            f"(WORLD_SIZE) from 0 on; {_UNSET}"
+        )
+    _number("MASTER_PORT", 0)
 
 
 def _join(device: torch.device, num_processes: int) -> Comm:
@@ -201,8 +232,6 @@ def _join(device: torch.device, num_processes: int) -> Comm:
             timeout=timedelta(seconds=2 * INTERVAL_S),
             wait_for_workers=False,
         )
-    except StoppedError:
-        raise
     except RuntimeError as error:
         raise _lost(error) from None
     heartbeat = Heartbeat(

@@ -5,6 +5,7 @@ The conventions of the sphere are stated here once: area weights, half-open band
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -28,21 +29,36 @@ TROPICAL_LAT_MAX = 15.0
 GridKind = Literal["legendre-gauss", "equiangular", "lobatto", "regular"]
 AreaWeights = Literal["grid", "cos_lat"]
 FloatArray = NDArray[np.float64]
+IndexArray = NDArray[np.intp]
 BoolArray = NDArray[np.bool_]
 
 #: Degrees by which two descriptions of one grid may differ: float32 coordinates are off by 1e-5.
 COORDINATE_TOLERANCE = 1e-3
+
+#: Coordinates may be this share of a spacing away from where a grid's rule has them, and no more than so
+#: many degrees: numbers that were rounded to a tenth are.
+_SHARE_OFF, _MOST_OFF = 0.05, 0.06
+
+#: A pole is at most so many spacings beyond the outermost latitudes (one, where a grid leaves out the
+#: row at the pole), and no two rows are so many spacings of their neighbours apart.
+_MOST_TO_POLE, _MOST_APART = 1.5, 1.75
+
+#: Above so many latitudes the rules' nodes come from their asymptotic formula, right to 3e-4 degrees
+#: there: exact ones take time with the cube of the number, and a file may claim any.
+_MOST_EXACT = 1024
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
     """A global latitude-longitude grid of cell centres.
 
-    latitude: [lat], degrees_north, strictly monotonic in either direction.
+    latitude: [lat], degrees_north, strictly monotonic in either direction, without a gap from pole to pole.
     longitude: [lon], degrees_east, evenly spaced over the whole circle.
-    kind: the latitudes' rule. `regular` is any set of latitudes that has no quadrature of its own.
+    kind: the latitudes' rule. `legendre-gauss` and `lobatto` are the nodes of these quadratures, which
+        `equiangular` latitudes, evenly spaced, have where both poles are among them. `regular` is any
+        set of latitudes that has no quadrature of its own.
 
-    Raises ValueError where the coordinates are no global grid.
+    Raises ValueError where the coordinates are no global grid, or not of this kind.
 
     >>> grid = Grid.legendre_gauss(num_lat=4, num_lon=8)
     >>> print(grid)
@@ -67,16 +83,10 @@ class Grid:
         for name, values in (("latitude", latitude), ("longitude", longitude)):
             if values.ndim != 1 or values.size < 2 or not np.isfinite(values).all():
                 raise ValueError(f"{name} must be a list of at least two finite numbers in degrees")
-        steps = np.diff(latitude)
-        if not ((steps > 0).all() or (steps < 0).all()) or np.abs(latitude).max() > 90 + 1e-6:
-            raise ValueError(
-                "latitude must be strictly monotonic and lie within -90 and 90 degrees"
-            )
-        spacing = np.diff(longitude)
-        if np.abs(spacing - 360.0 / longitude.size).max() > 10 * COORDINATE_TOLERANCE:
-            raise ValueError(
-                f"longitude must rise evenly by {360.0 / longitude.size:g} degrees around the whole circle"
-            )
+        _check_order(latitude)
+        _check_longitudes(longitude)
+        _check_coverage(latitude)
+        _check_kind(latitude, self.kind)
         latitude.setflags(write=False)
         longitude.setflags(write=False)
         object.__setattr__(self, "latitude", latitude)
@@ -97,15 +107,10 @@ class Grid:
         Cell-centred latitudes such as 89.5, 88.5, … are `regular`.
         """
         grid = cls(latitude, longitude)
-        rising = np.sort(grid.latitude)
-        rules: dict[GridKind, FloatArray] = {
-            "legendre-gauss": np.degrees(
-                np.arcsin(np.polynomial.legendre.leggauss(rising.size)[0])
-            ),
-            "equiangular": np.linspace(-90.0, 90.0, rising.size),
-        }
-        for kind, expected in rules.items():
-            if np.abs(rising - expected).max() < COORDINATE_TOLERANCE:
+        kinds: tuple[GridKind, ...] = ("legendre-gauss", "equiangular")
+        for kind in kinds:
+            nodes = _nodes(kind, grid.num_lat)
+            if np.abs(np.sort(grid.latitude) - nodes).max() < COORDINATE_TOLERANCE:
                 return cls(grid.latitude, grid.longitude, kind)
         return grid
 
@@ -124,6 +129,14 @@ class Grid:
     @property
     def north_to_south(self) -> bool:
         return bool(self.latitude[0] > self.latitude[-1])
+
+    @property
+    def has_quadrature(self) -> bool:
+        """Whether the latitudes are the nodes of a quadrature, which a spherical transform needs."""
+        poles = np.abs(np.abs(self.latitude[[0, -1]]) - 90.0)
+        return self.kind in ("legendre-gauss", "lobatto") or (
+            self.kind == "equiangular" and bool(poles.max() < _tolerance(self.num_lat, 180.0))
+        )
 
     def __str__(self) -> str:
         direction = "north to south" if self.north_to_south else "south to north"
@@ -158,19 +171,130 @@ class Grid:
         return np.ascontiguousarray(weights / weights.sum())
 
     def difference_from(self, latitude: FloatArray, longitude: FloatArray) -> str | None:
-        """Why these coordinates are not this grid's (in either direction of latitude), or None."""
+        """Why these coordinates are not this grid's, turned around or rolled, or None."""
         if (len(latitude), len(longitude)) != self.shape:
             return f"{len(latitude)} x {len(longitude)} cells instead of {self.num_lat} x {self.num_lon}"
-        ordered = np.asarray(latitude, dtype=np.float64)
-        if (ordered[0] > ordered[-1]) != self.north_to_south:
-            ordered = ordered[::-1]
-        offset = np.abs(ordered - self.latitude).max()
+        rows, columns = self.order_of(latitude, longitude)
+        if len({*np.sign(np.diff(rows))}) > 1:
+            return "its latitudes neither rise nor fall all the way"
+        offset = np.abs(np.asarray(latitude, dtype=np.float64)[rows] - self.latitude).max()
         if not offset < 10 * COORDINATE_TOLERANCE:
             return f"its latitudes are off by up to {offset:.3g} degrees"
-        turn = (np.asarray(longitude, dtype=np.float64) - self.longitude + 180.0) % 360.0 - 180.0
-        if not np.abs(turn).max() < 10 * COORDINATE_TOLERANCE:
-            return f"its longitudes are off by up to {np.abs(turn).max():.3g} degrees"
+        turn = np.asarray(longitude, dtype=np.float64)[columns] - self.longitude
+        offset = np.abs((turn + 180.0) % 360.0 - 180.0).max()
+        if not offset < 10 * COORDINATE_TOLERANCE:
+            return f"its longitudes are off by up to {offset:.3g} degrees"
         return None
+
+    def order_of(
+        self, latitude: FloatArray, longitude: FloatArray
+    ) -> tuple[IndexArray, IndexArray]:
+        """The rows and columns of a field with these coordinates in this grid's order.
+
+        The field may run the other way in latitude, and begin at another longitude: -180, say.
+
+        >>> grid = Grid.legendre_gauss(num_lat=2, num_lon=4)  # north to south; 0, 90, 180, 270
+        >>> rows, columns = grid.order_of([-35.26, 35.26], [-180.0, -90.0, 0.0, 90.0])
+        >>> rows.tolist(), columns.tolist()
+        ([1, 0], [2, 3, 0, 1])
+        """
+        rows = np.argsort(np.asarray(latitude, dtype=np.float64), kind="stable")
+        if self.north_to_south:
+            rows = rows[::-1]
+        # Half a spacing of room, so that a first longitude which is rounded down stays the first.
+        first = self.longitude[0] - 180.0 / self.num_lon
+        east = (np.asarray(longitude, dtype=np.float64) - first) % 360.0
+        return rows, np.argsort(east, kind="stable")
+
+
+def _tolerance(number: int, span: float) -> float:
+    """Degrees by which coordinates may be off, where so many share so many degrees."""
+    return min(_SHARE_OFF * span / number, _MOST_OFF)
+
+
+def _check_order(latitude: FloatArray) -> None:
+    steps = np.diff(latitude)
+    if not ((steps > 0).all() or (steps < 0).all()) or np.abs(latitude).max() > 90 + 1e-4:
+        raise ValueError("latitude must be strictly monotonic and lie within -90 and 90 degrees")
+
+
+def _check_coverage(latitude: FloatArray) -> None:
+    """Raise ValueError where rows are missing, at a pole or between others: its neighbours' cells
+    would be counted with the area of the gap."""
+    apart = np.abs(np.diff(latitude))
+    for end, spacing in ((latitude[0], apart[0]), (latitude[-1], apart[-1])):
+        pole = 90.0 if end == latitude.max() else -90.0
+        if abs(pole - end) > _MOST_TO_POLE * spacing:
+            raise ValueError(
+                f"latitude must reach from pole to pole, it ends at {end:g} with {spacing:g} degrees between "
+                "its last rows: a part of the globe is no global grid"
+            )
+    beside = np.maximum(np.append(apart[1:], 0.0), np.append(0.0, apart[:-1]))
+    gap = apart > _MOST_APART * beside
+    if apart.size > 1 and gap.any():
+        at = int(np.argmax(gap))
+        raise ValueError(
+            f"latitude has a gap between {latitude[at]:g} and {latitude[at + 1]:g}: {apart[at]:g} degrees, "
+            f"beside it {beside[at]:g}"
+        )
+
+
+def _check_longitudes(longitude: FloatArray) -> None:
+    spacing = 360.0 / longitude.size
+    even = longitude[0] + spacing * np.arange(longitude.size)
+    if np.abs(longitude - even).max() > _tolerance(longitude.size, 360.0):
+        raise ValueError(
+            f"longitude must rise evenly by {spacing:g} degrees around the whole circle"
+        )
+
+
+def _check_kind(latitude: FloatArray, kind: GridKind) -> None:
+    """Raise ValueError where latitudes are not of the kind that is stated: areas would be others."""
+    off = _off(latitude, kind)
+    if off > _tolerance(latitude.size, 180.0):
+        others: tuple[GridKind, ...] = ("legendre-gauss", "equiangular", "lobatto")
+        fits = [other for other in others if _off(latitude, other) <= COORDINATE_TOLERANCE]
+        raise ValueError(
+            f"grid kind {kind!r} does not fit the {latitude.size} latitudes, which are off by up to "
+            f"{off:.3g} degrees; they are {' or '.join(fits) or 'regular'}"
+        )
+
+
+def _off(latitude: FloatArray, kind: GridKind) -> float:
+    """Degrees by which latitudes miss a kind's rule. Evenly spaced ones may leave out the poles."""
+    rising = np.sort(latitude)
+    if kind == "regular":
+        return 0.0
+    if kind == "equiangular":
+        even = np.linspace(rising[0], rising[-1], rising.size)
+        return float(np.abs(rising - even).max())
+    return float(np.abs(rising - _nodes(kind, rising.size)).max())
+
+
+@functools.lru_cache(maxsize=32)
+def _nodes(kind: GridKind, number: int) -> FloatArray:
+    """The latitudes of a quadrature from south to north, [lat], degrees.
+
+    Gauss: the roots of the Legendre polynomial P_n; Lobatto: the poles and the roots of P'_{n-1}, which
+    are those of a Jacobi polynomial (Golub and Welsch 1969). Many: Abramowitz and Stegun, 22.16.
+    """
+    if kind == "equiangular":
+        return np.linspace(-90.0, 90.0, number)
+    is_gauss = kind == "legendre-gauss"
+    inner = number if is_gauss else number - 2
+    if number > _MOST_EXACT:
+        middle = number + 0.5 if is_gauss else number - 0.5
+        shift, factor = (-0.25, 1 / 8) if is_gauss else (0.25, -3 / 8)
+        angle = (np.arange(inner, 0, -1) + shift) * np.pi / middle
+        latitude = 90.0 - np.degrees(angle + factor / (middle**2 * np.tan(angle)))
+    elif is_gauss:
+        latitude = np.degrees(np.arcsin(np.polynomial.legendre.leggauss(number)[0]))
+    else:
+        k = np.arange(1.0, inner)
+        beside = np.sqrt(k * (k + 2) / ((2 * k + 1) * (2 * k + 3)))
+        nodes = np.linalg.eigvalsh(np.diag(beside, 1) + np.diag(beside, -1)) if inner else k[:0]
+        latitude = np.degrees(np.arcsin(nodes))
+    return latitude if is_gauss else np.concatenate([[-90.0], latitude, [90.0]])
 
 
 def in_band(latitude: FloatArray, low: float, high: float) -> BoolArray:

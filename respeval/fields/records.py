@@ -167,14 +167,29 @@ def _standard_names(opened: xr.Dataset, location: str) -> xr.Dataset:
 
 
 def on_grid(record: xr.Dataset, grid: Grid, location: str) -> xr.Dataset:
-    """The record on the emulator's grid, turned around where its latitudes run the other way."""
+    """The record on the emulator's grid: its rows and columns in the grid's order.
+
+    Latitudes may run the other way, and longitudes begin elsewhere, at -180 say. Raises InputError
+    where the record is on another grid.
+    """
     latitude, longitude = record["lat"].values, record["lon"].values
     difference = grid.difference_from(latitude, longitude)
     if difference is not None:
         raise InputError(f"{location} is on another grid than the emulator's {grid}: {difference}")
-    if (latitude[0] > latitude[-1]) != grid.north_to_south:
+    return in_order_of(record, grid)
+
+
+def in_order_of(record: T, grid: Grid) -> T:
+    """Fields on this grid, with its own coordinates: turned around and rolled where theirs are not."""
+    rows, columns = grid.order_of(record["lat"].values, record["lon"].values)
+    if (np.diff(rows) < 0).any():
         record = record.isel(lat=slice(None, None, -1))
-    return record
+    if (np.diff(columns) < 0).any():
+        record = record.isel(lon=columns)
+    return record.assign_coords(
+        lat=("lat", grid.latitude, record["lat"].attrs),
+        lon=("lon", grid.longitude, record["lon"].attrs),
+    )
 
 
 #: Spellings of units that a field is easily given in by mistake: wanted -> given instead.

@@ -26,8 +26,8 @@ class SphericalTransform:
     given, because the defaults of torch-harmonics changed in 0.9. Fields on a grid that runs south
     to north are flipped on the way in and out.
 
-    Raises ValueError on a grid without a quadrature (`regular`) and where lmax != mmax, which
-    torch-harmonics 0.8 and 0.9 treat differently.
+    Raises ValueError on a grid without a quadrature and where lmax != mmax, which torch-harmonics 0.8
+    and 0.9 treat differently.
 
     >>> import math, torch
     >>> grid = Grid.legendre_gauss(num_lat=8, num_lon=16)
@@ -45,10 +45,10 @@ class SphericalTransform:
         with lazily_compiled():
             from torch_harmonics.sht import InverseRealSHT, RealSHT
 
-        if grid.kind == "regular":
+        if not grid.has_quadrature:
             raise ValueError(
-                "a spherical transform needs a legendre-gauss, equiangular or lobatto grid; "
-                f"these {grid.num_lat} latitudes are none of them"
+                "a spherical transform needs a legendre-gauss or lobatto grid, or an equiangular one with "
+                f"both poles; these {grid.num_lat} latitudes are none of them"
             )
         if lmax != mmax:
             raise ValueError(f"the truncation must be triangular, got lmax={lmax}, mmax={mmax}")

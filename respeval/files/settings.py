@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +119,22 @@ def wrong_value(fault: Mapping[str, Any]) -> str:
 
 def unknown_key(where: Sequence[str], known: Sequence[str]) -> str:
     """What is wrong with the last key of a path of keys, and the nearest known one in its place."""
-    key = where[-1]
-    nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    hint = f"did you mean {nearest[0]!r}?" if nearest else f"known keys: {', '.join(known)}"
+    nearest = nearest_names(where[-1], known)
+    hint = f"did you mean {nearest}?" if nearest else f"known keys: {', '.join(known)}"
     return f"unknown key {'.'.join(where)!r}; {hint}"
+
+
+def nearest_names(name: str, known: Iterable[str]) -> str:
+    """The known names that this one begins, else the one spelt most like it, else those that hold it.
+
+    >>> nearest_names("year", ["years", "days"])
+    "'years'"
+    >>> nearest_names("lat", ["lat_center", "lat_width", "scale"])
+    "'lat_center' or 'lat_width'"
+    """
+    known = list(known)
+    close = [other for other in known if other.startswith(f"{name}_")]
+    close = close or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if not close and len(name) > 2:
+        close = [other for other in known if name in other]
+    return " or ".join(f"{other!r}" for other in close[:3])

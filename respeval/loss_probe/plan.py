@@ -123,7 +123,7 @@ def prepare_probe(
     """
     beside = checkpoint.parent / "case.yaml"
     path = case_file or (beside if beside.is_file() else None)
-    case = load_case(path, {}) if path is not None else None
+    case = load_case(path, {}, takes_options=False) if path is not None else None
     emulator = open_checkpoint(checkpoint, {**(case.reader if case else {}), **reader}, trust)
     location = data or (case.probe_data if case else None)
     if location is None:

@@ -107,7 +107,8 @@ def plan_run(
     spinup = Duration.parse(case.spinup).steps_from(start, spec.timestep_s) if case.spinup else 0
     if spinup >= num_steps:
         raise InputError(
-            f"spinup ({case.spinup}) leaves nothing of a run of {case.duration}; lengthen the run"
+            f"spinup ({case.spinup}) leaves nothing of a run of {case.duration}; lengthen the run, or give "
+            "--spinup none"
         )
     segments = plan_segments(start, spec.timestep_s, num_steps, case.segment, spinup)
     initial = np.repeat(conditions.state, case.num_realizations, axis=0)
@@ -189,6 +190,7 @@ def _layout(spec: EmulatorSpec, case: Case, forcing: Forcing) -> Layout:
     """Masks, weights and labels of a run; the masks are fixed before it starts."""
     ocean_fraction = forcing.mean_fraction(spec.ocean_fraction or "")
     assert ocean_fraction is not None
+    _check_known("ocean", ocean_fraction, spec, case)
     ocean = ocean_fraction > case.ocean_fraction_cutoff
     if not ocean.any():
         raise InputError(
@@ -199,6 +201,8 @@ def _layout(spec: EmulatorSpec, case: Case, forcing: Forcing) -> Layout:
     land_fraction = forcing.mean_fraction(named or "land_fraction")
     if land_fraction is None and case.roles.land_fraction:
         raise InputError(f"{case.forcing} has no {named!r} (roles.land_fraction)")
+    if land_fraction is not None:
+        _check_known("land", land_fraction, spec, case)
     for name, fraction in (("ocean", ocean_fraction), ("land", land_fraction)):
         if fraction is not None and not -0.01 <= fraction.min() <= fraction.max() <= 1.01:
             raise InputError(
@@ -218,6 +222,18 @@ def _layout(spec: EmulatorSpec, case: Case, forcing: Forcing) -> Layout:
         spec.grid.area_weights(case.area_weights),
         boxes=_land_boxes(spec, case, land),
     )
+
+
+def _check_known(name: str, fraction: NDArray[np.float64], spec: EmulatorSpec, case: Case) -> None:
+    """Raise InputError where a mean fraction is missing in a cell."""
+    missing = ~np.isfinite(fraction)
+    if missing.any():
+        row, column = (int(axis[0]) for axis in np.nonzero(missing))
+        raise InputError(
+            f"{case.forcing}: the {name} fraction is missing in {int(missing.sum())} of {missing.size} "
+            f"cells, first at latitude {spec.grid.latitude[row]:.2f}, longitude "
+            f"{spec.grid.longitude[column]:.2f}; every cell needs one"
+        )
 
 
 def _land_boxes(

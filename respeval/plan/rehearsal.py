@@ -16,7 +16,7 @@ import torch
 
 from respeval.distributed.comm import Comm
 from respeval.emulator.transforms import fast_transforms
-from respeval.errors import InputError, StoppedError, first_line
+from respeval.errors import InputError, first_line
 from respeval.files.publish import finite_or_none
 from respeval.plan.execution import Execution, make_rollout
 from respeval.plan.plan import Plan
@@ -68,7 +68,7 @@ def _compare(plan: Plan, comm: Comm, execution: Execution) -> dict[str, Any]:
     exact = time_steps(replace(few, precision="float32"))
     try:
         given = time_steps(few)
-    except (InputError, StoppedError):
+    except InputError:
         raise
     except Exception as error:  # whatever a network's author did not foresee
         raise InputError(
@@ -201,7 +201,7 @@ def _compile(plan: Plan, comm: Comm, execution: Execution) -> tuple[float, float
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch remarks on what it leaves as it was
             fast = time_steps(few)
-    except (InputError, StoppedError):
+    except InputError:
         raise
     except Exception as error:  # torch's compiler ends in any error
         raise InputError(

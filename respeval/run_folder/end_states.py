@@ -22,7 +22,7 @@ def holds_run(location: str) -> bool:
     """Whether a location is the folder of a run."""
     try:
         return (Path(location) / MANIFEST).is_file()
-    except OSError:  # a name that is too long, for example
+    except (OSError, ValueError):  # a name that is too long, for example, or holds a NUL
         return False
 
 

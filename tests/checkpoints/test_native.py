@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import runpy
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,7 @@ from respeval.emulator.noise import CounterNoise
 from respeval.errors import InputError
 from respeval.fields.grid import Grid
 from respeval.loss_probe.filters import find_filters
-from tests.support import studies
+from tests.support import ROOT, studies
 from tests.support.inputs import inputs, noise
 from tests.support.studies import GRID
 
@@ -214,6 +217,18 @@ REFUSALS: list[tuple[str, Callable[[dict[str, Any]], Any], str]] = [
         "the manifest asks for lmax=6",
     ),
     ("normalization", _with_manifest(normalization={}), "normalization lacks air_temperature_0"),
+    (
+        "kind of grid",
+        _with_manifest(
+            grid={
+                "kind": "legendre-gauss",
+                "latitude": np.arange(78.75, -90, -22.5).tolist(),
+                "longitude": GRID.longitude.tolist(),
+            }
+        ),
+        "grid kind 'legendre-gauss' does not fit the 8 latitudes, which are off by up to 4.95 degrees; "
+        "they are equiangular",
+    ),
     ("grid", _with_manifest(grid={"kind": "regular", "latitude": [1], "longitude": [0]}), "two"),
     ("calendar", _with_manifest(calendar="mars"), "unknown calendar 'mars'"),
     (
@@ -289,6 +304,95 @@ def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
         open_checkpoint(text.rename(tmp_path / "text.txt"), {})
     with pytest.raises(InputError, match="the native reader has no options"):
         open_checkpoint(studies.checkpoint(tmp_path / "good.pt"), {"ema": True})
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        lambda name: f"module.{name}",
+        lambda name: name.replace("network.", "network.module."),
+        lambda name: name.replace("network.", "network._orig_mod.module."),
+        lambda name: name.replace("blocks.0.", "blocks.0._orig_mod."),
+    ],
+)
+def test_names_that_wrappers_left_are_taken_out(
+    tmp_path: Path, named: Callable[[str], str]
+) -> None:
+    emulator, path = build(climatology=["skin"]), tmp_path / "wrapped.pt"
+    save_checkpoint(path, emulator)
+    _rewrite(path, _with_weights(lambda w: {named(name): value for name, value in w.items()}))
+    loaded = load_checkpoint(path).state_dict()
+    assert loaded.keys() == emulator.state_dict().keys()
+    assert all(torch.equal(value, loaded[name]) for name, value in emulator.state_dict().items())
+    _rewrite(path, _with_weights(lambda w: {**w, ENCODER: w[named(ENCODER)]}))
+    if named(ENCODER) != ENCODER:
+        with pytest.raises(InputError, match=f"holds {ENCODER} twice, as "):
+            load_checkpoint(path)
+
+
+@pytest.mark.parametrize("protocol", [4, 5])
+def test_another_protocol_of_pickle_is_named(tmp_path: Path, protocol: int) -> None:
+    path = studies.checkpoint(tmp_path / "a.pt")
+    torch.save(torch.load(path, weights_only=True), path, pickle_protocol=protocol)
+    message = f"pickle protocol {protocol}, .* leaving out pickle_protocol"
+    with pytest.raises(InputError, match=message):
+        open_checkpoint(path, {})
+
+
+def test_a_file_of_an_old_torch_can_be_written_again(tmp_path: Path) -> None:
+    path = studies.checkpoint(tmp_path / "a.pt")
+    expected = load_checkpoint(path).state_dict()
+    content = torch.load(path, weights_only=True)
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+    with pytest.raises(InputError, match="format from before version 1.6; write it again with"):
+        open_checkpoint(path, {})
+    torch.save(torch.load(path, weights_only=True), path)  # what the line says
+    loaded = load_checkpoint(path).state_dict()
+    assert all(torch.equal(value, loaded[name]) for name, value in expected.items())
+
+
+def test_what_else_torch_saves_is_told_where_to_go(tmp_path: Path) -> None:
+    network = torch.nn.Linear(2, 2)
+    path = tmp_path / "a.pt"
+    for content, message in (
+        (network.state_dict(), "holds weights alone .weight, bias."),
+        ({"state_dict": network.state_dict(), "epoch": 3}, "it has: state_dict, epoch"),
+        (network, r"needs code to load .torch.nn.modules.linear.Linear., as a network that was"),
+    ):
+        torch.save(content, path)
+        with pytest.raises(InputError, match=message) as refused:
+            open_checkpoint(path, {})
+        assert "torch.export.save" in str(refused.value)
+        assert "docs/readers.md" in str(refused.value)
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
+    with pytest.raises(InputError, match="git lfs pull"):
+        open_checkpoint(path, {})
+    studies.checkpoint(tmp_path / "native.pt")
+    studies.export_native(tmp_path / "native.pt", tmp_path / "program.pt2")
+    (tmp_path / "program.pt2").rename(path)
+    with pytest.raises(InputError, match="holds a program of torch.export; name it a.pt2"):
+        open_checkpoint(path, {})
+
+
+def test_the_example_writes_a_checkpoint_with_the_network_s_own_answers(tmp_path: Path) -> None:
+    """Written without respeval; the network in the file gives what the script's own network gives."""
+    script = ROOT / "examples" / "write_native_checkpoint.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "-o", str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "sfno" in done.stdout
+    example = runpy.run_path(str(script))
+    torch.manual_seed(0)
+    network = example["make_network"]().eval()
+    emulator = load_checkpoint(tmp_path / "model.pt")
+    fields = torch.randn(2, 5, 24, 48, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert torch.equal(emulator.network(fields), network(fields))
+    mean, _ = emulator.spec.normalization["ts"]
+    assert np.asarray(mean)[:, 0] == pytest.approx(
+        260 + 40 * np.cos(np.radians(np.linspace(90, -90, 24))), rel=1e-6
+    )
 
 
 def test_spectral_filters_are_found_by_what_they_are() -> None:

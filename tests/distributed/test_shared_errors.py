@@ -73,7 +73,7 @@ def on_threads(action: Callable[[ThreadComm], object], num_processes: int = 2) -
     def body(rank: int) -> None:
         try:
             action(ThreadComm(rank, meeting))
-        except Exception as error:
+        except (Exception, StoppedError) as error:
             raised[rank] = error  # type: ignore[call-overload]
 
     threads = [threading.Thread(target=body, args=(rank,)) for rank in range(num_processes)]

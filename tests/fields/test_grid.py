@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
-from respeval.fields.grid import Grid, in_band
+from respeval.fields.grid import Grid, _nodes, in_band
 from respeval.fields.transform import SphericalTransform, sum_over_orders
 
 
@@ -69,6 +71,11 @@ def test_kind_is_recognized_from_float32_coordinates() -> None:
         ([0, 10], [0, 90], "around the whole circle"),
         ([0], [0, 180], "at least two"),
         ([0, np.nan], [0, 180], "finite"),
+        ([-60, -20, 20, 60], [180, 90, 0, -90], "rise evenly"),
+        ([0, 10, 20, 30], [0, 180], "from pole to pole, it ends at 0 with 10 degrees"),
+        (np.arange(-60, 61, 2), [0, 180], "it ends at -60 with 2 degrees"),
+        ([-75, -45, -15, 45, 75], [0, 180], "gap between -15 and 45: 60 degrees, beside it 30"),
+        (np.linspace(-89.5, 89.5, 180), np.arange(360) * 0.99, "around the whole circle"),
     ],
 )
 def test_coordinates_that_are_no_global_grid_are_refused(
@@ -76,6 +83,86 @@ def test_coordinates_that_are_no_global_grid_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         Grid(np.array(latitude, float), np.array(longitude, float))
+
+
+def lobatto(num_lat: int) -> np.ndarray:
+    """Poles and the roots of the derivative of the Legendre polynomial, as polynomials have them."""
+    highest = np.zeros(num_lat)
+    highest[-1] = 1.0
+    roots = np.polynomial.legendre.legroots(np.polynomial.legendre.legder(highest))
+    return np.concatenate([[90.0], np.degrees(np.arcsin(roots[::-1])), [-90.0]])
+
+
+GAUSS = Grid.legendre_gauss(12, 24).latitude
+EVEN = np.arange(82.5, -90.0, -15.0)
+LATITUDES = {
+    "legendre-gauss": GAUSS,
+    "equiangular": np.linspace(90.0, -90.0, 12),
+    "lobatto": lobatto(12),
+    "regular": EVEN + np.sin(np.radians(2 * EVEN)),
+}
+
+
+@pytest.mark.parametrize("kind", LATITUDES)
+@pytest.mark.parametrize("rule", LATITUDES)
+def test_a_kind_is_held_against_its_latitudes(kind: Any, rule: str) -> None:
+    longitude, latitude = np.arange(24) * 15.0, LATITUDES[rule]
+    if kind in (rule, "regular"):
+        assert Grid(latitude, longitude, kind).kind == kind
+        return
+    with pytest.raises(ValueError, match=f"grid kind '{kind}' does not fit .* they are {rule}"):
+        Grid(latitude, longitude, kind)
+
+
+@pytest.mark.parametrize("kind", LATITUDES)
+def test_a_kind_fits_latitudes_of_float32_and_rounded_ones_in_both_directions(kind: Any) -> None:
+    longitude, latitude = np.arange(24) * 15.0, LATITUDES[kind]
+    for given in (latitude.astype(np.float32), latitude[::-1].round(2), latitude.round(1)):
+        assert Grid(given, longitude.astype(np.float32), kind).kind == kind
+
+
+def test_evenly_spaced_latitudes_are_equiangular_with_poles_and_without() -> None:
+    longitude = np.arange(24) * 15.0
+    one_pole = np.arange(90.0, -90.0, -15.0)  # as ERA5's rows without the last one
+    for latitude, expected in ((EVEN, False), (one_pole, False), (LATITUDES["equiangular"], True)):
+        grid = Grid(latitude, longitude, "equiangular")
+        edges = np.sin(np.radians(grid.latitude_bounds()))
+        areas = np.abs(edges[:, 1] - edges[:, 0]) / 2
+        assert grid.area_weights().sum(axis=1) == pytest.approx(areas, abs=1e-15)
+        assert grid.has_quadrature is expected
+
+
+@pytest.mark.parametrize(("kind", "number"), [("legendre-gauss", 1200), ("lobatto", 1100)])
+def test_nodes_of_many_latitudes_are_those_of_few_continued(kind: Any, number: int) -> None:
+    """The asymptotic formula against nodes by eigenvalues, which take cubic time."""
+    exact = {
+        "legendre-gauss": lambda: np.degrees(np.arcsin(np.polynomial.legendre.leggauss(number)[0])),
+        "lobatto": lambda: np.degrees(np.arcsin(jacobi_nodes(number - 2))),
+    }[kind]()
+    found = _nodes(kind, number)
+    inner = found if kind == "legendre-gauss" else found[1:-1]
+    assert np.abs(inner - exact).max() < 4e-4
+
+
+def jacobi_nodes(number: int) -> np.ndarray:
+    from scipy.special import roots_jacobi
+
+    nodes: np.ndarray = roots_jacobi(number, 1, 1)[0]
+    return nodes
+
+
+def test_fields_in_any_order_find_their_cells() -> None:
+    grid = Grid.legendre_gauss(8, 16)
+    values = np.arange(8 * 16).reshape(grid.shape)
+    half = np.where(grid.longitude > 180, grid.longitude - 360, grid.longitude)
+    for longitude in (np.sort(half), half, np.sort(half)[::-1], grid.longitude + 360):
+        for latitude in (grid.latitude, grid.latitude[::-1].astype(np.float32)):
+            assert grid.difference_from(latitude, longitude) is None
+            rows = [int(np.abs(grid.latitude - lat).argmin()) for lat in latitude]
+            columns = [int(np.abs(grid.longitude - lon % 360).argmin()) for lon in longitude]
+            stored = values[np.ix_(rows, columns)]
+            there = grid.order_of(latitude, longitude)
+            np.testing.assert_array_equal(stored[np.ix_(*there)], values)
 
 
 def test_difference_names_size_and_offset_and_ignores_direction() -> None:
@@ -128,5 +215,8 @@ def test_a_pure_harmonic_has_power_at_its_own_degree_in_both_directions() -> Non
 def test_transforms_refuse_grids_without_a_quadrature_and_other_truncations() -> None:
     with pytest.raises(ValueError, match="none of them"):
         SphericalTransform(cell_centred(8, 16), 8, 8)
+    named = Grid(cell_centred(8, 16).latitude, np.arange(16) * 22.5, "equiangular")
+    with pytest.raises(ValueError, match="equiangular one with both poles"):
+        SphericalTransform(named, 8, 8)
     with pytest.raises(ValueError, match="triangular"):
         SphericalTransform(Grid.legendre_gauss(8, 16), 8, 9)

@@ -208,6 +208,7 @@ def renamed_archive(folder: Path) -> None:
     (folder / "tiny.pt").rename(folder / "tiny.tar")
 
 
+EVEN = [78.75 - 22.5 * i for i in range(8)]
 NO_CHECKPOINT = "is no checkpoint: it can't be read as saved weights"
 CASES = [
     Broken("checkpoint: empty file", INSPECT, write("tiny.pt", b""), NO_CHECKPOINT),
@@ -220,7 +221,7 @@ CASES = [
         "checkpoint: a pickle that runs code",
         INSPECT,
         write("tiny.pt", pickle.dumps(RunsCode(), 2)),
-        NO_CHECKPOINT,
+        "is no checkpoint: it is a bare pickle, which can run code",
     ),
     Broken(
         "checkpoint: an archive that runs code",
@@ -244,7 +245,25 @@ CASES = [
         "checkpoint: an older torch's file",
         INSPECT,
         lambda f: torch.save({"a": 1}, f / "tiny.pt", _use_new_zipfile_serialization=False),
-        NO_CHECKPOINT,
+        "is in torch's format from before version 1.6; write it again with",
+    ),
+    Broken(
+        "checkpoint: saved with pickle_protocol=4",
+        INSPECT,
+        lambda f: torch.save({"a": 1}, f / "tiny.pt", pickle_protocol=4),
+        "is written in pickle protocol 4, which torch reads only",
+    ),
+    Broken(
+        "checkpoint: a module saved whole",
+        INSPECT,
+        lambda f: torch.save(torch.nn.Linear(1, 1), f / "tiny.pt"),
+        "needs code to load (torch.nn.modules.linear.Linear), as a network that was saved whole",
+    ),
+    Broken(
+        "checkpoint: the pointer of Git LFS",
+        INSPECT,
+        write("tiny.pt", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n"),
+        "fetch the file with git lfs pull",
     ),
     Broken(
         "checkpoint: compressed members that grow to 200 MB",
@@ -271,7 +290,24 @@ CASES = [
         archive("tiny.pt", tuples_as_key),
         NO_CHECKPOINT,
     ),
-    Broken("checkpoint: no format", INSPECT, content(lambda c: c["state_dict"]), "'format' entry"),
+    Broken(
+        "checkpoint: a state_dict alone",
+        INSPECT,
+        content(lambda c: c["state_dict"]),
+        "holds weights alone (network.encoder.0.weight",
+    ),
+    Broken(
+        "checkpoint: no format",
+        INSPECT,
+        content(lambda c: {"model": c["state_dict"]}),
+        "it has no 'format' entry (it has: model)",
+    ),
+    Broken(
+        "checkpoint: a weight under two names",
+        INSPECT,
+        content(lambda c: c["state_dict"].update({f"module.{WEIGHT}": torch.zeros(1)}) or c),
+        "holds network.encoder.0.weight twice, as network.encoder.0.weight and as module.",
+    ),
     Broken(
         "checkpoint: another format",
         INSPECT,
@@ -367,6 +403,24 @@ CASES = [
         INSPECT,
         manifest(lambda m: m["grid"]["latitude"].reverse() or m["grid"]["latitude"].sort(key=abs)),
         "latitude must be strictly monotonic",
+    ),
+    Broken(
+        "checkpoint: a Gauss grid of even latitudes",
+        INSPECT,
+        manifest(lambda m: m["grid"].update(latitude=EVEN)),
+        "grid kind 'legendre-gauss' does not fit the 8 latitudes, which are off by up to 4.95 degrees",
+    ),
+    Broken(
+        "checkpoint: a part of the globe",
+        INSPECT,
+        manifest(lambda m: m["grid"].update(kind="regular", latitude=[2.5 * i for i in range(8)])),
+        "latitude must reach from pole to pole, it ends at 0",
+    ),
+    Broken(
+        "checkpoint: longitudes that don't close",
+        INSPECT,
+        manifest(lambda m: m["grid"].update(longitude=[20.0 * i for i in range(16)])),
+        "longitude must rise evenly by 22.5 degrees around the whole circle",
     ),
     Broken(
         "checkpoint: a variable named ../../x",
@@ -478,6 +532,12 @@ CASES = [
             "tiny.json", lambda m: m["grid"].update(kind="regular", latitude=[60, 20, -20, -60])
         ),
         "its input has shape [s77, 5, 8, 16]; its manifest asks for 4 latitudes",
+    ),
+    Broken(
+        "exported: a Gauss grid of even latitudes",
+        INSPECT_EXPORTED,
+        edit_json("tiny.json", lambda m: m["grid"].update(latitude=EVEN)),
+        "grid kind 'legendre-gauss' does not fit the 8 latitudes",
     ),
     Broken(
         "exported: half of the archive", INSPECT_EXPORTED, cut("tiny.pt2", 0.5), "no whole archive"

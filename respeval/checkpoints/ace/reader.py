@@ -18,7 +18,7 @@ import torch
 from respeval.checkpoints.ace.fme import import_fme
 from respeval.checkpoints.ace.options import parse_options
 from respeval.checkpoints.filling import load_mapped
-from respeval.checkpoints.weights_file import check_members
+from respeval.checkpoints.weights_file import check_members, check_protocol
 from respeval.errors import InputError, first_line
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ def load_content(path: Path, trust: bool) -> tuple[dict[str, Any], bool]:
 def _load(path: Path, trust: bool) -> tuple[Any, bool]:
     from fme.core.dataset.data_typing import VariableMetadata
 
+    if not trust:
+        check_protocol(path)
     if zipfile.is_zipfile(path):
         check_members(path)
     try:
