@@ -276,7 +276,7 @@ def _nodes(kind: GridKind, number: int) -> FloatArray:
     """The latitudes of a quadrature from south to north, [lat], degrees.
 
     Gauss: the roots of the Legendre polynomial P_n; Lobatto: the poles and the roots of P'_{n-1}, which
-    are those of a Jacobi polynomial (Golub and Welsch 1969). Many: Abramowitz and Stegun, 22.16.
+    are those of the Jacobi polynomial P^(1,1)_{n-2}. Many: Abramowitz and Stegun, 22.16.
     """
     if kind == "equiangular":
         return np.linspace(-90.0, 90.0, number)
@@ -290,10 +290,9 @@ def _nodes(kind: GridKind, number: int) -> FloatArray:
     elif is_gauss:
         latitude = np.degrees(np.arcsin(np.polynomial.legendre.leggauss(number)[0]))
     else:
-        k = np.arange(1.0, inner)
-        beside = np.sqrt(k * (k + 2) / ((2 * k + 1) * (2 * k + 3)))
-        nodes = np.linalg.eigvalsh(np.diag(beside, 1) + np.diag(beside, -1)) if inner else k[:0]
-        latitude = np.degrees(np.arcsin(nodes))
+        from scipy.special import roots_jacobi  # late: it is slow to load, and few grids need it
+
+        latitude = np.degrees(np.arcsin(roots_jacobi(inner, 1, 1)[0] if inner else np.zeros(0)))
     return latitude if is_gauss else np.concatenate([[-90.0], latitude, [90.0]])
 
 
