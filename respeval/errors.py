@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+from collections.abc import Iterator
+
 _MOST_SHOWN = 4
 _MOST_OF_PATH = 300
 
@@ -54,6 +58,58 @@ def system_reason(error: OSError) -> str:
     path = str(error.filename)
     shown = path if len(path) <= _MOST_OF_PATH else f"{path[:_MOST_OF_PATH]}…"
     return f"{shown} can't be used ({reason})"
+
+
+#: What torch, its libraries and netCDF say where memory runs out, by errors of no class of their own.
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "allocate memory",
+    "not enough memory",
+    "memory allocation",
+    "bad_alloc",
+    "alloc_failed",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: Python's, numpy's, torch's on a CPU or a GPU, or the system's own."""
+    if isinstance(error, MemoryError):
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    told = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in told for words in _OUT_OF_MEMORY)
+
+
+def pass_on(error: Exception) -> None:
+    """Raise an error again that is no fault of what was being read: memory ran out.
+
+    The first line of every clause that takes whatever a library raises for a broken file.
+    """
+    if is_out_of_memory(error):
+        raise error
+
+
+_MORE = "free some, ask for less at once, or go to a larger machine"
+
+
+@contextlib.contextmanager
+def enough_memory(doing: str = "", advice: str = _MORE) -> Iterator[None]:
+    """Memory that runs out within is an InputError, which says what was done, and what to do."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        what = f"too little memory {doing}".rstrip()
+        raise InputError(f"{what} ({first_line(error)[:200]}); {advice}") from None
+
+
+def unexpected(error: BaseException) -> str:
+    """What a manifest or a table says of an error that nobody foresaw; in one line."""
+    return " ".join(f"unexpected {type(error).__name__}: {error}".split())
 
 
 def in_one_line(found: list[str]) -> str:

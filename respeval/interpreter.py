@@ -15,7 +15,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from respeval.errors import InputError
+from respeval.errors import InputError, pass_on
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -188,6 +188,7 @@ def load_entry(entry: EntryPoint, kind: str, expected: type[Brought]) -> Brought
     try:
         brought = entry.load()
     except Exception as error:
+        pass_on(error)
         reason = f"{type(error).__name__}: {error}"
     else:
         if isinstance(brought, expected):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
@@ -13,7 +13,15 @@ import torch
 from respeval.distributed.comm import Comm
 from respeval.distributed.held import HeldErrors
 from respeval.distributed.stop import StopSignals, StopVote
-from respeval.errors import BlowUpError, InputError, SharedInputError, StoppedError
+from respeval.errors import (
+    BlowUpError,
+    InputError,
+    LostProcessError,
+    SharedInputError,
+    StoppedError,
+    enough_memory,
+    unexpected,
+)
 from respeval.plan.execution import Execution, make_rollout
 from respeval.plan.goal import Goal
 from respeval.plan.plan import Plan, date_of
@@ -24,6 +32,11 @@ from respeval.rollout.steps import Step
 from respeval.rollout.sums import GroupSums, MemberSums
 from respeval.run_folder.output import RunOutput
 from respeval.run_folder.restart import Snapshot, blocks_of
+
+_LESS_MEMORY = (
+    "give --samples-per-batch 1 or a shorter --window, run fewer samples or perturbations at a time, or on "
+    "more processes, and the same command goes on"
+)
 
 
 class Reporter:
@@ -41,6 +54,9 @@ class Reporter:
     def quarantined(self, fault: Fault) -> None:
         """A sample leaves the means."""
 
+    def left_out(self, fault: Fault, samples: Collection[int]) -> None:
+        """A perturbation, whose first fault this is, leaves the results; these samples count no more."""
+
     def close(self) -> None:
         """The run has ended, well or badly."""
 
@@ -53,16 +69,16 @@ def execute(
     reporter: Reporter,
     signals: StopSignals | None = None,
     begin: Snapshot | None = None,
-    quarantined: Sequence[Mapping[str, Any]] = (),
+    quarantined: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     goal: Goal | None = None,
 ) -> None:
     """Run all segments of the plan and publish each one. Every process calls it.
 
     A sample of which a member leaves the range of physical values is quarantined: it counts no more,
-    in any group, from the running segment on.
+    in any group, from the running segment on. A perturbation that blows up in every sample leaves alone.
 
-    begin, quarantined: this process's members and the samples out of the means where an earlier run
-        of the plan has come to.
+    begin, quarantined: this process's members and what is out of the means (see `Quarantine`) where an
+        earlier run of the plan has come to.
     goal: with it the run ends at the first segment's end at which the root finds it reached.
     Raises BlowUpError where no sample is left, or at the first one with `execution.fail_fast`, what
     was published stays; StoppedError where one of the processes got a signal, what was done is saved;
@@ -72,11 +88,12 @@ def execute(
     signals = signals or StopSignals()
     comm.together(lambda: output.begin(plan.case.to_yaml()))
     reporter.planned(plan, begin.step if begin else 0)
-    course = _Course(plan, output, comm, execution, reporter, signals, goal)
-    course.quarantine.leave_out(Fault(**fault) for fault in quarantined)
     try:
-        with signals.deferred(), torch.inference_mode():
-            course.run(begin)
+        with enough_memory("for the members' sums and states", _LESS_MEMORY):
+            course = _Course(plan, output, comm, execution, reporter, signals, goal)
+            course.quarantine.restore(quarantined or {})
+            with signals.deferred(), torch.inference_mode():
+                course.run(begin)
     except StoppedError as error:
         output.end_early("stopped", str(error))
         comm.wait()  # a launcher that sees one process end may end the root too
@@ -86,6 +103,11 @@ def execute(
         output.end_early("failed", str(error) or "interrupted")
         if isinstance(error, BlowUpError | SharedInputError):
             comm.wait()
+        raise
+    except LostProcessError:
+        raise  # a launcher may start all processes again at any moment
+    except Exception as error:
+        output.end_early("failed", unexpected(error))
         raise
 
 
@@ -115,7 +137,7 @@ class _Course:
         shape = (len(self._members), len(spec.outputs), *spec.grid.shape)
         self._sums = MemberSums(shape, comm.device)
         self._guard = RangeGuard(spec, self._members, comm.device)
-        self.quarantine = Quarantine(plan.num_samples, execution.fail_fast)
+        self.quarantine = Quarantine(plan.case.groups, plan.num_samples, execution.fail_fast)
         self._held = HeldErrors(comm)
 
     def run(self, begin: Snapshot | None) -> None:
@@ -176,7 +198,7 @@ class _Course:
         """One step of this process's members into the sums; None without members."""
         last = None
         if self._members:
-            last = self._held.attempt(lambda: next(steps))
+            last = self._held.attempt(lambda: self._next(steps))
         if last is not None:
             self._sums.add(last.outputs)
             self._guard.check(last.outputs, step)
@@ -187,6 +209,11 @@ class _Course:
                     self._held.attempt(self._new_faults)
         self._reporter.stepped(step + 1)
         return last
+
+    @staticmethod
+    def _next(steps: Iterator[Step]) -> Step:
+        with enough_memory("to step the members", _LESS_MEMORY):
+            return next(steps)
 
     def _new_faults(self) -> list[Fault]:
         """Of this process's members. Raises BlowUpError where one ends the run."""
@@ -203,6 +230,8 @@ class _Course:
         """Reduce, publish the segment, publish the restart, and let the manifest name both."""
         case = self._plan.case
         self._leave_out_faulty()
+        for fault in self.quarantine.settle():
+            self._reporter.left_out(fault, self.quarantine.samples)
         totals = GroupSums.encode(
             self._sums,
             self._members,
@@ -210,7 +239,7 @@ class _Course:
             self._plan.num_samples,
             self._masks,
             case.save_members,
-            self.quarantine.samples,
+            {member for member in self._members if self.quarantine.leaves_out(member)},
         )
         means = totals.unpack(self._comm.sum_to_root(totals.pack())).means()
         self._held.attempt(lambda: self._output.publish_segment(segment, means))

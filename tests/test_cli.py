@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from respeval.files.netcdf import open_saved
 from respeval.presentation.console.tables import show_table
 from respeval.presentation.console.warming import perturbation_columns, warming_table
 from tests.support import studies
-from tests.support.invoking import invoke, refused
+from tests.support.invoking import invoke, invoked, refused
 from tests.support.studies import write_study
 
 
@@ -139,6 +140,132 @@ def test_a_finished_run_has_nothing_to_do(study: Path, finished: tuple[Path, str
     before = (out / "manifest.json").read_bytes()
     assert "nothing to do" in invoke("run", study, "-o", out)
     assert (out / "manifest.json").read_bytes() == before
+
+
+def test_a_finished_run_with_a_damaged_segment_is_told(
+    study: Path, finished: tuple[Path, str], tmp_path: Path
+) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(finished[0], out)
+    segment = out / "segments" / "00002_2001-02-01.nc"
+    spoiled = bytearray(segment.read_bytes())
+    spoiled[len(spoiled) // 2] ^= 16
+    segment.write_bytes(spoiled)
+    line = refused("run", study, "-o", out)
+    assert f"{segment} is damaged (its checksum differs); " in line
+    assert "start over with --restart-fresh" in line
+
+
+def test_two_diagnoses_of_one_folder_at_once_take_turns(
+    finished: tuple[Path, str], tmp_path: Path
+) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(finished[0], out)
+    bands = ("tropics=0:20", "tropics=0:40")
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-m", "respeval", "diagnose", out, "--bands", band],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        for band in bands
+    ]
+    told = [process.communicate(timeout=120)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    # The files are those of one of them, not of both.
+    with xr.open_dataset(out / "diagnostics.nc") as found:
+        ratio = float(found["land_warming"].sel(perturbation="p4K", band="tropics"))
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["p4K/land_warming/tropics"] == ratio
+    assert not [path for path in out.rglob(".*")]
+
+
+def test_a_model_without_any_main_diagnostic_has_its_means(tmp_path: Path) -> None:
+    write_study(tmp_path, days=40)
+    checkpoint = studies.checkpoint(tmp_path / "plain.pt", roles={})
+    out = tmp_path / "out"
+    shown = " ".join(invoke("run", checkpoint, "--case", tmp_path / "case.yaml", "-o", out).split())
+    assert "skin_mean, K" in shown
+    assert "rain_mean, kg m-2 s-1" in shown
+    summary = json.loads((out / "summary.json").read_text())
+    with xr.open_dataset(out / "diagnostics.nc") as found:
+        mean = float(found["skin_mean"].sel(perturbation="p4K", surface="ocean"))
+    assert summary["p4K/ocean_mean/skin"] == mean
+    for command in (("diagnose", out), ("diagnose", out, "--all"), ("compare", out)):
+        invoke(*command)
+    invoke("report", out, "-o", tmp_path / "report.html")
+
+
+def test_a_perturbation_that_blows_up_leaves_alone_and_is_told_everywhere(
+    study: Path, tmp_path: Path
+) -> None:
+    """1e9 K, in all samples: the other climates are those of a run without it."""
+    case = ("--days", 40, "--perturb", "p4K=uniform:4")
+    alone, both = tmp_path / "alone", tmp_path / "both"
+    invoke("run", study, "-o", alone, *case)
+    shown = " ".join(
+        invoke("run", study, "-o", both, *case, "--perturb", "huge=uniform:1e9").split()
+    )
+    assert "huge is left out of all results: it blew up in every sample that was left" in shown
+    told = "left out of the means: huge, which blew up in every sample that was left"
+    assert told in shown
+    assert told in " ".join(invoke("diagnose", both).split())
+    with (
+        xr.open_dataset(alone / "zonal.nc", decode_times=False) as expected,
+        xr.open_dataset(both / "zonal.nc", decode_times=False) as got,
+    ):
+        assert got["group"].values.tolist() == ["baseline", "p4K"]
+        assert got["count"].values.tolist() == expected["count"].values.tolist()
+        # The batch of a sample has one member more, and with it float32 rounding.
+        np.testing.assert_allclose(got["skin"].values, expected["skin"].values, rtol=1e-5)
+    compared = " ".join(invoke("compare", alone, both).split())
+    assert "both: huge blew up in every sample, and is left out" in compared
+    page = tmp_path / "report.html"
+    invoke("report", both, "-o", page)
+    assert "left out, it blew up in every sample" in page.read_text()
+    assert "in every sample: " in refused(
+        "run", study, "-o", tmp_path / "none", "--days", 9, "--perturb", "huge=uniform:1e9", code=3
+    )
+
+
+def test_a_run_that_goes_on_under_other_versions_says_so_and_keeps_them(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    invoke("run", study, "-o", out, "--days", 40)
+    monkeypatch.setattr("respeval.__version__", "9.9")
+    shown = " ".join(invoke("run", study, "-o", out, "--days", 75, "--extend").split())
+    assert "under other versions from segment 3 (step 40) on: respeval " in shown
+    assert "-> 9.9" in shown
+    manifest = json.loads((out / "manifest.json").read_text())
+    first, second = manifest["versions_by_segments"]
+    assert (first["from_step"], first["from_segment"]) == (0, 1)
+    assert (second["from_step"], second["from_segment"]) == (40, 3)
+    assert (second["versions"]["respeval"], manifest["versions"]["respeval"]) == ("9.9", "9.9")
+    assert first["versions"]["respeval"] != "9.9"
+    monkeypatch.undo()
+    invoke("run", study, "-o", out, "--days", 75)  # finished: nothing of it is computed again
+    assert len(json.loads((out / "manifest.json").read_text())["versions_by_segments"]) == 2
+
+
+def test_too_little_memory_is_one_line_wherever_it_is_lacking(
+    study: Path, finished: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = MagicMock(side_effect=MemoryError("Unable to allocate 12.0 GiB"))
+    for place, command, told in (
+        ("respeval.checkpoints.native.load_mapped", ("inspect", study), "to load"),
+        ("respeval.analysis.results.diagnose", ("run", study, "-o", tmp_path / "out"), "analysis"),
+        ("respeval.analysis.results.diagnose", ("diagnose", finished[0]), "go to a larger machine"),
+        ("respeval.fields.initial.read_whole", ("run", study, "-o", tmp_path / "no"), "too little"),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(place, full)
+            line = refused(*command)
+        assert "too little memory" in line
+        assert told in line
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert (manifest["status"], len(manifest["segments"])) == ("failed", 3)
+    invoke("run", study, "-o", tmp_path / "out")  # it goes on where there is more
 
 
 def test_diagnose_needs_no_model(finished: tuple[Path, str], tmp_path: Path) -> None:
@@ -437,3 +564,16 @@ def test_diagnose_lists_what_there_is(tmp_path: Path) -> None:
     assert "NAME_low: lower end of the 95 % interval of NAME" in shown
     assert max(map(len, shown.splitlines())) <= 100
     assert "no folder is given" in refused("diagnose")
+
+
+def test_a_figure_that_cannot_be_drawn_keeps_no_result_from_being_written(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = MagicMock(side_effect=ZeroDivisionError("of a figure"))
+    monkeypatch.setattr("respeval.plotting.files.response_map", broken)
+    out = tmp_path / "out"
+    result = invoked("run", study, "-o", out, "--days", 9, code=2)
+    assert "the figure response_map can't be drawn: unexpected ZeroDivisionError" in result.stderr
+    assert json.loads((out / "manifest.json").read_text())["status"] == "finished"
+    assert (out / "figures" / "land_ocean_warming.png").is_file()
+    assert (out / "response.nc").is_file()

@@ -112,7 +112,9 @@ def test_surface_temperature_that_is_only_a_forcing(tmp_path: Path) -> None:
 
 def test_a_planet_without_land(tmp_path: Path) -> None:
     folder = study(tmp_path / "study", np.ones(GRID.shape))
-    out = run(plan(folder, Toy(), steps=20), tmp_path / "out")
+    planned = plan(folder, Toy(), steps=20)
+    assert any(text.startswith("no cell of the grid is land") for text in planned.warnings)
+    out = run(planned, tmp_path / "out")
     summary = json.loads((out / "summary.json").read_text())
     assert summary["p4K/land_warming/tropics"] is None
     assert summary["p4K/land_ocean_warming_ratio/tropics"] is None
@@ -484,12 +486,133 @@ def test_a_sample_stays_out_after_a_stop(tmp_path: Path) -> None:
 
 def test_a_run_without_a_healthy_sample_ends(tmp_path: Path) -> None:
     folder = study(tmp_path / "study")
-    toy = Spoiled(sample0=50, sample1=35, sample2=40)
-    with pytest.raises(BlowUpError, match=r"in every sample: air of group p4K, sample 1 .*step 35"):
+    toy = Spoiled(group=0, sample0=50, sample1=35, sample2=40)
+    with pytest.raises(
+        BlowUpError, match=r"in every sample: air of group baseline, sample 1 .*step 35"
+    ):
         run(plan(folder, toy), tmp_path / "out")
     assert len(toy.batches) == 3 * 50  # it ends with the last of them
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert (manifest["status"], len(manifest["segments"])) == ("failed", 1)
+
+
+def test_a_perturbation_that_blows_up_in_every_sample_leaves_the_others_as_they_are(
+    tmp_path: Path,
+) -> None:
+    """In one segment all the samples come back within it, and no number of the others changes."""
+    folder = study(tmp_path / "study")
+    healthy = run(plan(folder, Toy(noise_K=0.5)), tmp_path / "healthy")
+    toy = Spoiled(sample0=50, sample1=35, sample2=40)
+    out = run(plan(folder, toy), tmp_path / "out")
+    with open_saved(out / "zonal.nc") as got, open_saved(healthy / "zonal.nc") as expected:
+        assert got["group"].values.tolist() == ["baseline", "m1K"]
+        same = expected.sel(group=["baseline", "m1K"])
+        for name in ("air", "skin", "double", "count"):
+            assert got[name].values.tobytes() == same[name].values.tobytes()
+    with open_saved(out / "group_means.nc") as got, open_saved(healthy / "group_means.nc") as same:
+        assert got["air"].values.tobytes() == same["air"].sel(group=got["group"]).values.tobytes()
+    summary, expected = (json.loads((f / "summary.json").read_text()) for f in (out, healthy))
+    assert not any(key.startswith("p4K/") for key in summary)
+    assert all(summary[key] == expected[key] for key in summary if key.startswith("m1K/global"))
+    assert "p4K, which blew up in every sample that was left" in summary["quarantined"][0]
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert (manifest["status"], manifest["quarantined"]) == ("finished", [])
+    assert [fault["group"] for fault in manifest["quarantined_groups"]] == ["p4K"]
+
+
+def test_samples_come_back_when_a_perturbation_leaves_and_a_stop_changes_nothing(
+    tmp_path: Path,
+) -> None:
+    folder = study(tmp_path / "study")
+    faults = {"sample0": 20, "sample1": 35, "sample2": 65}
+    expected = run(plan(folder, Spoiled(**faults)), tmp_path / "whole")
+    with open_saved(expected / "group_means.nc") as means:
+        assert means["count"].values.tolist() == [[31 * 2, 28 * 1, 16 * 3]] * 2
+    for number in (24, 50, 70):
+
+        class Stopping(Spoiled):
+            at_step = number
+
+            def step(self, state: torch.Tensor, *rest: Any) -> torch.Tensor:
+                if rest[2].step == self.at_step:
+                    signal.raise_signal(signal.SIGTERM)
+                return super().step(state, *rest)
+
+        with StopSignals() as signals, pytest.raises(StoppedError):
+            run(plan(folder, Stopping(**faults)), tmp_path / "out", signals=signals)
+    run(plan(folder, Spoiled(**faults)), tmp_path / "out")
+    studies.assert_equal_runs(tmp_path / "out", expected)
+
+
+def test_an_error_that_nobody_foresaw_is_in_the_manifest(tmp_path: Path) -> None:
+    folder = study(tmp_path / "study")
+
+    class Failing(Toy):
+        def step(self, state: torch.Tensor, *rest: Any) -> torch.Tensor:
+            if rest[2].step == 40:
+                raise ZeroDivisionError("of the emulator's own")
+            return super().step(state, *rest)
+
+    with pytest.raises(ZeroDivisionError):
+        run(plan(folder, Failing()), tmp_path / "out")
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["status"] == "failed"
+    assert manifest["reason"] == "unexpected ZeroDivisionError: of the emulator's own"
+    assert len(manifest["segments"]) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 12.0 GiB for an array"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 12.00 GiB"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory"
+        ),
+    ],
+    ids=["numpy", "cuda", "cpu"],
+)
+def test_too_little_memory_in_a_step_is_told_with_what_to_do(
+    tmp_path: Path, error: Exception
+) -> None:
+    folder = study(tmp_path / "study")
+
+    class Large(Toy):
+        def step(self, state: torch.Tensor, *rest: Any) -> torch.Tensor:
+            if rest[2].step == 40:
+                raise error
+            return super().step(state, *rest)
+
+    with pytest.raises(
+        InputError, match="too little memory to step the members .*--samples-per-ba"
+    ):
+        run(plan(folder, Large()), tmp_path / "out")
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["status"] == "failed"
+    assert "too little memory" in manifest["reason"]
+
+
+def test_fractions_at_the_cutoff_are_one_thing_for_mask_and_sst(tmp_path: Path) -> None:
+    """0.3 in float32 is above 0.3 in float64; the cell's SST and its mask must say the same."""
+    fraction = np.full(GRID.shape, 1.0, np.float32)
+    fraction[:, 3:8] = np.float32(0.3)
+    fraction[:, 8:] = 0.0
+    folder = study(tmp_path / "study", fraction)
+    planned = plan(folder, Toy(forced_only=True), steps=2, ocean_fraction_cutoff=0.3)
+    assert planned.layout.ocean_mask.sum() == 3 * GRID.num_lat
+    out = run(planned, tmp_path / "out")
+    with open_saved(out / "response.nc") as response:
+        changed = response["air"].sel(perturbation="p4K").values != 0
+    assert (changed == planned.layout.ocean_mask).all()
+
+
+def test_cells_that_are_land_and_ocean_at_once_are_counted(tmp_path: Path) -> None:
+    fraction = np.full(GRID.shape, 1.0)
+    fraction[2:4, 5] = 0.4
+    folder = study(tmp_path / "study", fraction)
+    told = plan(folder, Toy(), ocean_fraction_cutoff=0.3).warnings
+    assert any(text.startswith("2 cells are land and ocean at once") for text in told)
+    assert not any("at once" in text for text in plan(folder, Toy()).warnings)
 
 
 def test_an_absurd_but_finite_state_is_a_blow_up(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from respeval.aimip.request import (
     months_between,
     next_month,
 )
+from respeval.errors import pass_on
 from respeval.fields.calendar import DAY_S, decode_seconds, to_date
 from respeval.fields.grid import FloatArray
 from respeval.fields.standard_names import CMIP, CmipVariable
@@ -49,6 +50,7 @@ def examine(path: Path, place: Place) -> Findings:
             if _has_dimensions(opened, variable, cmip, found) and variable.dtype.kind == "f":
                 check_numbers(opened, variable, cmip, found)
     except (OSError, RuntimeError) as error:
+        pass_on(error)
         found.lacks.append(f"it can't be read ({str(error).splitlines()[0]})")
     return found
 

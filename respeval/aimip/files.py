@@ -41,10 +41,12 @@ def write_members(
     cells: Cells,
     months: Iterator[tuple[Month, FloatArray]],
     origin: Origin,
+    within: Path,
 ) -> None:
     """Write a variable's files of all members, each atomically, one month in memory at once.
 
-    months: each with [member, output, lat, lon], members in the order of `places`.
+    months: each with [member, output, lat, lon], members in the order of `places`. within: the folder
+    that files are written in before they get their places.
     """
     first, fields = next(months)
     units = f"days since {first.start.year:04d}-01-01"
@@ -65,12 +67,13 @@ def write_members(
                     opened.variables["time_bnds"][row] = bounds
                     opened.variables[target.cmip.name][row] = _stored(target, cells, field)
 
-    _publish_together([root / place.path for place in places], write)
+    _publish_together([root / place.path for place in places], write, within)
 
 
 def _publish_together(
     paths: Sequence[Path],
     write: Callable[[Sequence[Path]], None],
+    within: Path,
     temporaries: tuple[Path, ...] = (),
 ) -> None:
     """`publish` several files that are written side by side: none appears before all are written."""
@@ -78,7 +81,11 @@ def _publish_together(
         write(temporaries)
         return
     first, rest = paths[0], paths[1:]
-    publish(first, lambda temporary: _publish_together(rest, write, (*temporaries, temporary)))
+    publish(
+        first,
+        lambda temporary: _publish_together(rest, write, within, (*temporaries, temporary)),
+        within,
+    )
 
 
 def _stored(target: Target, cells: Cells, field: FloatArray) -> NDArray[np.float32]:

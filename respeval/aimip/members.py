@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -17,7 +17,12 @@ from respeval.errors import InputError
 from respeval.fields.calendar import add_months, decode_seconds, to_date
 from respeval.fields.grid import FloatArray, Grid
 from respeval.run_folder.layout import MEMBER_SUFFIX
-from respeval.run_folder.manifest import read_manifest, read_quarantined, verify_folder
+from respeval.run_folder.manifest import (
+    read_left_out,
+    read_manifest,
+    read_quarantined,
+    verify_folder,
+)
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,8 @@ def open_members(folder: Path, with_spinup: bool) -> SavedMembers:
             f"{folder}: its samples start on different dates ({min(first.starts)} to "
             f"{max(first.starts)}), so that their months differ; give all initial conditions one date"
         )
-    experiments, others = _experiments(folder, case)
+    blown = {fault["group"] for fault in read_left_out(folder, manifest)}
+    experiments, others = _experiments(folder, case, blown)
     faults = {fault["sample"] for fault in read_quarantined(folder, manifest)}
     samples = tuple(s for s in range(len(first.starts)) if s not in faults)
     remarks += others + [f"left out: sample {sample}, which blew up" for sample in sorted(faults)]
@@ -186,13 +192,20 @@ def _months(paths: Sequence[Path]) -> tuple[tuple[Month, ...], list[str]]:
     return tuple(months), partial
 
 
-def _experiments(folder: Path, case: Mapping[str, Any]) -> tuple[dict[str, int], list[str]]:
-    """AIMIP's experiments -> index of the group that is one; lines on the groups that are none."""
+def _experiments(
+    folder: Path, case: Mapping[str, Any], blown: Set[str]
+) -> tuple[dict[str, int], list[str]]:
+    """AIMIP's experiments -> index of the group that is one; lines on the groups that are none.
+
+    blown: labels of those that blew up in every sample.
+    """
     by_amplitude = {amplitude: name for name, amplitude in EXPERIMENTS.items() if amplitude}
     found, remarks = {"aimip": 0}, []
     for group, (label, entry) in enumerate(case["perturbations"].items(), start=1):
         name = by_amplitude.get(entry["amplitude_K"]) if entry["type"] == "uniform" else None
-        if name is None:
+        if label in blown:
+            remarks.append(f"left out: {label}, which blew up in every sample")
+        elif name is None:
             remarks.append(f"left out: {label}, which is no experiment of AIMIP (uniform 2 or 4 K)")
         elif name in found:
             raise InputError(f"{folder} has two experiments {name}: {label} is the second")

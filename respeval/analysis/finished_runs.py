@@ -12,7 +12,7 @@ from typing import Any
 
 from respeval.errors import InputError, in_one_line
 from respeval.run_folder.identity import other_definitions, other_samples
-from respeval.run_folder.manifest import read_manifest
+from respeval.run_folder.manifest import read_left_out, read_manifest
 from respeval.run_folder.names import MANIFEST
 from respeval.run_folder.sweep import holds_sweep, read_entries, short_names
 
@@ -25,7 +25,8 @@ class Run:
     """A finished run.
 
     epoch: of training, where the checkpoint says it. unpaired: why its samples are not those of the
-    first run, None where they are. remarks: what the diagnostics have differently defined.
+    first run, None where they are. remarks: what the diagnostics have differently defined. left_out: the
+    perturbations that blew up in every sample.
     """
 
     folder: Path
@@ -34,6 +35,7 @@ class Run:
     epoch: int | None = None
     unpaired: str | None = None
     remarks: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 def find_runs(arguments: Sequence[Path]) -> tuple[list[Run], list[str]]:
@@ -108,4 +110,5 @@ def _describe(
         int(epochs.group(1)) if epochs else None,
         in_one_line(other) if other else None,
         tuple(other_definitions(first, manifest)),
+        tuple(fault["group"] for fault in read_left_out(folder, manifest)),
     )

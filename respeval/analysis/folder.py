@@ -18,7 +18,7 @@ from respeval.diagnostics import NAMED_IN_ROLES, DiagnosticSettings, diagnose_re
 from respeval.diagnostics.numbers import RATIOS_KNOWN, key_of, parts_of_key
 from respeval.errors import InputError
 from respeval.files.netcdf import open_saved
-from respeval.run_folder.manifest import read_manifest, read_quarantined
+from respeval.run_folder.manifest import read_left_out, read_manifest, read_quarantined
 from respeval.run_folder.names import CASE, DIAGNOSTICS_FILE, SUMMARY
 
 #: Maps of the true response to a run's perturbations, as response.nc has them; of a demo's runs.
@@ -90,11 +90,19 @@ def truth_of_folder(folder: Path, settings: DiagnosticSettings) -> xr.Dataset | 
 
 
 def told_quarantined(folder: Path) -> list[str]:
-    """The samples of a run that blew up and left the means: where, when and which variable first."""
-    return [
+    """What of a run blew up and left the means, perturbations and samples: where, when and which
+    variable first."""
+    manifest = read_manifest(folder)
+    groups = [
+        f"{entry['group']}, which blew up in every sample that was left: first in sample "
+        f"{entry['sample']} at {entry['date']} (step {entry['step']}), when {entry['variable']} was missing "
+        f"or outside {entry['limits']}; it is in no result"
+        for entry in read_left_out(folder, manifest)
+    ]
+    return groups + [
         f"sample {entry['sample']} from the segment of {entry['date']} (step {entry['step']}) on: "
         f"{entry['variable']} of group {entry['group']} was missing or outside {entry['limits']}"
-        for entry in read_quarantined(folder, read_manifest(folder))
+        for entry in read_quarantined(folder, manifest)
     ]
 
 

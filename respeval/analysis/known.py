@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from respeval.diagnostics import response_maps
+from respeval.diagnostics import BASELINE, response_maps
 from respeval.diagnostics.maps import CELL_VARIABLES
 from respeval.errors import InputError
 from respeval.fields.grid import Grid
@@ -88,12 +88,16 @@ class KnownResponse:
         return KnownResponse(self.where, target, response_maps(means), means)
 
 
-def open_reference(location: str, grid: Grid) -> KnownResponse:
-    """The reference, its cells in the order of `grid` where they are the same."""
+def open_reference(location: str, grid: Grid, *, with_numbers: bool = True) -> KnownResponse:
+    """The reference, its cells in the order of `grid` where they are the same.
+
+    with_numbers: else a run's responses stay unknown, which take a while; all that they are called is
+    told.
+    """
     path = Path(location)
     if (path / MANIFEST).is_file():
         means = open_saved(path / GROUP_MEANS, CHUNKS)
-        maps = response_maps(means)
+        maps = response_maps(means) if with_numbers else _names_of_run(means)
         known = KnownResponse(location, _grid_of(maps, location), maps, means)
     else:
         record = open_record(location)
@@ -102,6 +106,14 @@ def open_reference(location: str, grid: Grid) -> KnownResponse:
         maps = maps.drop_dims([dim for dim in maps.dims if dim not in _DIMS])
         known = KnownResponse(location, _grid_of(maps, location), maps)
     return _in_order_of(known, grid)
+
+
+def _names_of_run(means: xr.Dataset) -> xr.Dataset:
+    """A run's outputs and perturbations as in its responses; what the numbers are is not told."""
+    first = means.isel(time=0, drop=True)
+    kept = [name for name, value in first.data_vars.items() if {"group", *PLANE} == set(value.dims)]
+    labels = [label for label in means["group"].values if label != BASELINE]
+    return first[kept].sel(group=labels).rename(group="perturbation")
 
 
 def _grid_of(maps: xr.Dataset, location: str) -> Grid:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,26 +22,33 @@ from respeval.diagnostics.agreement import (
 from respeval.diagnostics.maps import CELL_VARIABLES
 from respeval.errors import InputError
 from respeval.fields.grid import Grid
+from respeval.fields.regrid import Conservative
 from respeval.fields.standard_names import spelled
+from respeval.fields.variables import Variable
 from respeval.files.netcdf import open_saved
 from respeval.files.publish import finite_or_none
 from respeval.run_folder.identity import other_samples
-from respeval.run_folder.manifest import read_manifest
+from respeval.run_folder.manifest import read_left_out, read_manifest
 from respeval.run_folder.names import GROUP_MEANS, MANIFEST
 
 
 def compare_with(folder: Path, response: xr.Dataset, sources: Sources) -> xr.Dataset:
     """The content of reference.nc: `NAME_STATISTIC` (perturbation, region) of every shared output.
 
-    folder: of the run, with group_means.nc. response: as in its response.nc.
+    folder: of the run, with group_means.nc. response: as in its response.nc. A perturbation that blew up
+    is not held against anything.
     The coarser of the two grids, that with fewer cells, is compared on. Attributes tell what was
     compared, and which outputs the reference lacks. Raises InputError where it can't be read, is not
     global, shares no output or perturbation with the run, or has other units.
     """
     labels = [str(label) for label in response["perturbation"].values]
-    by_source: dict[str, list[str]] = {}
-    for label, location in of_perturbations(sources, labels).items():
-        by_source.setdefault(location, []).append(label)
+    out = read_left_out(folder, read_manifest(folder)) if (folder / MANIFEST).is_file() else []
+    blown = [fault["group"] for fault in out]
+    by_source = _by_source(sources, [*labels, *blown], blown)
+    if not by_source:
+        raise InputError(
+            f"what a reference was given for, {', '.join(blown)}, blew up in every sample"
+        )
     with open_saved(folder / GROUP_MEANS, CHUNKS) as group_means:
         grid = Grid.from_coordinates(response["lat"].values, response["lon"].values)
         run = KnownResponse(str(folder), grid, response, group_means)
@@ -60,6 +67,42 @@ def compare_with(folder: Path, response: xr.Dataset, sources: Sources) -> xr.Dat
         lacking = [name for name in _outputs_of(response) if name not in shared]
         told = {"reference": ", ".join(by_source), "compared_on": parts[0].attrs["compared_on"]}
         return joined.assign_attrs({**told, "not_shared": " ".join(lacking)})
+
+
+def check_references(
+    sources: Sources | None, labels: Sequence[str], outputs: Sequence[Variable], grid: Grid
+) -> list[str]:
+    """Raise InputError where a run could not be held against its references; reads no responses.
+
+    labels, outputs, grid: of the run. Returns what it will not be held against, a line each.
+    """
+    zeros = xr.DataArray(
+        np.zeros((len(labels), 1, 1)), {"perturbation": list(labels)}, ("perturbation", *PLANE)
+    )
+    maps = {output.name: zeros.assign_attrs(units=output.units) for output in outputs}
+    run = KnownResponse("the run", grid, xr.Dataset(maps))
+    told = []
+    for location, chosen in _by_source(sources or {}, labels).items():
+        reference = open_reference(location, grid, with_numbers=False)
+        shared, _ = _shared(run, reference, chosen, list(maps))
+        if reference.grid is not grid:
+            Conservative(reference.grid, grid)  # which says so where what it needs is not there
+        lacking = [label for label in chosen if label not in shared]
+        if lacking:
+            which = f"{', '.join(lacking)}, which {'are' if len(lacking) > 1 else 'is'}"
+            told.append(f"{location} has no {which} held against nothing")
+    return told
+
+
+def _by_source(
+    sources: Sources, labels: Sequence[str], without: Collection[str] = ()
+) -> dict[str, list[str]]:
+    """Reference -> the perturbations of these labels that are held against it."""
+    found: dict[str, list[str]] = {}
+    for label, location in of_perturbations(sources, labels).items():
+        if label not in without:
+            found.setdefault(location, []).append(label)
+    return found
 
 
 def summary_of_reference(found: xr.Dataset) -> dict[str, float | None]:
@@ -90,16 +133,7 @@ def _compare(
     run: KnownResponse, reference: KnownResponse, labels: Sequence[str], paired: bool
 ) -> tuple[xr.Dataset, list[str]]:
     """The agreement of these perturbations, and the outputs that were compared."""
-    labels = _shared_labels(run, reference, labels)
-    present = reference.outputs()
-    names = [name for name in _outputs_of(run.maps) if name in present]
-    if not names:
-        raise InputError(
-            f"{reference.where} shares no output with the run (the run has: "
-            f"{', '.join(_outputs_of(run.maps))}; it has: {', '.join(present) or 'none'})"
-        )
-    for name in names:
-        _check_units(run, reference, name)
+    labels, names = _shared(run, reference, labels, _outputs_of(run.maps))
     areas = run.maps[list(CELL_VARIABLES)]
     run, reference = run.only(names), reference.only(names)
     coarser = run.grid.num_lat * run.grid.num_lon <= reference.grid.num_lat * reference.grid.num_lon
@@ -126,6 +160,26 @@ def _compare(
     return xr.Dataset(found, attrs={"compared_on": str(run.grid)}), names
 
 
+def _shared(
+    run: KnownResponse, reference: KnownResponse, labels: Sequence[str], outputs: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """The perturbations and the outputs of a run that a reference has too.
+
+    Raises InputError where there is none, or it has other units.
+    """
+    labels = _shared_labels(run, reference, labels)
+    present = reference.outputs()
+    names = [name for name in outputs if name in present]
+    if not names:
+        raise InputError(
+            f"{reference.where} shares no output with the run (the run has: {', '.join(outputs)}; it has: "
+            f"{', '.join(present) or 'none'})"
+        )
+    for name in names:
+        _check_units(run, reference, name)
+    return labels, names
+
+
 def _shared_labels(
     run: KnownResponse, reference: KnownResponse, labels: Sequence[str]
 ) -> list[str]:
@@ -136,7 +190,7 @@ def _shared_labels(
     if not shared:
         raise InputError(
             f"{reference.where} has no perturbation of the run (it has: {', '.join(theirs)}; the run: "
-            f"{', '.join(labels)}); give them the same names"
+            f"{', '.join(labels)}); give them the same names, or leave it out with --reference none"
         )
     return shared
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from respeval.diagnostics import (
     with_period,
     years_summary,
 )
-from respeval.errors import InputError
+from respeval.errors import InputError, unexpected
 from respeval.fields.variables import HybridLevels, Roles
 from respeval.files.checksums import Verification
 from respeval.files.netcdf import describe_file, open_saved, write_netcdf
@@ -62,6 +62,7 @@ def analyse(
     reference_name: str = "reference",
     sources: Sources | None = None,
     verification: Verification | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Results:
     """Write response.nc, diagnostics.nc, running.nc, summary.json and the figures from the saved means.
 
@@ -70,10 +71,14 @@ def analyse(
     sources: what the response is held against in reference.nc, which is written only then.
     verification: of the folder's files. No file is opened before it is known to be whole, and nothing
         is written before all are.
+    tell: called with what a figure, the truth or the sources fail by, which are left out then; without
+        it that is raised, and the run's own results may not be written.
     """
     verification = verification or Verification(folder)
     if reference is None:
-        known = truth_of_folder(folder, settings)
+        known: xr.Dataset | None = None
+        with _beside(tell, "the truth is not shown"):
+            known = truth_of_folder(folder, settings)
         reference, reference_name = known, reference_name if known is None else "truth"
     verification.wait_for(ZONAL)
     with open_saved(folder / ZONAL) as zonal:
@@ -84,7 +89,7 @@ def analyse(
         along = running(zonal, diagnostics, settings)
         describe_file(along, zonal, "diagnostics of the response against the length of the run")
         series = _shown_along(zonal, settings.roles).load()
-    pictures = Pictures(settings.roles, reference, reference_name)
+    pictures = Pictures(settings.roles, reference, reference_name, tell)
     pictures.plan_diagnostics(series, diagnostics, along)
     pictures.draw(lambda: verification.is_told(GROUP_MEANS))
     verification.wait_for(GROUP_MEANS)
@@ -96,7 +101,8 @@ def analyse(
         verification.finish()
         agreement = None
         if sources is not None:
-            agreement = hold_against(folder, response, group_means, sources)
+            with _beside(tell, "the response is not held against its reference"):
+                agreement = hold_against(folder, response, group_means, sources)
     pictures.plan_maps(response, agreement)
     # What is drawn meanwhile is in memory: netCDF is not to be called by two threads.
     with _short_turns(), ThreadPoolExecutor(1) as beside:
@@ -106,6 +112,18 @@ def analyse(
     make_inner_folder(folder / FIGURES)
     figures = pictures.write(folder / FIGURES)
     return Results(diagnostics, tuple(figures))
+
+
+@contextlib.contextmanager
+def _beside(tell: Callable[[str], None] | None, what: str) -> Iterator[None]:
+    """What goes wrong within is told, if there is whom to tell."""
+    try:
+        yield
+    except Exception as error:
+        if tell is None:
+            raise
+        reason = str(error) if isinstance(error, InputError) else unexpected(error)
+        tell(f"{what}: {reason}")
 
 
 @contextlib.contextmanager

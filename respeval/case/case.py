@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from respeval.case.options import KEYS, keys_that_bear_on
+from respeval.case.options import KEYS, NONE, keys_that_bear_on
 from respeval.case.protocol import Protocol, check_protocol, with_protocol
 from respeval.checkpoints.manifest import RoleSettings
 from respeval.diagnostics import NAMED_IN_ROLES, parse_targets
@@ -182,6 +182,15 @@ class Case(_Frozen):
     def _check_segment(cls, value: str) -> str:
         parse_segment(value)
         return value
+
+    @field_validator("reference", mode="before")
+    @classmethod
+    def _check_reference(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {
+                label: location for label, location in value.items() if location != NONE
+            } or None
+        return None if value == NONE else value
 
     @field_validator("until", mode="before")
     @classmethod

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from respeval.case.case import Case, RoleNames, mapping_of
-from respeval.case.options import KEY, keys_that_bear_on
+from respeval.case.options import KEY, NONE, keys_that_bear_on
 from respeval.errors import InputError
 from respeval.fields.perturbation import PERTURBATIONS
 from respeval.files.settings import first_fault, read_yaml, unknown_key, wrong_value
@@ -64,15 +64,16 @@ def _source(error: ValidationError, path: Path | None, overrides: Mapping[str, A
 def _resolve_paths(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     """A copy in which every path is absolute."""
     resolved = dict(content)
-    for key in ("forcing", "initial_condition", "probe_data", "reference"):
+    for key in ("forcing", "initial_condition", "probe_data"):
         if isinstance(resolved.get(key), str):
             resolved[key] = _absolute(resolved[key], folder)
     references = resolved.get("reference")
     if isinstance(references, dict):
         resolved["reference"] = {
-            label: _absolute(location, folder) if isinstance(location, str) else location
-            for label, location in references.items()
+            label: _reference(location, folder) for label, location in references.items()
         }
+    elif references is not None:
+        resolved["reference"] = _reference(references, folder)
     for key in ("perturbations", "land_boxes"):
         entries = resolved.get(key)
         if isinstance(entries, dict):
@@ -83,6 +84,11 @@ def _resolve_paths(content: dict[str, Any], folder: Path) -> dict[str, Any]:
                 for label, entry in entries.items()
             }
     return resolved
+
+
+def _reference(location: Any, folder: Path) -> Any:
+    is_path = isinstance(location, str) and location != NONE
+    return _absolute(location, folder) if is_path else location
 
 
 def _absolute(location: str, folder: Path) -> str:

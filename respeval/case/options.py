@@ -15,6 +15,9 @@ from respeval.errors import InputError
 
 Texts = list[str] | None
 
+#: Takes back what the case file asks for: a spin-up, `until`, a reference.
+NONE = "none"
+
 #: What a key bears on: the `length` of a run; whether two runs have the same `samples`; how their
 #: diagnostics are defined; or what comes `afterwards` and changes no number of the rollout.
 BearsOn = Literal["length", "samples", "definitions", "afterwards"]
@@ -318,7 +321,7 @@ KEYS: tuple[CaseKey, ...] = (
         "reference",
         Texts,
         "netCDF of responses, or another run's folder, that the response is held against; LABEL=FILE for "
-        "one perturbation, repeat for several.",
+        "one perturbation, repeat for several; 'none' for no reference.",
         parse=_reference,
         bears_on="afterwards",
     ),

@@ -9,7 +9,7 @@ from typing import Any
 
 from respeval.checkpoints.registry import FORMAT_OPTION, Reader, choose_reader
 from respeval.emulator.contract import Emulator
-from respeval.errors import InputError
+from respeval.errors import InputError, enough_memory
 
 __all__ = ["Reader", "checkpoint_digest", "open_checkpoint"]
 
@@ -33,7 +33,11 @@ def open_checkpoint(
     name, reader = choose_reader(path, options.get(FORMAT_OPTION))
     own = {key: value for key, value in options.items() if key != FORMAT_OPTION}
     read = reader.read if with_weights else reader.read_shapes or reader.read
-    emulator = read(path, own, trust)
+    size = path.stat().st_size / 2**30
+    with enough_memory(
+        f"to load {path}", f"the file has {size:.1f} GiB; free some, or go to a larger machine"
+    ):
+        emulator = read(path, own, trust)
     lacking = [attribute for attribute in _PROTOCOL if not hasattr(emulator, attribute)]
     if lacking:
         raise InputError(

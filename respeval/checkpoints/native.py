@@ -27,7 +27,7 @@ from respeval.checkpoints.manifest import (
 )
 from respeval.checkpoints.normalized import NormalizedEmulator
 from respeval.checkpoints.weights_file import HOW_TO_EXPORT, check_plain
-from respeval.errors import InputError
+from respeval.errors import InputError, pass_on
 from respeval.fields.grid import Grid
 from respeval.interpreter import lazily_compiled
 
@@ -265,7 +265,8 @@ def _load_plain(path: Path) -> tuple[Any, bool]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch remarks on how a foreign pickle was written
             return load_mapped(path)
-    except Exception:  # torch's loader ends in any error where a file is broken
+    except Exception as error:  # torch's loader ends in any error where a file is broken
+        pass_on(error)
         raise InputError(
             f"{path} is no checkpoint: it can't be read as saved weights; if it was copied, compare its "
             "size with the original's"

@@ -10,6 +10,7 @@ from torch import nn
 from respeval.checkpoints.manifest import ModelManifest
 from respeval.emulator.contract import OCEAN_CUTOFF
 from respeval.emulator.noise import NoiseSource
+from respeval.fields.fractions import is_above
 
 
 def _column(values: list[float]) -> torch.Tensor:
@@ -93,9 +94,9 @@ class NormalizedEmulator(nn.Module):
         """Surface temperature [member, lat, lon], from the forcing where ocean fraction > 0.5."""
         spec = self.spec
         assert spec.surface_temperature is not None and spec.ocean_fraction is not None
-        ocean = next_forcing[:, self._forcing_index[spec.ocean_fraction]] > OCEAN_CUTOFF
+        fraction = next_forcing[:, self._forcing_index[spec.ocean_fraction]]
         prescribed = next_forcing[:, self._forcing_index[spec.surface_temperature]]
-        return torch.where(ocean, prescribed, surface_temperature)
+        return torch.where(is_above(fraction, OCEAN_CUTOFF), prescribed, surface_temperature)
 
     def conserve(
         self, state: torch.Tensor, forcing: torch.Tensor, next_forcing: torch.Tensor
@@ -119,7 +120,8 @@ class NormalizedEmulator(nn.Module):
         inputs = inputs.sub_(self._means(self._inputs, self._input_mean)).div_(self._input_scale)
         if manifest.split_surface_temperature:
             assert spec.ocean_fraction is not None and spec.surface_temperature is not None
-            ocean = forcing[:, self._forcing_index[spec.ocean_fraction], None] > OCEAN_CUTOFF
+            fraction = forcing[:, self._forcing_index[spec.ocean_fraction], None]
+            ocean = is_above(fraction, OCEAN_CUTOFF)
             at = self._inputs.index(spec.surface_temperature)
             surface = inputs[:, at : at + 1]
             zero = torch.zeros_like(surface)

@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Collection
 from pathlib import Path
 
-from respeval.errors import InputError
+from respeval.errors import InputError, pass_on
 
 #: What the pickle of tensors in dictionaries is made of.
 _OPERATIONS_LIST = (
@@ -78,7 +78,8 @@ def check_plain(path: Path) -> None:
             _check_pickle(opened.read(pickles[0]), path)
     except InputError:
         raise
-    except Exception:  # pickletools and zipfile raise whatever they like for a broken file
+    except Exception as error:  # pickletools and zipfile raise whatever they like for a broken file
+        pass_on(error)
         raise _no_checkpoint(path) from None
 
 
@@ -136,7 +137,8 @@ def _check_kind(members: Collection[str], path: Path) -> None:
 def _opened(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
-    except Exception:  # a broken directory ends in any error
+    except Exception as error:  # a broken directory ends in any error
+        pass_on(error)
         raise _no_checkpoint(path) from None
 
 

@@ -36,7 +36,8 @@ def run_demo(folder: Path, num_years: int, num_samples: int) -> None:
         settings = settings_of(plan.case, plan.roles, plan.emulator.spec.levels_hPa)
         known = diagnose_reference(truth, settings)
         with session.signals:
-            run_plan(plan, checkpoint, out, wish, session, ("truth", known))
+            outcome = run_plan(plan, checkpoint, out, wish, session, ("truth", known))
+        outcome.raise_failed(out)
         # For what is made of the run later: respeval diagnose and report.
         write_netcdf(truth, out / TRUTH)
         with open_saved(out / DIAGNOSTICS_FILE) as diagnostics:

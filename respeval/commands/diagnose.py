@@ -33,9 +33,12 @@ def diagnose_folder(
             "--land-box is an option of respeval run: the means over a box are taken while a run goes "
             "on, its files keep maps of all samples together; run again with it into another folder"
         )
-    from respeval.run_folder.manifest import verification_of
+    from respeval.files.lock import ANALYSIS_LOCK, FolderLock
+    from respeval.run_folder.manifest import read_manifest, verification_of
 
-    with verification_of(folder, num_cores_kept=1) as verification:
+    read_manifest(folder)  # told is what is no folder of a run, before anything is written into it
+    own_turn = FolderLock(folder, ANALYSIS_LOCK).held()
+    with own_turn, verification_of(folder, num_cores_kept=1) as verification:
         from respeval.analysis.folder import settings_of_folder, sources_of_folder
         from respeval.analysis.results import analyse
         from respeval.presentation.console.tables import show_table

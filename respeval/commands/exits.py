@@ -31,12 +31,14 @@ def one_line_errors() -> Iterator[None]:
         LostProcessError,
         SharedInputError,
         StoppedError,
+        enough_memory,
         system_reason,
     )
 
     is_root = not _is_one_of_several() or os.environ.get("RANK", "0") == "0"
     try:
-        yield
+        with enough_memory():
+            yield
     except SharedInputError as error:
         leave(str(error) if is_root else "", EXIT_BAD_INPUT)
     except StoppedError as error:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 from rich.console import Console
 
+from respeval.analysis.reference import check_references
 from respeval.analysis.results import analyse
 from respeval.case.case import Sources
 from respeval.case.file import load_case
@@ -24,9 +25,15 @@ from respeval.errors import (
     InputError,
     SharedInputError,
     StoppedError,
+    enough_memory,
+    first_line,
+    in_one_line,
+    is_out_of_memory,
     system_reason,
+    unexpected,
 )
 from respeval.fields.records import OpenedRecords
+from respeval.files.lock import ANALYSIS_LOCK, FolderLock
 from respeval.files.netcdf import open_saved
 from respeval.interpreter import give_back_freed, keep_freed
 from respeval.plan.batch_size import KEPT, with_batch_size
@@ -43,6 +50,7 @@ from respeval.presentation.console.rehearsal import (
     response_error_table,
 )
 from respeval.presentation.console.terminal import tell_left_out
+from respeval.run_folder.manifest import verify_folder
 from respeval.run_folder.names import DIAGNOSTICS_FILE, ZONAL
 from respeval.run_folder.output import Progress, RunOutput
 from respeval.runner import Reporter, execute
@@ -82,12 +90,38 @@ class Wish:
         path = self.case or (beside if beside.is_file() else None)
         plan = prepare(checkpoint, load_case(path, self.options), self.trust, opened)
         check_goal(plan)
+        plan = _with_references(plan)
         known_diagnostics()  # a package's that can't be loaded is told before the run, not after it
         return plan
 
 
-def run_one(checkpoint: Path, folder: Path, wish: Wish, session: Session) -> bool:
-    """Run one checkpoint; returns whether anything was left to do."""
+def _with_references(plan: Plan) -> Plan:
+    """The plan, its references looked at: what they lack is told before the run, not after it."""
+    spec, case = plan.emulator.spec, plan.case
+    told = check_references(case.reference, case.groups[1:], spec.outputs, spec.grid)
+    return replace(plan, warnings=(*plan.warnings, *told)) if told else plan
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run whose results are there.
+
+    left: whether anything of it was left to do. failed: what went wrong beside its own results, a line
+    each.
+    """
+
+    left: bool
+    failed: tuple[str, ...] = ()
+
+    def raise_failed(self, folder: Path) -> None:
+        """Raise SharedInputError, on all processes, where anything failed."""
+        if self.failed:
+            told = in_one_line(list(self.failed))
+            raise SharedInputError(f"{folder} is finished and has its own results, but {told}")
+
+
+def run_one(checkpoint: Path, folder: Path, wish: Wish, session: Session) -> Outcome:
+    """Run one checkpoint."""
     # A name for the plan here would keep the emulator in memory during the analysis.
     return run_plan(plan_of(checkpoint, wish, session), checkpoint, folder, wish, session)
 
@@ -108,27 +142,29 @@ def run_plan(
     wish: Wish,
     session: Session,
     reference: tuple[str, xr.Dataset | None] = ("reference", None),
-) -> bool:
+) -> Outcome:
     """Execute what is left of a plan into a folder with progress, and analyse it on the root.
 
-    reference: name and diagnostics of a response that the figures show beside the run's. Returns
-    whether anything was left.
+    reference: name and diagnostics of a response that the figures show beside the run's.
     """
     comm, console = session.comm, session.console
     output = _open(plan, checkpoint, folder, comm)
     try:
         goal, settings, sources = goal_of(plan, output), settings_of_plan(plan), plan.case.reference
         if not _step(plan, output, folder, goal, wish, session):
-            console.print(f"{folder} holds this run already, finished: nothing to do")
-            return False
+            comm.on_root(lambda: verify_folder(folder))
+            console.print(f"{folder} holds this run already, finished and whole: nothing to do")
+            return Outcome(left=False)
         # Unless the caller keeps the plan, the emulator's memory is the analysis's now.
         del plan
         give_back_freed()
         signals = session.signals
-        comm.on_root(lambda: _analyse(folder, settings, sources, output, signals, reference))
+        failed = comm.on_root(
+            lambda: _analyse(folder, settings, sources, output, signals, reference)
+        )
         if goal is not None and comm.is_root:
             _tell_outcome(console, goal, folder)
-        return True
+        return Outcome(left=True, failed=failed or ())
     finally:
         output.close()
         if wish.execution.compile:
@@ -150,6 +186,7 @@ def _step(
         return False
     begin = comm.together(lambda: read_snapshot(plan, folder, progress, comm))
     left = comm.together(lambda: go_on(plan, folder, progress))
+    left = replace(left, warnings=(*left.warnings, *progress.remarks))
     reporter = _reporter(left, wish.execution, session)
     execution, measured = _rehearse(left, wish.execution, progress, session)
     output.keep(measured)
@@ -215,17 +252,29 @@ def _analyse(
     output: RunOutput,
     signals: StopSignals,
     reference: tuple[str, xr.Dataset | None],
-) -> None:
-    """From the segments to the results; on the root alone. A signal ends it at once."""
+) -> tuple[str, ...]:
+    """From the segments to the results; on the root alone. A signal ends it at once.
+
+    Returns what went wrong beside the run's own results.
+    """
     name, known = reference
+    failed: list[str] = []
     try:
         signals.raise_if_requested()
-        output.join()
-        analyse(folder, settings, known, name, sources)
-        output.finish()
+        advice = "the run's segments stay: give the same command again where there is more"
+        own_turn = FolderLock(folder, ANALYSIS_LOCK).held()
+        with own_turn, enough_memory("for the analysis", advice):
+            output.join()
+            analyse(folder, settings, known, name, sources, tell=failed.append)
+            output.finish()
     except StoppedError as error:
         output.end_early("stopped", str(error))
         raise
+    except Exception as error:
+        reason = str(error) if isinstance(error, InputError) else unexpected(error)
+        output.end_early("failed", f"in the analysis: {reason}")
+        raise
+    return tuple(failed)
 
 
 def reason_of(error: Exception, comm: Comm) -> str:
@@ -239,10 +288,12 @@ def reason_of(error: Exception, comm: Comm) -> str:
         raise error
     if isinstance(error, InputError):
         return " ".join(str(error).split())
+    if is_out_of_memory(error):
+        return f"too little memory ({first_line(error)[:200]})"
     if isinstance(error, OSError):
         return " ".join(system_reason(error).split())
     traceback.print_exception(error)
-    return " ".join(f"unexpected {type(error).__name__}: {error}".split())
+    return unexpected(error)
 
 
 def named(checkpoint: Path, reason: str) -> str:

@@ -42,9 +42,10 @@ def _run_all(
         comm.on_root(sweep.begin)
         with session.signals.deferred():
             return run_sweep(sweep, wish, session)
-    run_one(checkpoints[0], folder, wish, session)
+    outcome = run_one(checkpoints[0], folder, wish, session)
     if comm.is_root:
         show_table(folder)
+    outcome.raise_failed(folder)
     return 0
 
 

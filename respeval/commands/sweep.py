@@ -11,7 +11,7 @@ from respeval.commands.exits import EXIT_SOME_FAILED
 from respeval.commands.one_run import Wish, named, reason_of, run_one
 from respeval.commands.session import Session
 from respeval.distributed.comm import Comm
-from respeval.errors import InputError, StoppedError
+from respeval.errors import InputError, StoppedError, in_one_line
 from respeval.presentation.console.sweep import sweep_table
 from respeval.presentation.console.terminal import WIDE, make_console
 from respeval.run_folder.sweep import Entry, Status, Sweep
@@ -42,7 +42,7 @@ def run_sweep(sweep: Sweep, wish: Wish, session: Session) -> int:
         raise StoppedError(f"{error}; {left}") from None
     _show(sweep, comm)
     comm.wait()  # a launcher that sees one process fail ends the others
-    return EXIT_SOME_FAILED if any(e.status is Status.FAILED for e in sweep.entries) else 0
+    return EXIT_SOME_FAILED if any(e.reason is not None for e in sweep.entries) else 0
 
 
 def _stop_if_asked(session: Session) -> None:
@@ -59,13 +59,14 @@ def _outcome(entry: Entry, wish: Wish, session: Session) -> tuple[Status, str | 
     Raises what is no reason for this checkpoint alone; see `reason_of`.
     """
     try:
-        left = run_one(entry.checkpoint, entry.folder, wish, session)
-        return (Status.FINISHED if left else Status.ALREADY_FINISHED), None
+        done = run_one(entry.checkpoint, entry.folder, wish, session)
+        status = Status.FINISHED if done.left else Status.ALREADY_FINISHED
+        reason = in_one_line(list(done.failed)) or None
     except Exception as error:
-        reason = reason_of(error, session.comm)
-    if session.comm.is_root:
+        status, reason = Status.FAILED, reason_of(error, session.comm)
+    if session.comm.is_root and reason is not None:
         sys.stderr.write(f"respeval: failed: {named(entry.checkpoint, reason)}\n")
-    return Status.FAILED, reason
+    return status, reason
 
 
 def _note(sweep: Sweep, comm: Comm, number: int, status: Status, reason: str | None = None) -> None:
@@ -93,6 +94,6 @@ def _show(sweep: Sweep, comm: Comm) -> None:
     for told in left_out:
         console.print(f"left out of the means of {told}", style="yellow", highlight=False)
     for entry in sweep.entries:
-        if entry.status is Status.FAILED:
+        if entry.reason is not None:
             told = named(entry.checkpoint, str(entry.reason))
             console.print(f"failed: {told}", style="red", highlight=False)

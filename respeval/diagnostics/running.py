@@ -52,7 +52,8 @@ def running(zonal: xr.Dataset, diagnostics: xr.Dataset, settings: DiagnosticSett
         numbers.
     Returns values, their intervals and effective numbers, (perturbation, …, time). `time` is the end of
     what was taken, `time_bnds` its whole period; the numbers are those of a run that had ended then
-    (see `stops_of`). Beside each of `RATIOS_KNOWN` stands NAME_years_to_5_percent, see `years_left`.
+    (see `stops_of`). Beside each of `RATIOS_KNOWN` stands NAME_years_to_5_percent, see `years_left`. Of a
+    run that has none of them there are the times alone.
     """
     mean = f"{settings.roles.near_surface_temperature}_mean"
     names = [name for name in (*_MAIN, mean) if name in diagnostics]
@@ -62,6 +63,8 @@ def running(zonal: xr.Dataset, diagnostics: xr.Dataset, settings: DiagnosticSett
         for name in diagnostics.data_vars
         if statistics.get(str(name), str(name)) in names and not str(name).endswith(_LEFT_OUT)
     ]
+    if not kept:
+        return with_periods(xr.Dataset(), zonal, [zonal.sizes["time"]])
     stops = stops_of(zonal)
     parts = [
         *_before_the_end(zonal, settings, names, stops[:-1]),

@@ -16,7 +16,15 @@ from typing import Any, TypeVar
 import torch
 
 from respeval.distributed.heartbeat import INTERVAL_S, Heartbeat
-from respeval.errors import InputError, LostProcessError, SharedInputError, StoppedError, first_line
+from respeval.errors import (
+    InputError,
+    LostProcessError,
+    SharedInputError,
+    StoppedError,
+    enough_memory,
+    first_line,
+    pass_on,
+)
 
 Result = TypeVar("Result")
 
@@ -55,6 +63,7 @@ class Comm:
             try:
                 yield
             except RuntimeError as error:
+                pass_on(error)
                 raise _lost(error) from None
 
     def sum_to_root(self, packed: torch.Tensor) -> torch.Tensor:
@@ -123,7 +132,8 @@ class Comm:
         result: Result | None = None
         failed: tuple[type[InputError | StoppedError], str] | None = None
         try:
-            result = action()
+            with enough_memory():
+                result = action()
         except InputError as error:
             failed = SharedInputError, str(error)
         except StoppedError as error:

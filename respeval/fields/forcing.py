@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from respeval.errors import InputError
 from respeval.fields.calendar import MAX_SECONDS, Duration, Seconds, in_year, to_date, to_seconds
+from respeval.fields.fractions import is_above
 from respeval.fields.grid import FloatArray, Grid
 from respeval.fields.records import (
     OpenedRecords,
@@ -237,7 +238,7 @@ class Forcing:
             missing = ~np.isfinite(field)
             if name == self._ocean_only and self._ocean_fraction is not None:
                 fraction = fields[self.names.index(self._ocean_fraction)]
-                missing &= fraction > self._ocean_cutoff
+                missing &= is_above(fraction, self._ocean_cutoff)
             if missing.any():
                 row, lat, lon = (int(axis[0]) for axis in np.nonzero(missing))
                 where = "over ocean " if name == self._ocean_only else ""

@@ -297,17 +297,17 @@ def _nodes(kind: GridKind, number: int) -> FloatArray:
 
 
 def in_band(latitude: FloatArray, low: float, high: float) -> BoolArray:
-    """Which latitudes lie in the folded band low <= |latitude| < high, degrees; same shape.
+    """Which latitudes lie in the folded band low <= |latitude| < high, degrees, 90 included; same shape.
 
     >>> in_band(np.array([-20.0, -15.0, 0.0, 15.0]), 0.0, 15.0).tolist()
     [False, False, True, False]
     """
     folded = np.abs(latitude)
-    return (folded >= low) & (folded < high)
+    return (folded >= low) & ((folded < high) | (high >= 90.0))
 
 
 def in_box(grid: Grid, lat: tuple[float, float], lon: tuple[float, float]) -> BoolArray:
-    """Cells [lat, lon] whose centres lie in a box, degrees: low <= latitude < high, a pole included,
+    """Cells [lat, lon] whose centres lie in a box, degrees: low <= latitude < high, poles included,
     and eastward from the first longitude to the second, which may be across the seam.
 
     >>> grid = Grid.legendre_gauss(num_lat=2, num_lon=8)  # longitudes 0, 45, …, 315
@@ -315,7 +315,9 @@ def in_box(grid: Grid, lat: tuple[float, float], lon: tuple[float, float]) -> Bo
     [True, True, False, False, False, False, False, True]
     """
     low, high = lat
-    rows = (grid.latitude >= low) & ((grid.latitude < high) | (high == 90.0))
+    # Coordinates of a pole may be off by rounding, to either side.
+    above, below = (grid.latitude >= low) | (low <= -90.0), (grid.latitude < high) | (high >= 90.0)
+    rows = above & below
     first, last = lon
     width = 360.0 if abs(last - first) >= 360.0 else (last - first) % 360.0
     columns = (grid.longitude - first) % 360.0 < width

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from respeval.errors import InputError
+from respeval.fields.fractions import is_above
 from respeval.fields.grid import FloatArray, Grid
 from respeval.files.settings import STRICT
 
@@ -189,7 +190,7 @@ def perturb_over_ocean(
     pattern: broadcastable to them, K; a NaN over land does not reach the result.
     """
     changed = surface_temperature + pattern.to(surface_temperature)
-    return changed.where(ocean_fraction > cutoff, surface_temperature)
+    return changed.where(is_above(ocean_fraction, cutoff), surface_temperature)
 
 
 def perturb_initial(

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 import xarray as xr
 
-from respeval.errors import InputError, first_line
+from respeval.errors import InputError, first_line, pass_on
 from respeval.fields.calendar import canonical_calendar, decode_seconds
 from respeval.fields.grid import FloatArray, Grid
 from respeval.files.limits import check_netcdf, check_zarr
@@ -59,6 +59,7 @@ def open_record(location: str) -> xr.Dataset:
     except InputError:
         raise
     except Exception as error:  # the backends raise whatever they like for a broken file
+        pass_on(error)
         raise InputError(
             f"{location} can't be read as netCDF or zarr ({first_line(error)})"
         ) from None
@@ -70,6 +71,7 @@ def read_whole(location: str, lazy: T) -> T:
         with NETCDF_LOCK:
             return lazy.load(scheduler="synchronous")
     except Exception as error:  # what is missing in a file is found here; see `open_record`
+        pass_on(error)
         raise InputError(
             f"{location} is damaged or not whole: its values can't be read ({first_line(error)})"
         ) from None

@@ -16,6 +16,7 @@ import socket
 import stat
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,11 @@ from pathlib import Path
 from respeval.errors import InputError
 
 LOCK = ".lock"
+
+#: Of those that make a folder's results from its segments, one after the other.
+ANALYSIS_LOCK = ".analysis.lock"
+
+LOCKS = (LOCK, ANALYSIS_LOCK)
 
 #: A lock that says nothing yet is being written; after this long its writer was killed doing so.
 EMPTY_LOCK_S = 2.0
@@ -109,11 +115,14 @@ def _start_of(pid: int) -> int | None:
 class FolderLock:
     """The lock of a folder; see the module."""
 
-    def __init__(self, folder: Path) -> None:
-        self._path, self._me = folder / LOCK, Holder.this_process()
+    def __init__(self, folder: Path, name: str = LOCK) -> None:
+        self._path, self._me = folder / name, Holder.this_process()
 
-    def acquire(self) -> None:
-        """Hold the lock. Raises InputError where another run holds it, or it can't be made."""
+    def acquire(self, waits: bool = False) -> None:
+        """Hold the lock. Raises InputError where it can't be made, or another process holds it.
+
+        waits: for a process of this host, instead.
+        """
         empty_since: float | None = None
         while not self._make():
             text = self._read()
@@ -126,7 +135,10 @@ class FolderLock:
                     time.sleep(_POLL_S)
                     continue
             elif not holder.is_gone(self._me):
-                raise InputError(self._in_use(holder))
+                if not waits or holder.host != self._me.host:
+                    raise InputError(self._in_use(holder))
+                time.sleep(_POLL_S)
+                continue
             self._take_away(text)
         self.check()
 
@@ -145,6 +157,15 @@ class FolderLock:
             raise InputError(
                 f"{self._path} is not this run's any more ({now}); the run ends, so that one writes"
             )
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Within this the lock is held, once whoever else of this host holds it has let go."""
+        self.acquire(waits=True)
+        try:
+            yield
+        finally:
+            self.release()
 
     def release(self) -> None:
         """Let go, if this process holds the lock."""
@@ -191,7 +212,7 @@ class FolderLock:
 
     def _take_away(self, text: str) -> None:
         """Rename away the lock that says `text`; another one that is there by now is put back."""
-        aside = self._path.with_name(f"{LOCK}.{self._me.token}.partial")
+        aside = self._path.with_name(f"{self._path.name}.{self._me.token}.partial")
         try:
             self._path.rename(aside)
             if aside.read_bytes()[:10_000].decode(errors="replace") != text:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 import netCDF4
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
-from respeval.errors import InputError, first_line
+from respeval.errors import InputError, first_line, pass_on
 from respeval.files.limits import check_netcdf
 from respeval.files.publish import publish
 
@@ -62,12 +63,17 @@ def netcdf_size(dataset: xr.Dataset) -> int:
 
 
 def append_netcdf(
-    dataset: xr.Dataset, files: Sequence[Path], names: Mapping[str, str], path: Path
+    dataset: xr.Dataset,
+    files: Sequence[Path],
+    names: Mapping[str, str],
+    path: Path,
+    chosen: Mapping[str, NDArray[np.intp]] | None = None,
 ) -> str:
     """Write a dataset that holds the first time of these files, and all later ones; see `publish`.
 
     One time is in memory at once. names: variable -> its name in the files, where it is another
-    one. Raises InputError where a file lacks a variable or can't be read.
+    one. chosen: dimension -> the places of it in the files that the dataset has, where not all.
+    Raises InputError where a file lacks a variable or can't be read.
     """
 
     def write(temporary: Path) -> None:
@@ -76,24 +82,37 @@ def append_netcdf(
             with netCDF4.Dataset(temporary, "a") as joined:
                 joined.set_auto_maskandscale(False)
                 for number, file in enumerate(files):
-                    _append_times(joined, file, names, first=1 if number == 0 else 0)
+                    first = 1 if number == 0 else 0
+                    _append_times(joined, file, names, first, chosen or {})
             netCDF4.Dataset(temporary).close()
 
     return publish(path, write)
 
 
 def _append_times(
-    joined: netCDF4.Dataset, path: Path, names: Mapping[str, str], first: int
+    joined: netCDF4.Dataset,
+    path: Path,
+    names: Mapping[str, str],
+    first: int,
+    chosen: Mapping[str, NDArray[np.intp]],
 ) -> None:
     timed = [v for v in joined.variables.values() if "time" in v.dimensions]
-    for fields in _times_of(path, timed, names, joined.variables["time"].units, first):
+    for fields in _times_of(path, timed, names, joined.variables["time"].units, first, chosen):
         end = joined.dimensions["time"].size
         for variable, field in zip(timed, fields, strict=True):
+            for axis, dim in enumerate(variable.dimensions):
+                if dim in chosen:
+                    field = field.take(chosen[dim], axis)
             variable[_at_time(variable, end)] = field
 
 
 def _times_of(
-    path: Path, timed: Sequence[Any], names: Mapping[str, str], units: str, first: int
+    path: Path,
+    timed: Sequence[Any],
+    names: Mapping[str, str],
+    units: str,
+    first: int,
+    chosen: Mapping[str, NDArray[np.intp]],
 ) -> Iterator[list[Any]]:
     """The fields of these variables in a segment's file, one time after the other."""
     try:
@@ -101,7 +120,7 @@ def _times_of(
             opened.set_auto_maskandscale(False)
             sources = [opened.variables[names.get(v.name, v.name)] for v in timed]
             for own, source in zip(timed, sources, strict=True):
-                _check_alike(own, source, path)
+                _check_alike(own, source, path, {"time", *chosen})
             found = opened.variables["time"].units
             if found != units:
                 raise InputError(f"{path} counts time in {found!r}, the segments before it don't")
@@ -113,6 +132,7 @@ def _times_of(
     except InputError:
         raise
     except (OSError, RuntimeError, KeyError, AttributeError) as error:
+        pass_on(error)
         raise InputError(f"{path} can't be read as a segment ({error})") from None
 
 
@@ -127,9 +147,14 @@ def _field_at(variable: Any, row: int, dims: Sequence[str]) -> Any:
     return variable[_at_time(variable, row)].transpose(order)
 
 
-def _check_alike(own: Any, other: Any, path: Path) -> None:
-    """Raise InputError where a segment's variable could not stand after that of the first one."""
-    sizes = [dict(zip(v.dimensions, v.shape, strict=True)) | {"time": 0} for v in (own, other)]
+def _check_alike(own: Any, other: Any, path: Path, free: Set[str]) -> None:
+    """Raise InputError where a segment's variable could not stand after that of the first one.
+
+    free: dimensions that may be of other sizes.
+    """
+    sizes = [
+        dict(zip(v.dimensions, v.shape, strict=True)) | dict.fromkeys(free, 0) for v in (own, other)
+    ]
     named = set(own.dimensions) == set(other.dimensions)
     if not named or sizes[0] != sizes[1] or own.dtype != other.dtype:
         raise InputError(
@@ -211,6 +236,7 @@ def open_saved(
     except InputError:
         raise
     except Exception as error:  # xarray and netCDF raise whatever they like for a broken file
+        pass_on(error)
         reason = first_line(error)
         raise InputError(f"{path} is no file of a run: it can't be read ({reason})") from None
 
@@ -218,7 +244,7 @@ def open_saved(
 def global_attributes(title: str, provenance: Mapping[str, str]) -> dict[str, str]:
     """Attributes of every file: convention, title, and where the numbers come from.
 
-    `history` has no date, so that the same run makes the same file again.
+    A run's provenance has a `history` with the date on which the run was begun.
     """
     import respeval
 

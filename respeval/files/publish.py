@@ -8,14 +8,19 @@ import json
 import math
 import os
 import shutil
+import socket
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from errno import EDQUOT, EFBIG, EIO, ENOSPC
 from pathlib import Path
 from typing import Any
 
-from respeval.errors import InputError, first_line
+from respeval.errors import InputError, first_line, pass_on
 
 _PARTIAL = ".partial"
+
+#: Names of files have at most so many bytes on all file systems that matter.
+_LONGEST_NAME = 255
 
 
 def is_partial(name: str) -> bool:
@@ -23,13 +28,39 @@ def is_partial(name: str) -> bool:
     return name.startswith(".") and name.endswith(_PARTIAL)
 
 
-def publish(path: Path, write: Callable[[Path], object]) -> str:
+def is_abandoned(name: str) -> bool:
+    """Whether a file's name is one of those, and no other process of this host is writing it now."""
+    host, _, pid = name.removesuffix(_PARTIAL).rpartition(".")[2].rpartition("-")
+    if not is_partial(name) or host != _host() or not pid.isdecimal():
+        return is_partial(name)
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return int(pid) == os.getpid()
+
+
+def _host() -> str:
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}"
+
+
+def _partial(path: Path) -> Path:
+    """Where this process alone writes what is to become `path`."""
+    end = f".{_host()}-{os.getpid()}{_PARTIAL}"
+    begin = f".{path.name}".encode()[: _LONGEST_NAME - len(end)].decode(errors="ignore")
+    return path.with_name(f"{begin}{end}")
+
+
+def publish(path: Path, write: Callable[[Path], object], within: Path | None = None) -> str:
     """Call `write(temporary path)` in the same folder, flush it to the disk, and rename it to `path`.
 
-    Returns the SHA-256 of what was written. Raises InputError in one line where the folder can't be
-    written or the disk is full.
+    Two processes may publish one file at once: each writes its own, and the last one's stays. within:
+    another folder of the same file system to write in. Returns the SHA-256 of what was written. Raises
+    InputError in one line where the folder can't be written or the disk is full.
     """
-    temporary = path.with_name(f".{path.name}{_PARTIAL}")
+    temporary = _partial(path if within is None else within / path.name)
     try:
         temporary.unlink(missing_ok=True)  # a link there would be written through
         write(temporary)
@@ -44,6 +75,7 @@ def publish(path: Path, write: Callable[[Path], object]) -> str:
             os.close(folder)
         return digest
     except (OSError, RuntimeError) as error:  # netCDF tells a full disk by a RuntimeError
+        pass_on(error)
         raise InputError(f"{path} can't be written ({_reason(error, path)})") from None
     finally:
         with contextlib.suppress(OSError):

@@ -18,7 +18,7 @@ from respeval.checkpoints import checkpoint_digest
 from respeval.distributed.comm import Comm
 from respeval.emulator.computing import computing_in
 from respeval.emulator.noise import METHOD
-from respeval.errors import InputError
+from respeval.errors import InputError, enough_memory
 from respeval.files.netcdf import write_netcdf
 from respeval.files.publish import write_json
 from respeval.loss_probe.activations import Recompute
@@ -33,6 +33,9 @@ from respeval.plotting import gradient_profile, save
 from respeval.run_folder.names import FIGURES, SUMMARY
 
 PROFILE = "gradient_profile.nc"
+
+
+_LESS_MEMORY = "give --checkpoint-activations, a smaller --batch-size or --ensemble, or fewer --arm"
 
 
 class ProbeReporter:
@@ -79,7 +82,11 @@ def run_probe(plan: ProbePlan, comm: Comm, reporter: ProbeReporter) -> ProbeSums
                 sums.add(batch, found, area_weight, probe.transform)
                 reporter.probed(batch)
 
-        comm.together(probe_batches)
+        def with_memory() -> None:
+            with enough_memory("for the probe", _LESS_MEMORY):
+                probe_batches()
+
+        comm.together(with_memory)
     sums.reduce(comm.sum_to_root)
     return sums
 
@@ -100,8 +107,9 @@ def _choose(plan: ProbePlan, probe: Probe, comm: Comm, reporter: ProbeReporter) 
 
 def _measure(plan: ProbePlan, probe: Probe, comm: Comm) -> tuple[Footprint, int]:
     dtype = getattr(torch, plan.emulator.spec.precision)
-    batch = plan.pairs.read(0, dtype, comm.device)
-    footprint = measure_footprint(probe, batch, plan.pairs.num_batches)
+    with enough_memory("for one forward pass of the probe", _LESS_MEMORY):
+        batch = plan.pairs.read(0, dtype, comm.device)
+        footprint = measure_footprint(probe, batch, plan.pairs.num_batches)
     return footprint, free_memory(comm.device)
 
 

@@ -13,6 +13,8 @@ from respeval.files.publish import finite_or_none
 FloatArray = NDArray[np.float64]
 
 NUM_RESAMPLES = 1000
+#: Intervals from fewer batches are too narrow: so few hardly ever hold both tails.
+FEWEST_BATCHES = 6
 #: Ends of the intervals: 95 %.
 INTERVAL = (2.5, 97.5)
 
@@ -87,6 +89,15 @@ STATISTICS: dict[str, Callable[[FloatArray], float]] = {
     "gradient_rank_correlation": rank_correlation,
     "gradient_log_slope": log_slope,
 }
+
+
+def told_of_batches(num_batches: int) -> str | None:
+    """What to know of intervals over so many batches; None where there is nothing."""
+    if num_batches >= FEWEST_BATCHES:
+        return None
+    if num_batches < 2:
+        return "there are no intervals, as there is one batch; give --batches"
+    return f"intervals are from {num_batches} batches, too narrow: give --batches {FEWEST_BATCHES} or more"
 
 
 def mean_profile(batch_square: FloatArray) -> FloatArray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 
 from respeval.distributed.comm import Comm
-from respeval.errors import InputError
+from respeval.errors import InputError, is_out_of_memory
 from respeval.plan.execution import Execution, make_rollout
 from respeval.plan.plan import Plan
 from respeval.plan.rehearsal import NUM_TIMED, time_steps
@@ -80,8 +79,11 @@ def _measure(plan: Plan, comm: Comm, execution: Execution) -> dict[str, Any]:
     seconds: dict[int, float] = {}
     for size in candidates(num_samples):
         memory = None
-        with contextlib.suppress(torch.OutOfMemoryError, MemoryError):
+        try:
             seconds[size], memory = _step(plan, comm, execution, size, num_samples)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
         spent = seconds.get(size)
         tried.append({"size": size, "seconds": spent, "memory": memory})
         if spent is None or spent > (1.0 + TOO_SLOW) * min(seconds.values()):

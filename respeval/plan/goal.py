@@ -103,7 +103,9 @@ class Goal:
                 [*before, *parts], "time", data_vars="minimal", coords="minimal", compat="override"
             )
             self._read_steps = stop_step
-        return self._circles
+        if self._circles is None:
+            return None
+        return self._circles.drop_sel(group=list(self._output.left_out))
 
     def outcome(self, diagnostics: xr.Dataset, zonal: xr.Dataset) -> list[str]:
         """What has become of the targets of a run that has ended: a line for each.
@@ -115,6 +117,9 @@ class Goal:
         lines = []
         for target in self._targets:
             wanted = f"{100 * target.fraction:g} %"
+            if not target.widths(diagnostics):
+                lines.append(f"until: {target} was not waited for: {target.perturbation} blew up")
+                continue
             if target.is_reached(diagnostics) and is_long_enough(zonal):
                 widest = max(target.widths(diagnostics).values())
                 found = f"known to {wanted} (±{100 * widest:.2g} %) after {length:.3g} years, {end}"

@@ -18,6 +18,7 @@ from respeval.emulator.contract import OCEAN_CUTOFF, Emulator, EmulatorSpec
 from respeval.errors import InputError
 from respeval.fields.calendar import Duration, canonical_calendar, to_date, to_seconds
 from respeval.fields.forcing import Forcing
+from respeval.fields.fractions import LAND_CUTOFF, is_above
 from respeval.fields.grid import in_band, in_box
 from respeval.fields.initial import InitialConditions, read_initial_conditions
 from respeval.fields.records import OpenedRecords, read_pattern
@@ -121,6 +122,7 @@ def plan_run(
     for name, (low, high) in case.bands.items():
         if not in_band(spec.grid.latitude, low, high).any():
             warnings = (*warnings, f"band {name} [{low:g}, {high:g}) holds no latitude of the grid")
+    warnings = (*warnings, *_told_of_masks(layout, case.ocean_fraction_cutoff))
     if spec.calendar and forcing.calendar != canonical_calendar(spec.calendar):
         warnings = (
             *warnings,
@@ -191,7 +193,7 @@ def _layout(spec: EmulatorSpec, case: Case, forcing: Forcing) -> Layout:
     ocean_fraction = forcing.mean_fraction(spec.ocean_fraction or "")
     assert ocean_fraction is not None
     _check_known("ocean", ocean_fraction, spec, case)
-    ocean = ocean_fraction > case.ocean_fraction_cutoff
+    ocean = is_above(ocean_fraction, case.ocean_fraction_cutoff)
     if not ocean.any():
         raise InputError(
             f"{case.forcing}: no cell has an ocean fraction above {case.ocean_fraction_cutoff:g}, so "
@@ -209,7 +211,7 @@ def _layout(spec: EmulatorSpec, case: Case, forcing: Forcing) -> Layout:
                 f"{case.forcing}: the {name} fraction reaches from {fraction.min():g} to "
                 f"{fraction.max():g}; expected fractions of 1"
             )
-    land = ~ocean if land_fraction is None else land_fraction > 0.5
+    land = ~ocean if land_fraction is None else is_above(land_fraction, LAND_CUTOFF)
     return Layout(
         spec.grid,
         spec.outputs,
@@ -236,6 +238,22 @@ def _check_known(name: str, fraction: NDArray[np.float64], spec: EmulatorSpec, c
         )
 
 
+def _told_of_masks(layout: Layout, cutoff: float) -> list[str]:
+    """What to know of the masks of land and ocean."""
+    both = int((layout.land_mask & layout.ocean_mask).sum())
+    told = []
+    if both:
+        told.append(
+            f"{both:,} cell{'s are' if both > 1 else ' is'} land and ocean at once (ocean fraction above "
+            f"{cutoff:g}, land fraction above {LAND_CUTOFF:g}) and count in the means of both"
+        )
+    if not layout.land_mask.any():
+        told.append(
+            "no cell of the grid is land: what is told of land, and over land, is missing in the results"
+        )
+    return told
+
+
 def _land_boxes(
     spec: EmulatorSpec, case: Case, land: NDArray[np.bool_]
 ) -> dict[str, NDArray[np.bool_]]:
@@ -243,7 +261,7 @@ def _land_boxes(
     found = {}
     for name, box in (case.land_boxes or {}).items():
         if isinstance(box, BoxMask):
-            cells = read_pattern(box.file, box.variable, spec.grid) > 0.5
+            cells = is_above(read_pattern(box.file, box.variable, spec.grid), LAND_CUTOFF)
         else:
             cells = in_box(spec.grid, box[:2], box[2:])
         if not (cells & land).any():

@@ -16,7 +16,7 @@ import torch
 
 from respeval.distributed.comm import Comm
 from respeval.emulator.transforms import fast_transforms
-from respeval.errors import InputError, first_line
+from respeval.errors import InputError, first_line, pass_on
 from respeval.files.publish import finite_or_none
 from respeval.plan.execution import Execution, make_rollout
 from respeval.plan.plan import Plan
@@ -71,6 +71,7 @@ def _compare(plan: Plan, comm: Comm, execution: Execution) -> dict[str, Any]:
     except InputError:
         raise
     except Exception as error:  # whatever a network's author did not foresee
+        pass_on(error)
         raise InputError(
             f"the network can't compute in {precision} ({first_line(error)[:300]}); leave precision out"
         ) from None
@@ -204,6 +205,7 @@ def _compile(plan: Plan, comm: Comm, execution: Execution) -> tuple[float, float
     except InputError:
         raise
     except Exception as error:  # torch's compiler ends in any error
+        pass_on(error)
         raise InputError(
             f"the network can't be compiled ({first_line(error)[:300]}); leave --compile out"
         ) from None

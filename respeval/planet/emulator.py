@@ -6,6 +6,7 @@ import torch
 
 from respeval.emulator.contract import OCEAN_CUTOFF, EmulatorSpec
 from respeval.emulator.noise import NoiseSource
+from respeval.fields.fractions import is_above
 from respeval.fields.grid import Grid
 from respeval.planet.climate import (
     FLUXES,
@@ -67,7 +68,7 @@ class PlanetEmulator:
         self, surface_temperature: torch.Tensor, next_forcing: torch.Tensor
     ) -> torch.Tensor:
         """See `Emulator.prescribe`."""
-        ocean = next_forcing[:, self._at["ocean_fraction"]] > OCEAN_CUTOFF
+        ocean = is_above(next_forcing[:, self._at["ocean_fraction"]], OCEAN_CUTOFF)
         return torch.where(ocean, next_forcing[:, self._at[SURFACE]], surface_temperature)
 
     def conserve(

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 import xarray as xr
 
+from respeval.emulator.contract import OCEAN_CUTOFF
+from respeval.fields.fractions import LAND_CUTOFF, is_above
 from respeval.fields.grid import SURFACES, BoolArray, FloatArray, Grid
 from respeval.planet.climate import PROGNOSTIC, SURFACE, TEMPERATURES
 from respeval.planet.datasets import make_forcing
@@ -195,7 +197,8 @@ def _slow_anomaly(
 def _surface_masks(planet: PlanetEmulator) -> BoolArray:
     """Cells of each of `SURFACES`, [surface, lat, lon]."""
     geography = planet.climate.geography
-    land, ocean = geography.land_fraction > 0.5, geography.ocean_fraction > 0.5
+    land = is_above(geography.land_fraction, LAND_CUTOFF)
+    ocean = is_above(geography.ocean_fraction, OCEAN_CUTOFF)
     return np.stack([np.ones_like(land), land, ocean])
 
 

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 import xarray as xr
 
+from respeval.emulator.contract import OCEAN_CUTOFF
+from respeval.fields.fractions import LAND_CUTOFF, is_above
 from respeval.fields.grid import FloatArray, Grid
 from respeval.files.netcdf import global_attributes
 from respeval.planet.climate import SURFACE, Climate
@@ -54,8 +56,9 @@ def true_response(forcing: xr.Dataset, perturbations: Mapping[str, SstChange]) -
             baseline[number],
             {"units": variable.units, "long_name": f"{variable.long_name} without a change"},
         )
-    for kind in ("ocean", "land"):
-        mask = (forcing[f"{kind}_fraction"].mean("time") > 0.5).values.astype(np.float64)
+    for kind, cutoff in (("ocean", OCEAN_CUTOFF), ("land", LAND_CUTOFF)):
+        fraction = forcing[f"{kind}_fraction"].mean("time").values
+        mask = is_above(fraction, cutoff).astype(np.float64)
         attributes = {"units": "1", "long_name": f"cells that count as {kind}"}
         variables[f"{kind}_mask"] = (("lat", "lon"), mask, attributes)
     labels = np.array(list(perturbations), dtype=object)

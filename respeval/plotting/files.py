@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
+from respeval.errors import unexpected
 from respeval.fields.variables import Roles
 from respeval.plotting.agreement import agreement_with_reference
 from respeval.plotting.cross_section import zonal_mean_warming
@@ -28,7 +29,7 @@ class Pictures:
     """The figures of a run: planned when their data is there, drawn when there is time, then written.
 
     reference: diagnostics of a reference, called `reference_name`. Figures that would be empty are
-    left out.
+    left out. tell: called with why a figure can't be drawn; without it that is raised.
     """
 
     def __init__(
@@ -36,7 +37,9 @@ class Pictures:
         roles: Roles,
         reference: xr.Dataset | None = None,
         reference_name: str = "reference",
+        tell: Callable[[str], None] | None = None,
     ) -> None:
+        self._tell = tell
         self._near_surface = roles.near_surface_temperature
         self._known = reference, reference_name
         self._planned: dict[str, Callable[[], Figure | None]] = {}
@@ -84,9 +87,14 @@ class Pictures:
         """Draw what is planned, until a figure is done and it is enough."""
         while self._planned and not is_enough():
             name = next(iter(self._planned))
-            figure = self._planned.pop(name)()
-            if figure is not None:
-                self._drawn[name] = pictures_of(figure)
+            try:
+                figure = self._planned.pop(name)()
+                if figure is not None:
+                    self._drawn[name] = pictures_of(figure)
+            except Exception as error:
+                if self._tell is None:
+                    raise
+                self._tell(f"the figure {name} can't be drawn: {unexpected(error)}")
 
     def write(self, directory: Path) -> list[Path]:
         """Draw what is left, and write all as PNG and PDF; return the paths of the PNGs."""

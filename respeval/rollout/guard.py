@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -104,41 +104,101 @@ class RangeGuard:
 
 
 class Quarantine:
-    """The samples that count no more, each with the fault of one of its members that put it there.
+    """The members that count no more.
 
-    fail_fast: whether the first fault ends the run instead.
+    A sample of which a member blew up leaves all groups, so that pairs stay pairs. Where no sample would
+    be left, the perturbation that blew up in most of them leaves instead, alone and for good, and the
+    samples that only it had put out count again: the other climates are not to pay for it.
+
+    groups: their labels, the baseline first. fail_fast: whether the first fault ends the run instead.
     """
 
-    def __init__(self, num_samples: int, fail_fast: bool) -> None:
-        self._num_samples, self._fail_fast = num_samples, fail_fast
-        self._faults: dict[int, Fault] = {}
+    def __init__(self, groups: Sequence[str], num_samples: int, fail_fast: bool) -> None:
+        self._groups, self._num_samples, self._fail_fast = tuple(groups), num_samples, fail_fast
+        self._faults: dict[tuple[int, str], Fault] = {}
+        self._left: tuple[str, ...] = ()
 
     @property
     def samples(self) -> Collection[int]:
-        return self._faults.keys()
+        """Those that are out, in all groups."""
+        return {sample for sample, group in self._faults if group not in self._left}
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Labels of the perturbations that are out, in the order in which they left."""
+        return self._left
+
+    def leaves_out(self, member: Member) -> bool:
+        """Whether a member does not count."""
+        return member.sample in self.samples or self._groups[member.group] in self._left
+
+    def restore(self, kept: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+        """Go on from what `described` said."""
+        for key in ("faults", "quarantined", "quarantined_groups"):
+            for fault in (Fault(**entry) for entry in kept.get(key, ())):
+                self._faults.setdefault((fault.sample, fault.group), fault)
+        self._left = tuple(str(entry["group"]) for entry in kept.get("quarantined_groups", ()))
 
     def new_faults(self, found: Iterable[Fault]) -> list[Fault]:
-        """Those of samples that still count. Raises BlowUpError where one ends the run."""
-        new = [fault for fault in found if fault.sample not in self._faults]
-        if new and self._fail_fast:
-            raise BlowUpError(f"the emulator blew up: {new[0]}")
+        """Those of members that had none. Raises BlowUpError where one ends the run."""
+        new = [fault for fault in found if (fault.sample, fault.group) not in self._faults]
+        counting = [f for f in new if f.sample not in self.samples and f.group not in self._left]
+        if counting and self._fail_fast:
+            raise BlowUpError(f"the emulator blew up: {counting[0]}")
         return new
 
     def leave_out(self, faults: Iterable[Fault]) -> list[Fault]:
-        """Let the samples of these faults count no more; returns the first fault of each new one.
+        """Take in these faults; returns the first one of each sample that leaves by them.
 
-        Raises BlowUpError where no sample is left.
+        Raises BlowUpError where no sample is left whatever perturbation leaves.
         """
         new = []
         for fault in sorted(faults, key=_step_and_sample):
-            if fault.sample not in self._faults:
-                self._faults[fault.sample] = fault
+            counted = fault.sample not in self.samples and fault.group not in self._left
+            self._faults.setdefault((fault.sample, fault.group), fault)
+            if counted:
                 new.append(fault)
-        if len(self._faults) == self._num_samples:
-            first = min(self._faults.values(), key=lambda fault: fault.step)
-            raise BlowUpError(f"the emulator blew up in every sample: {first}")
+        self._chosen()
         return new
 
-    def described(self) -> list[dict[str, Any]]:
-        """What the manifest says of each of these samples, in the order of the faults."""
-        return [fault._asdict() for fault in sorted(self._faults.values(), key=_step_and_sample)]
+    def settle(self) -> list[Fault]:
+        """Let perturbations leave where no sample is left; returns the first fault of each that does.
+
+        Only where all processes know of the same faults: at a segment's end.
+        """
+        before, self._left = self._left, self._chosen()
+        return [self._first_of(group) for group in self._left if group not in before]
+
+    def _chosen(self) -> tuple[str, ...]:
+        """The perturbations that are to leave. Raises BlowUpError where none or no sample would be left."""
+        left = self._left
+        lost = {sample for sample, group in self._faults if group == self._groups[0]}
+        while len({s for s, g in self._faults if g not in left}) == self._num_samples:
+            blown = {
+                group: {s for s, g in self._faults if g == group} - lost
+                for group in self._groups[1:]
+                if group not in left
+            }
+            worst = [group for group in blown if blown[group]]
+            if not worst or len(blown) == 1:
+                first = min(self._faults.values(), key=_step_and_sample)
+                raise BlowUpError(f"the emulator blew up in every sample: {first}")
+            left = (*left, min(worst, key=lambda g: (-len(blown[g]), self._first_of(g).step)))
+        return left
+
+    def _first_of(self, group: str) -> Fault:
+        return min((f for f in self._faults.values() if f.group == group), key=_step_and_sample)
+
+    def described(self) -> dict[str, list[dict[str, Any]]]:
+        """What the manifest says: of each sample that is out the first fault, in the order of the faults;
+        of each perturbation that is out the first one; and every member's own."""
+        ordered = sorted(self._faults.values(), key=_step_and_sample)
+        first: dict[int, Fault] = {}
+        for fault in ordered:
+            if fault.group not in self._left:
+                first.setdefault(fault.sample, fault)
+        return {
+            "quarantined": [fault._asdict() for fault in first.values()],
+            "quarantined_groups": [self._first_of(group)._asdict() for group in self._left],
+            "faults": [fault._asdict() for fault in ordered],
+        }

@@ -105,12 +105,12 @@ class GroupSums:
         num_samples: int,
         surface_masks: torch.Tensor,
         keep_members: bool = False,
-        left_out: Collection[int] = (),
+        left_out: Collection[Member] = (),
     ) -> GroupSums:
         """Totals of this process's members by group and sample.
 
         surface_masks: [surface, lat, lon], bool: `SURFACES`, and maybe more after them.
-        left_out: samples that do not count in any group.
+        left_out: those that do not count.
         """
         total, shape = sums.total, sums.total.shape[1:]
         field = total.new_zeros((num_groups, *shape))
@@ -119,7 +119,7 @@ class GroupSums:
         zonal_count = total.new_zeros((num_groups, num_samples))
         member = total.new_zeros((num_groups, num_samples, *shape)) if keep_members else None
         for row, (sample, group) in enumerate(members):
-            if sample in left_out:
+            if members[row] in left_out:
                 continue
             field[group] += total[row]
             field_count[group] += sums.num_steps

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 from respeval.errors import InputError, in_one_line
 from respeval.files.checksums import Verification
-from respeval.files.lock import LOCK, FolderLock
+from respeval.files.lock import LOCKS, FolderLock
 from respeval.files.netcdf import write_netcdf
 from respeval.files.publish import (
+    is_abandoned,
     is_partial,
     make_folder,
     make_inner_folder,
@@ -29,13 +30,16 @@ from respeval.run_folder.identity import differences, is_only_longer, other_nois
 from respeval.run_folder.joining import join_segments, merge_segments, to_merge
 from respeval.run_folder.layout import Layout
 from respeval.run_folder.manifest import (
+    QUARANTINE,
     RESULTS,
     SEGMENT_NAME,
+    VERSIONS,
     checksums_of_segments,
     read_manifest,
     read_measured,
-    read_quarantined,
+    read_quarantine,
     read_segments,
+    read_versions,
     segment_numbers,
 )
 from respeval.run_folder.names import CASE, MANIFEST, RESTART, SEGMENTS
@@ -59,8 +63,9 @@ class RunFolder(RunOutput):
     origin_s: int
     segments: list[dict[str, Any]] = field(default_factory=list)
     restart: Restart | None = None
-    quarantined: list[dict[str, Any]] = field(default_factory=list)
+    quarantined: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     measured: dict[str, Any] = field(default_factory=dict)
+    versions: list[dict[str, Any]] = field(default_factory=list)
     _new_segments: list[dict[str, Any]] = field(default_factory=list)
     _new_parts: list[Part] = field(default_factory=list)
     _results: dict[str, str] = field(default_factory=dict)
@@ -99,7 +104,7 @@ class RunFolder(RunOutput):
 
     def _look(self, extend: bool) -> Progress:
         names = (entry.name for entry in self.path.iterdir())
-        present = {name for name in names if name != LOCK and not is_partial(name)}
+        present = {name for name in names if name not in LOCKS and not is_partial(name)}
         if not present:
             return Progress()
         if MANIFEST not in present:
@@ -109,11 +114,10 @@ class RunFolder(RunOutput):
         manifest = read_manifest(self.path)
         self._check_same_run(manifest, extend)
         self.segments = read_segments(self.path, manifest)
-        self.quarantined = read_quarantined(self.path, manifest)
+        self.quarantined = read_quarantine(self.path, manifest)
         self.measured = read_measured(self.path, manifest)
-        num_samples = self.header.get("num_samples")
-        if num_samples and any(fault["sample"] >= num_samples for fault in self.quarantined):
-            raise InputError(f"{self.path / MANIFEST}: its quarantined samples can't be read")
+        self.versions = read_versions(self.path, manifest)
+        self._check_quarantine()
         source = str(self.path / MANIFEST)
         entry = manifest.get("restart")
         self.restart = Restart.from_json(entry, source) if entry is not None else None
@@ -124,6 +128,21 @@ class RunFolder(RunOutput):
         if progress.first_file:
             self.layout = self.layout.with_masks_of(self.path / progress.first_file)
         return progress
+
+    def _check_quarantine(self) -> None:
+        """Raise InputError where a sample or a perturbation is named that this run has not."""
+        num_samples = self.header.get("num_samples")
+        perturbed = self.layout.groups[1:]
+        for fault in itertools.chain(*self.quarantined.values()):
+            if num_samples and fault["sample"] >= num_samples:
+                raise InputError(f"{self.path / MANIFEST}: its quarantined samples can't be read")
+        if any(label not in perturbed for label in self.left_out):
+            raise InputError(f"{self.path / MANIFEST}: its quarantined_groups can't be read")
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """See `RunOutput`."""
+        return tuple(fault["group"] for fault in self.quarantined.get("quarantined_groups", ()))
 
     def _keep_date(self, manifest: Mapping[str, Any]) -> None:
         """Let all files of the run tell the date on which it was begun."""
@@ -180,21 +199,51 @@ class RunFolder(RunOutput):
             done,
             self.restart,
             first_file,
-            tuple(self.quarantined),
+            self.quarantined,
             self.measured,
+            self._remarks(number, reached),
         )
+
+    def _remarks(self, num_segments: int, step: int) -> tuple[str, ...]:
+        """That a run goes on under other versions, if it does."""
+        before = self.versions[-1]["versions"] if self.versions else {}
+        now = self.header.get("versions", {})
+        names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        if not before or not names or not step:
+            return ()
+        changed = in_one_line(
+            [f"{n} {before.get(n, 'none')} -> {now.get(n, 'none')}" for n in names]
+        )
+        return (
+            f"the run goes on under other versions from segment {num_segments + 1} (step {step}) on: "
+            f"{changed}; its numbers may differ from those of one respeval by rounding, or by more",
+        )
+
+    def _note_versions(self) -> None:
+        """From where on the segments are computed under the versions of this process."""
+        versions = self.header.get("versions")
+        step = self.restart.step if self.restart else 0
+        if versions is None or (self.versions and self.versions[-1]["versions"] == versions):
+            return
+        if step and step >= self.header.get("num_steps", step + 1):
+            return  # only the results are made anew
+        number = segment_numbers(self.segments[-1]["file"])[1] if self.segments else 0
+        earlier = [entry for entry in self.versions if entry["from_step"] < step]
+        new = {"from_step": step, "from_segment": number + 1, "versions": dict(versions)}
+        self.versions = [*earlier, new]
 
     def keep(self, measured: Mapping[str, Any]) -> None:
         self.measured = dict(measured)
 
     def begin(self, case_text: str) -> None:
         """Say in the manifest that the run is under way; make what it writes into."""
+        self._note_versions()
         self._write_manifest("running")
         for name in (SEGMENTS, RESTART):
             make_inner_folder(self.path / name)
         write_text(self.path / CASE, case_text)
         for folder in (self.path, self.path / SEGMENTS, self.path / RESTART):
-            remove_files(path for path in folder.iterdir() if is_partial(path.name))
+            remove_files(path for path in folder.iterdir() if is_abandoned(path.name))
         self._remove_unnamed()
 
     def publish_segment(self, segment: Segment, means: GroupSums) -> None:
@@ -223,13 +272,16 @@ class RunFolder(RunOutput):
         return [self.path / entry["file"] for entry in new], new[-1]["stop_step"] if new else step
 
     def commit(
-        self, step: int, record: Mapping[str, Array], quarantined: Sequence[Mapping[str, Any]]
+        self,
+        step: int,
+        record: Mapping[str, Array],
+        quarantined: Mapping[str, Sequence[Mapping[str, Any]]],
     ) -> None:
         """Let the manifest name what was published since the last time; remove the older restart."""
         self.segments += self._new_segments
         self.restart = Restart(step, dict(record), tuple(self._new_parts))
         self._new_segments, self._new_parts = [], []
-        self.quarantined = [dict(fault) for fault in quarantined]
+        self.quarantined = {key: list(map(dict, faults)) for key, faults in quarantined.items()}
         self._write_manifest("running")
         self._remove_unnamed()
         part = to_merge(self.segments)
@@ -261,13 +313,15 @@ class RunFolder(RunOutput):
     def join(self) -> None:
         """Write group_means.nc and zonal.nc from the segments that are not spin-up.
 
+        Perturbations that blew up in every sample are in neither.
         Raises InputError where a segment's file is damaged.
         """
         entries = self._kept()
         with Verification(self.path, [checksums_of_segments(entries)]) as verification:
             verification.finish()
         files = [self.path / entry["file"] for entry in entries]
-        self._results = join_segments(files, self.path, self.layout.provenance)
+        kept = [group not in self.left_out for group in self.layout.groups]
+        self._results = join_segments(files, self.path, self.layout.provenance, kept)
 
     def _write_manifest(self, status: str, reason: str | None = None) -> None:
         content = {**self.header, "status": status}
@@ -277,7 +331,9 @@ class RunFolder(RunOutput):
             self._lock.check()
         if self.measured:
             content["measured"] = self.measured
-        content["quarantined"] = self.quarantined
+        if self.versions:
+            content[VERSIONS] = self.versions
+        content |= {key: self.quarantined.get(key, []) for key in QUARANTINE}
         content["segments"] = self.segments
         content["restart"] = self.restart.to_json() if self.restart else None
         content["results"] = self._results
@@ -300,7 +356,7 @@ def fresh_folder(path: Path, num_restarts: int) -> Path:
 def free_folder(path: Path) -> tuple[Path | None, Path]:
     """The last of PATH, PATH-2, PATH-3, … that holds something, and the next one; makes nothing."""
     taken = None
-    for k in count(1):
+    for k in itertools.count(1):
         candidate = path if k == 1 else path.with_name(f"{path.name}-{k}")
         if not candidate.is_dir() or not any(candidate.iterdir()):
             return taken, candidate

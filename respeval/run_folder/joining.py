@@ -7,6 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from respeval.errors import InputError
@@ -31,17 +32,25 @@ def read_circles(path: Path, names: Sequence[str]) -> xr.Dataset:
 
 
 def join_segments(
-    paths: Sequence[Path], folder: Path, provenance: Mapping[str, str]
+    paths: Sequence[Path],
+    folder: Path,
+    provenance: Mapping[str, str],
+    kept: Sequence[bool] | None = None,
 ) -> dict[str, str]:
     """Write group_means.nc and zonal.nc from the segments' files, one time in memory at once.
 
+    kept: whether each of the groups is in them; None for all.
     Returns their SHA-256. Raises InputError where a segment can't be read.
     """
     first = _first_time(paths[0])
+    chosen = {}
+    if kept is not None and not all(kept):
+        chosen = {"group": np.flatnonzero(kept)}
+        first = first.isel(chosen)
     checksums = {}
     for name, (dataset, title, names_in_segments) in results_of(first).items():
         dataset.attrs = global_attributes(title, provenance)
-        checksums[name] = append_netcdf(dataset, paths, names_in_segments, folder / name)
+        checksums[name] = append_netcdf(dataset, paths, names_in_segments, folder / name, chosen)
     return checksums
 
 

@@ -109,9 +109,27 @@ def read_segments(folder: Path, manifest: Mapping[str, Any]) -> list[dict[str, A
         raise InputError(f"{folder / MANIFEST}: its segments can't be read") from None
 
 
+#: Of a manifest: the first fault of each sample that counts no more, and of each perturbation that
+#: does not, and of every member.
+QUARANTINE = ("quarantined", "quarantined_groups", "faults")
+
+
+def read_quarantine(folder: Path, manifest: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """What blew up, as a manifest names it, see `QUARANTINE`. Raises InputError where it makes no sense."""
+    return {key: _read_faults(folder, manifest.get(key, [])) for key in QUARANTINE}
+
+
 def read_quarantined(folder: Path, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The samples that blew up, as a manifest names them. Raises InputError where it makes no sense."""
-    entries = manifest.get("quarantined", [])
+    return _read_faults(folder, manifest.get("quarantined", []))
+
+
+def read_left_out(folder: Path, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The perturbations that blew up in every sample, likewise: the first fault of each."""
+    return _read_faults(folder, manifest.get("quarantined_groups", []))
+
+
+def _read_faults(folder: Path, entries: Any) -> list[dict[str, Any]]:
     try:
         for entry in entries:
             if set(entry) != {"sample", "group", "variable", "step", "date", "limits"}:
@@ -125,6 +143,30 @@ def read_quarantined(folder: Path, manifest: Mapping[str, Any]) -> list[dict[str
         return [dict(entry) for entry in entries]
     except (TypeError, KeyError):
         raise InputError(f"{folder / MANIFEST}: its quarantined samples can't be read") from None
+
+
+#: Of a manifest: under which versions a run went on from which step, of which segment, on.
+VERSIONS = "versions_by_segments"
+
+
+def read_versions(folder: Path, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Of each range of segments the `versions`, and where it begins, `from_step` and `from_segment`.
+
+    Raises InputError where it makes no sense. Earlier respevals told the last versions alone.
+    """
+    entries = manifest.get(VERSIONS)
+    if entries is None:
+        versions = manifest.get("versions")
+        entries = [{"from_step": 0, "from_segment": 1, "versions": versions}] if versions else []
+    try:
+        for entry in entries:
+            if any(type(entry[key]) is not int for key in ("from_step", "from_segment")):
+                raise TypeError
+            if not all(isinstance(version, str) for version in entry["versions"].values()):
+                raise TypeError
+        return [dict(entry) for entry in entries]
+    except (TypeError, KeyError, AttributeError, ValueError):
+        raise InputError(f"{folder / MANIFEST}: its versions can't be read") from None
 
 
 def read_measured(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:

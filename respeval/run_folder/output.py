@@ -17,9 +17,10 @@ class Progress:
     """How far the run in a folder has come; small, so that the root can tell all processes.
 
     num_segments, done_step: of the published segments. restart: what to go on from, None at the start.
-    first_file: path of the first segment's file within the folder. quarantined: samples that blew
-    up and count no more, each with what happened. complete: whether the results of these segments
+    first_file: path of the first segment's file within the folder. quarantined: what blew up and
+    counts no more, as `Quarantine` describes it. complete: whether the results of these segments
     are there, be they all that were planned (`finished`) or not. measured: see `RunOutput.keep`.
+    remarks: what to know of a run that goes on.
     """
 
     finished: bool = False
@@ -28,8 +29,9 @@ class Progress:
     done_step: int = 0
     restart: Restart | None = None
     first_file: str | None = None
-    quarantined: tuple[dict[str, Any], ...] = ()
+    quarantined: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     measured: Mapping[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def step(self) -> int:
@@ -61,9 +63,17 @@ class RunOutput:
         """Write the records of some members after `step` steps; they count from `commit` on."""
 
     def commit(
-        self, step: int, record: Mapping[str, Array], quarantined: Sequence[Mapping[str, Any]]
+        self,
+        step: int,
+        record: Mapping[str, Array],
+        quarantined: Mapping[str, Sequence[Mapping[str, Any]]],
     ) -> None:
         """Let what was published since the last time count."""
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Labels of the perturbations that blew up in every sample and are in no result."""
+        return ()
 
     def files_from(self, step: int) -> tuple[list[Path], int]:
         """Files of the published segments that begin at this step or later, spin-up apart.

@@ -22,9 +22,10 @@ from typer.testing import CliRunner
 from respeval.checkpoints import open_checkpoint
 from respeval.checkpoints.ace.fme import fme_on
 from respeval.cli import app
-from respeval.emulator.contract import Emulator
+from respeval.emulator.contract import OCEAN_CUTOFF, Emulator
 from respeval.emulator.noise import CounterNoise
 from respeval.errors import InputError
+from respeval.fields.fractions import is_above
 from tests.support.ace.files import AceFiles
 
 Content = dict[str, Any]
@@ -192,6 +193,16 @@ def test_an_ocean_prescribes_by_threshold_or_by_fraction(ace: AceFiles) -> None:
             wanted = ocean * forced + (1 - ocean) * own
         torch.testing.assert_close(got, wanted)
         assert emulator.spec.interpolates_sst == (model == "interpolate")
+        if model == "interpolate":
+            continue
+        # The cells that fme prescribes are those that respeval warms and calls ocean.
+        near = torch.tensor([0.5 - 3e-8, 0.5, 0.5 + 3e-8, 0.5 + 6e-8, 0.500001, 1.0])
+        around = following.clone()
+        around[:, names.index("ocean_fraction")].view(-1)[: len(near)] = near
+        prescribed = emulator.prescribe(own, around) == forced
+        ocean = around[:, names.index("ocean_fraction")]
+        assert (prescribed == is_above(ocean, OCEAN_CUTOFF)).all()
+        assert (prescribed.numpy() == is_above(ocean.double().numpy(), OCEAN_CUTOFF)).all()
 
 
 def test_inspect_tells_everything_of_a_checkpoint(

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import xarray as xr
+from typer.testing import CliRunner
 
+import respeval.aimip.files
 from respeval.aimip.cells import Cells
 from respeval.case.file import load_case
+from respeval.cli import app
 from respeval.distributed.comm import Comm
 from respeval.fields.grid import Grid
 from respeval.plan.execution import Execution
@@ -356,3 +363,35 @@ def test_resolutions_are_named_as_cmip_names_them(num_lat: int, expected: str) -
     edges = np.linspace(-90, 90, num_lat + 1)
     grid = Grid(0.5 * (edges[1:] + edges[:-1]), np.arange(2 * num_lat) * 180.0 / num_lat)
     assert Cells(grid).nominal_resolution() == expected
+
+
+def test_a_killed_export_goes_on_with_the_same_command(
+    run: Path, exported: tuple[Path, str], tmp_path: Path
+) -> None:
+    """Killed as by SIGKILL in the second variable's months: nothing half lies in CMIP's folders."""
+    root = tmp_path / "submission"
+    command = ["export", "aimip", str(run), "-o", str(root), *NAMES, *MAP]
+    pid = os.fork()
+    if pid == 0:
+        calls = itertools.count()
+
+        def stored(*arguments: Any) -> Any:
+            if next(calls) == 25:
+                os._exit(9)
+            return original(*arguments)
+
+        original = respeval.aimip.files._stored
+        with patch("respeval.aimip.files._stored", stored), contextlib.suppress(BaseException):
+            CliRunner().invoke(app, command)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+    left = [file for file in (root / "us").rglob("*") if file.is_file()]
+    assert left
+    assert not [file for file in left if file.name.startswith(".")]
+    before = {file: file.stat().st_mtime_ns for file in left}
+    invoke(*command)
+    assert all(file.stat().st_mtime_ns == then for file, then in before.items())
+    names = {file.relative_to(root) for file in root.rglob("*") if file.is_file()}
+    assert names == {f.relative_to(exported[0]) for f in exported[0].rglob("*") if f.is_file()}
+    assert not list(root.glob(".*"))
+    assert "is there already (and 35 more); give --overwrite" in refused(*command)

@@ -60,7 +60,8 @@ def write(root: Path, name: str, places: list[Place]) -> None:
     for one in places:
         (root / one.folder).mkdir(parents=True)
     fields = months(name, len(places))
-    write_members(root, places, target(name), Cells(GRID), fields, Origin("us", "url", "-"))
+    origin = Origin("us", "url", "-")
+    write_members(root, places, target(name), Cells(GRID), fields, origin, within=root)
 
 
 @pytest.fixture(scope="module")
@@ -354,7 +355,8 @@ def test_layers_and_coarse_cells_are_notes(tmp_path: Path) -> None:
     grid = Grid.legendre_gauss(8, 16)
     (tmp_path / place("ta").folder).mkdir(parents=True)
     fields = ((m, np.full((1, 2, 8, 16), 250.0) + np.arange(16)) for m, _ in months("ta", 1))
-    write_members(tmp_path, [place("ta")], layers, Cells(grid), fields, Origin("us", "url", "-"))
+    origin = Origin("us", "url", "-")
+    write_members(tmp_path, [place("ta")], layers, Cells(grid), fields, origin, within=tmp_path)
     found = examine(tmp_path / place("ta").path, place("ta"))
     assert found.lacks == []
     notes = " ".join(found.notes)

@@ -12,6 +12,7 @@ import xarray as xr
 
 from respeval.analysis.reference import compare_with
 from respeval.analysis.results import remove_reference
+from respeval.case.file import load_case
 from respeval.diagnostics import response_maps
 from respeval.diagnostics.agreement import Noise, agreement, compared_outputs
 from respeval.errors import InputError
@@ -397,3 +398,72 @@ def test_a_wrong_reference_is_told_before_the_run(
     options = [part for text in given for part in ("--reference", text)]
     assert told in refused("run", study, "-o", "other", *options)
     assert not Path("other").exists()
+
+
+def test_labels_that_do_not_fit_are_told_before_the_run(
+    study: Path, finished: Path, tmp_path: Path
+) -> None:
+    """As the demo's truth beside another perturbation; a run's folder as a reference likewise."""
+    grid = studies.GRID
+    skin = field(grid, np.full(grid.shape, 4.0)).expand_dims(perturbation=["p8K"])
+    xr.Dataset({"skin": skin}).to_netcdf(tmp_path / "truth.nc")
+    for reference, has in ((tmp_path / "truth.nc", "p8K"), (finished, "p2K, p4K")):
+        told = f"has no perturbation of the run (it has: {has}; the run: box"
+        run = ("run", study, "-o", tmp_path / "out", "--reference", reference)
+        run = (
+            *run,
+            "--perturb",
+            "box=patch:2,lat_center=0,lon_center=90,lat_width=60,lon_width=90",
+        )
+        assert told in refused(*run)
+        shown = " ".join(invoke(*run, "--dry-run", code=1).split())
+        assert told in shown
+        assert not (tmp_path / "out").exists()
+    part = xr.load_dataset(tmp_path / "truth.nc").isel(lat=slice(2, 6))
+    part = part.assign_coords(perturbation=["p4K"])
+    part.to_netcdf(tmp_path / "part.nc")
+    run = ("run", study, "-o", tmp_path / "out", "--reference", tmp_path / "part.nc")
+    assert "part.nc is on no global grid" in refused(*run)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_perturbation_that_one_of_several_lacks_is_told(study: Path, tmp_path: Path) -> None:
+    grid = studies.GRID
+    skin = field(grid, np.full(grid.shape, 4.0)).expand_dims(perturbation=["p4K"])
+    xr.Dataset({"skin": skin}).to_netcdf(tmp_path / "truth.nc")
+    run = ("run", study, "-o", tmp_path / "out", "--reference", tmp_path / "truth.nc")
+    shown = " ".join(invoke(*run, "--days", 9).split())
+    assert "truth.nc has no p2K, which is held against nothing" in shown
+
+
+def test_what_fails_of_a_reference_keeps_no_result_from_being_written(
+    study: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*arguments: object) -> None:
+        raise InputError("known.nc is gone")
+
+    monkeypatch.setattr("respeval.analysis.results.compare_with", failing)
+    out = tmp_path / "out"
+    given = ("--reference", finished.parent / "known.nc")
+    line = refused("run", study, "-o", out, "--days", 9, *given)
+    assert f"{out} is finished and has its own results, but " in line
+    assert "not held against its reference: known.nc is gone" in line
+    assert json.loads((out / "manifest.json").read_text())["status"] == "finished"
+    for name in ("response.nc", "diagnostics.nc", "summary.json", "figures/response_map.png"):
+        assert (out / name).is_file()
+    assert not (out / "reference.nc").exists()
+
+
+def test_none_takes_back_the_reference_of_the_case(tmp_path: Path) -> None:
+    checkpoint = studies.write_study(tmp_path, days=9, reference="nowhere.nc")
+    assert "nowhere.nc: no such file" in refused("run", checkpoint, "-o", tmp_path / "out")
+    invoke("run", checkpoint, "-o", tmp_path / "out", "--reference", "none")
+    assert not (tmp_path / "out" / "reference.nc").exists()
+    invoke("diagnose", tmp_path / "out", "--reference", "none")
+    case = load_case(None, {**CASE, "reference": {"p4K": "none"}})
+    assert case.reference is None
+    case = load_case(None, {**CASE, "reference": {"p4K": "none", "p2K": "a.nc"}})
+    assert case.reference == {"p2K": str(Path.cwd() / "a.nc")}
+
+
+CASE = {"forcing": "f.nc", "initial_condition": "i.nc", "years": 1}

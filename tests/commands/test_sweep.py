@@ -234,9 +234,9 @@ def test_a_signal_stops_the_sweep_and_the_same_command_finishes_it(
 def test_a_signal_during_the_analysis_stops_the_sweep_behind_it(
     checkpoints: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*rest: Any) -> Any:
+    def interrupted(*rest: Any, **options: Any) -> Any:
         os.kill(os.getpid(), signal.SIGUSR1)
-        return analyse(*rest)
+        return analyse(*rest, **options)
 
     monkeypatch.setattr("respeval.commands.one_run.analyse", interrupted)
     result = invoke("run", *checkpoints, "-o", tmp_path / "out", "--days", "2")

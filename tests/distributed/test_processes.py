@@ -95,6 +95,31 @@ def test_an_error_on_one_process_ends_all_of_them_with_its_message(tmp_path: Pat
     assert "left out of the means: sample 2 from the segment of 2001-01-02" in done.stdout
 
 
+def test_a_perturbation_that_blows_up_leaves_on_two_processes_as_on_one(
+    study: Path, tmp_path: Path
+) -> None:
+    case = [
+        "run",
+        study,
+        "--days",
+        "40",
+        "--perturb",
+        "p4K=uniform:4",
+        "--perturb",
+        "x=uniform:1e9",
+    ]
+    done = torchrun(2, *case, "-o", tmp_path / "two")
+    assert done.returncode == 0, done.stderr
+    assert "x is left out of all results" in done.stdout
+    result = CliRunner().invoke(app, list(map(str, [*case, "-o", tmp_path / "one"])))
+    assert result.exit_code == 0, result.output
+    one, two = means(tmp_path / "one"), means(tmp_path / "two")
+    assert one["count"].tolist() == two["count"].tolist() == [[93.0, 27.0]] * 2
+    for name, values in one.items():
+        if values.dtype.kind == "f":
+            np.testing.assert_allclose(two[name], values, rtol=1e-6, atol=0, err_msg=name)
+
+
 def test_bad_input_is_told_once(tmp_path: Path) -> None:
     checkpoint = write_study(tmp_path / "study", days=100)
     done = torchrun(2, "run", checkpoint, "-o", tmp_path / "out")

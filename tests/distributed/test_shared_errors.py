@@ -302,7 +302,7 @@ def test_what_fails_on_the_root_fails_on_all() -> None:
 def test_an_analysis_that_fails_on_the_root_fails_on_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(*_: Any) -> None:
+    def failing(*_: Any, **__: Any) -> None:
         raise InputError("figures can't be written")
 
     monkeypatch.setattr("respeval.commands.one_run.analyse", failing)

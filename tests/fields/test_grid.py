@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from respeval.fields.grid import Grid, _nodes, in_band
+from respeval.fields.grid import Grid, _nodes, in_band, in_box
 from respeval.fields.transform import SphericalTransform, sum_over_orders
 
 
@@ -220,3 +220,15 @@ def test_transforms_refuse_grids_without_a_quadrature_and_other_truncations() ->
         SphericalTransform(named, 8, 8)
     with pytest.raises(ValueError, match="triangular"):
         SphericalTransform(Grid.legendre_gauss(8, 16), 8, 9)
+
+
+@pytest.mark.parametrize("poles", [90.0, 90.0 + 1e-7, 90.0 - 1e-7])
+def test_what_ends_at_90_holds_the_poles(poles: float) -> None:
+    latitude = np.array([-poles, -45.0, 0.0, 45.0, poles])
+    assert in_band(latitude, 60.0, 90.0).tolist() == [True, False, False, False, True]
+    assert in_band(latitude, 0.0, 45.0).tolist() == [False, False, True, False, False]
+    grid = Grid(latitude, np.arange(4) * 90.0)
+    rows = in_box(grid, (-90.0, 90.0), (0.0, 360.0)).all(axis=1)
+    assert rows.all()
+    assert in_box(grid, (-90.0, -45.0), (0.0, 360.0))[:, 0].tolist() == [True] + [False] * 4
+    assert in_box(grid, (45.0, 90.0), (0.0, 360.0))[:, 0].tolist() == [False] * 3 + [True] * 2

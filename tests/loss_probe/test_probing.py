@@ -27,6 +27,7 @@ from respeval.loss_probe.loss import LossWeights, ensemble_loss
 from respeval.loss_probe.plan import ProbeSettings, plan_probe
 from respeval.loss_probe.probing import ProbeReporter, run_probe, write_probe
 from respeval.loss_probe.profile import make_profile
+from respeval.loss_probe.summary import told_of_batches
 from respeval.planet import shipped_checkpoint
 from respeval.planet.datasets import make_record
 from respeval.plotting import gradient_profile
@@ -266,6 +267,17 @@ def test_the_table_has_a_column_for_every_arm(done: Path) -> None:
         assert [column.header for column in table.columns[1:]] == list(profile["arm"].values)
         alone = probe_table(summary, profile.isel(arm=[0]), "probe")
         assert alone.row_count == table.row_count - 4  # no differences and their intervals
+        num_batches = profile.sizes["batch"]
+        assert table.caption == told_of_batches(num_batches)
+        assert (table.caption is None) == (num_batches >= 6)
+
+
+def test_intervals_of_few_batches_say_so() -> None:
+    assert told_of_batches(6) is None
+    assert (
+        told_of_batches(5) == "intervals are from 5 batches, too narrow: give --batches 6 or more"
+    )
+    assert told_of_batches(1) == "there are no intervals, as there is one batch; give --batches"
 
 
 def test_two_processes_give_what_one_gives(folder: Path, done: Path, tmp_path: Path) -> None:

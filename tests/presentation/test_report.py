@@ -420,7 +420,7 @@ def test_diagnose_draws_the_truth_that_a_run_holds(
     monkeypatch.setattr("respeval.analysis.results.Pictures", pictures)
     shutil.copytree(sweep / "a", tmp_path / "run")
     invoked("diagnose", tmp_path / "run", "--bands", "all=0:90")
-    _, reference, name = pictures.call_args.args
+    _, reference, name, _ = pictures.call_args.args
     assert name == "truth"
     assert reference["land_ocean_warming_ratio"]["band"].values.tolist() == ["all"]
     invoked("diagnose", shutil.copytree(sweep / "c", tmp_path / "unknown"))

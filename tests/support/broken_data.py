@@ -15,6 +15,7 @@ from tests.support.broken import PROBE, RUN, Broken, Change, cut, write
 from tests.support.broken_cases import keys
 
 ZARR = ("run", "tiny.pt", "--forcing", "forcing.zarr", "-o", "out")
+REFERENCE = ("run", "tiny.pt", "--reference", "truth.nc", "-o", "out")
 PATTERN = (*RUN, "--perturb", "p=pattern:pattern.nc,variable=anomaly")
 
 
@@ -52,6 +53,23 @@ def flip(name: str, at: int, number: int = 4) -> Change:
         (folder / name).write_bytes(content)
 
     return change
+
+
+def reference(change: Callable[[xr.Dataset], xr.Dataset]) -> Change:
+    """A file of responses to the run's perturbations, with something wrong."""
+
+    def changed(folder: Path) -> None:
+        with xr.open_dataset(folder / "pattern.nc") as opened:
+            anomaly = opened["anomaly"].load().drop_attrs()
+        responses = anomaly.assign_attrs(units="K").expand_dims(perturbation=["p2K", "p4K"])
+        change(xr.Dataset({"skin": responses})).to_netcdf(folder / "truth.nc")
+
+    return changed
+
+
+def cut_reference(folder: Path) -> None:
+    reference(lambda d: d)(folder)
+    cut("truth.nc", 0.5)(folder)
 
 
 def attributes(variable: str, **given: object) -> Change:
@@ -570,4 +588,24 @@ CASES = [
         lambda f: (f / "forcing.zarr").mkdir(),
         "holds no netCDF files",
     ),
+    Broken("reference: missing", REFERENCE, lambda f: None, "truth.nc: no such file or folder"),
+    Broken(
+        "reference: a part of the globe",
+        REFERENCE,
+        reference(lambda d: d.isel(lat=slice(2, 6))),
+        "truth.nc is on no global grid",
+    ),
+    Broken(
+        "reference: other perturbations",
+        REFERENCE,
+        reference(lambda d: d.assign_coords(perturbation=["a", "b"])),
+        "has no perturbation of the run (it has: a, b; the run: p2K, p4K)",
+    ),
+    Broken(
+        "reference: other outputs",
+        REFERENCE,
+        reference(lambda d: d.rename(skin="ts")),
+        "shares no output with the run",
+    ),
+    Broken("reference: half of the file", REFERENCE, cut_reference, "truth.nc can't be read as"),
 ]

@@ -15,6 +15,9 @@ import xarray as xr
 
 from tests.support.broken import DIAGNOSE, RESUME, Broken, Change, cut, edit_json, pipe, write
 
+#: The command of the finished run.
+AGAIN = ("run", "tiny.pt", "--no-paired-noise", "-o", "done")
+
 STOPPED, DONE = "stopped/manifest.json", "done/manifest.json"
 
 
@@ -151,16 +154,18 @@ def swap(folder: Path) -> None:
     other.write_bytes(content)
 
 
+FAULT: dict[str, object] = {
+    "sample": 0,
+    "group": "p4K",
+    "variable": "skin",
+    "step": 1,
+    "date": "2001-01-02",
+    "limits": "x",
+}
+
+
 def fault(**changes: object) -> Change:
-    entry = {
-        "sample": 0,
-        "group": "p4K",
-        "variable": "skin",
-        "step": 1,
-        "date": "2001-01-02",
-        "limits": "x",
-    }
-    return stopped(lambda m: m.update(quarantined=[entry | changes]))
+    return stopped(lambda m: m.update(quarantined=[FAULT | changes]))
 
 
 def deep_json(folder: Path) -> None:
@@ -359,6 +364,18 @@ CASES = [
         fault(sample=99),
         "quarantined samples can't be",
     ),
+    Broken(
+        "manifest: a perturbation in quarantine that is none",
+        RESUME,
+        stopped(lambda m: m.update(quarantined_groups=[FAULT | {"group": "p9K"}])),
+        "its quarantined_groups can't be read",
+    ),
+    Broken(
+        "manifest: versions that are a text",
+        RESUME,
+        stopped(lambda m: m.update(versions_by_segments=["x"])),
+        "its versions can't be read",
+    ),
     Broken("restart: half of the file", RESUME, restart_file(halve), "is damaged (it has"),
     Broken(
         "restart: a bit",
@@ -428,6 +445,9 @@ CASES = [
         "results: no manifest", DIAGNOSE, lambda f: (f / DONE).unlink(), "it has no manifest.json"
     ),
     Broken("results: segments swapped", DIAGNOSE, swap, "is damaged (its checksum differs)"),
+    Broken(
+        "results: segments swapped, run again", AGAIN, swap, "is damaged (its checksum differs)"
+    ),
     Broken(
         "results: not in the manifest",
         DIAGNOSE,

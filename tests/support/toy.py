@@ -113,17 +113,18 @@ def plan(folder: Path, emulator: Toy, **case: Any) -> Plan:
 
 
 class Spoiled(Toy):
-    """From step 40 on, or where `at` says for a sample, its +4 K member is missing in one cell."""
+    """From the step on that `at` says for a sample its member of a group is missing in one cell."""
 
-    def __init__(self, **at: int) -> None:
+    def __init__(self, group: int = 1, **at: int) -> None:
         super().__init__(noise_K=0.5)
+        self.group = group
         self.at = {int(name.removeprefix("sample")): step for name, step in at.items()}
 
     def step(self, state: torch.Tensor, *rest: Any) -> torch.Tensor:
         outputs = super().step(state, *rest)
         noise = rest[2]
         for row, (sample, _) in enumerate(noise.streams):
-            if row % 3 == 1 and noise.step == self.at.get(sample, -1) - 1:
+            if row % 3 == self.group and noise.step == self.at.get(sample, -1) - 1:
                 outputs[row, 0, 3, 4] = math.nan
         return outputs
 

@@ -18,7 +18,7 @@ from respeval.checkpoints.ace.fme import fme_on, fme_version
 from respeval.checkpoints.ace.options import AceOptions
 from respeval.checkpoints.ace.spec import describe, entries
 from respeval.checkpoints.filling import Unfilled, fill_like
-from respeval.errors import InputError, first_line
+from respeval.errors import InputError, first_line, pass_on
 
 _CPU = torch.device("cpu")
 
@@ -87,6 +87,7 @@ def _from_state(path: Path, state: Mapping[str, Any]) -> Stepper:
             f"{first_line(error)}"
         ) from None
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        pass_on(error)
         raise InputError(
             f"{path}: fme {fme_version()} can't build its model ({type(error).__name__}: "
             f"{first_line(error)})"
@@ -100,6 +101,7 @@ def _use_average(path: Path, stepper: Stepper, average: Mapping[str, Any]) -> bo
     try:
         return bool(load_ema_params_if_available({"ema": average}, stepper.modules, str(path)))
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        pass_on(error)
         raise InputError(
             f"{path}: its moving average does not fit its model ({first_line(error)}); --reader ema=false "
             "leaves it out"

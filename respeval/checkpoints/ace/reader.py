@@ -19,7 +19,7 @@ from respeval.checkpoints.ace.fme import import_fme
 from respeval.checkpoints.ace.options import parse_options
 from respeval.checkpoints.filling import load_mapped
 from respeval.checkpoints.weights_file import check_members, check_protocol
-from respeval.errors import InputError, first_line
+from respeval.errors import InputError, first_line, pass_on
 
 if TYPE_CHECKING:
     from respeval.checkpoints.ace.emulator import AceEmulator
@@ -90,8 +90,10 @@ def _load(path: Path, trust: bool) -> tuple[Any, bool]:
             "--trust-checkpoint"
         ) from None
     except (ArithmeticError, AttributeError, EOFError, ImportError, LookupError, OSError) as error:
+        pass_on(error)
         raise InputError(f"{path} can't be read as a checkpoint ({first_line(error)})") from None
     except (RecursionError, RuntimeError, TypeError, ValueError) as error:
+        pass_on(error)
         raise InputError(f"{path} can't be read as a checkpoint ({first_line(error)})") from None
 
 

@@ -31,7 +31,7 @@ from respeval.checkpoints.exported.network import (
 )
 from respeval.checkpoints.manifest import ModelManifest, parse_manifest
 from respeval.checkpoints.normalized import NormalizedEmulator
-from respeval.errors import InputError, first_line
+from respeval.errors import InputError, first_line, pass_on
 from respeval.fields.grid import FloatArray
 from respeval.files.text import read_document
 
@@ -174,6 +174,7 @@ def _load(path: Path, trust: bool, with_weights: bool) -> ExportedProgram:
             numbers.fill(program)
         return program
     except Exception as error:
+        pass_on(error)
         reason = first_line(error)
         raise InputError(
             f"{path}: torch {torch.__version__} can't read this program ({reason[:300]})"

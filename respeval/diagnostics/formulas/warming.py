@@ -31,7 +31,7 @@ def _warming(surface: str, cell_methods: str) -> Diagnostic:
         what=f"Response of near-surface temperature over {surface} by band",
         units="K",
         dims="perturbation, band",
-        formula=f"Σ area·ΔT / Σ area over the {surface} cells whose |latitude| is in [low, high).",
+        formula=f"Σ area·ΔT / Σ area over the {surface} cells whose |latitude| is in [low, high), 90 in.",
         source=BYRNE_2013,
         values=lambda response, settings: by_band(response, settings, surface),
         long_name=f"warming of near-surface temperature over {surface}",
@@ -144,7 +144,7 @@ def _with_edges(value: xr.DataArray, settings: DiagnosticSettings) -> xr.DataArr
     named = value.assign_coords(
         band=("band", list(settings.bands), {"long_name": "band of absolute latitude"}),
         band_low=("band", low, _edge_attributes("lowest", "included")),
-        band_high=("band", high, _edge_attributes("highest", "excluded")),
+        band_high=("band", high, _edge_attributes("highest", "excluded but for 90")),
     )
     return named
 

@@ -91,6 +91,11 @@ def comparison_notes(comparison: xr.Dataset, runs: Sequence[Run]) -> list[str]:
     ]
     paired = comparison["paired"].values
     others: dict[str, list[str]] = {}
+    for run in runs:
+        for label in run.left_out:
+            others.setdefault(f"{label} blew up in every sample, and is left out", []).append(
+                run.name
+            )
     for run, kinds in zip(runs[1:], paired[1:], strict=True):
         for remark in run.remarks:
             others.setdefault(f"not defined alike, {remark}", []).append(run.name)

@@ -20,8 +20,10 @@ def precision_table(running: xr.Dataset) -> Table:
     running: as in running.nc.
     """
     last = running.isel(time=-1)
-    labels = [str(label) for label in last["perturbation"].values]
     table = Table(title=f"Years until known to ± {100 * KNOWN_TO:g} %", title_justify="left")
+    if not any(name in last for name in RATIOS_KNOWN):
+        return table
+    labels = [str(label) for label in last["perturbation"].values]
     table.caption = "in brackets: known now, half of the 95 % interval relative to the value"
     table.caption_justify = "left"
     for heading in ("ratio", "where"):

@@ -14,7 +14,7 @@ from respeval.loss_probe.activations import CHOICES, Recompute
 from respeval.loss_probe.footprint import Footprint
 from respeval.loss_probe.plan import ProbePlan
 from respeval.loss_probe.probing import ProbeReporter
-from respeval.loss_probe.summary import ends
+from respeval.loss_probe.summary import ends, told_of_batches
 from respeval.presentation.console.progress import duration
 from respeval.presentation.console.sweep import amount
 
@@ -157,6 +157,7 @@ def probe_table(summary: Mapping[str, Number], profile: xr.Dataset, title: str) 
         table.add_section()
     for what, cells in _profile_rows(profile):
         table.add_row(what, *cells)
+    table.caption, table.caption_justify = told_of_batches(profile.sizes["batch"]), "left"
     return table
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import xarray as xr
@@ -92,6 +92,17 @@ class ConsoleReporter(Reporter):
         """Say which sample leaves the means, and why."""
         self._console.print(f"warning: sample left out from here on: {fault}", style="yellow")
 
+    def left_out(self, fault: Fault, samples: Collection[int]) -> None:
+        """Say which perturbation leaves, why, and that other samples count again."""
+        out = f"; out for another reason: {', '.join(map(str, sorted(samples)))}" if samples else ""
+        self._console.print(
+            f"warning: {fault.group} is left out of all results: it blew up in every sample that was left, "
+            f"first in sample {fault.sample}, when {fault.variable} was missing or outside {fault.limits} at "
+            f"{fault.date}; the samples that it had put out count again{out}",
+            style="yellow",
+            highlight=False,
+        )
+
     def published(self, segment: Segment, means: GroupSums) -> None:
         """Take the segment into the running ratio and tell it."""
         self._num_published = segment.number
@@ -155,6 +166,7 @@ class RunningRatio:
         self._name = settings.roles.near_surface_temperature or ""
         self._column = list(outputs).index(self._name) if self._name in outputs else None
         self._latitude, self._area = latitude, area[: len(SURFACES)]
+        self._is_there = np.ones(len(self._groups), bool)
         self._total: NDArray[np.float64] | float = 0.0
         self._steps: NDArray[np.float64] | float = 0.0
 
@@ -170,17 +182,20 @@ class RunningRatio:
         totals = np.where(steps > 0, circles, 0.0) * steps
         self._total = self._total + totals.sum(1)
         self._steps = self._steps + count.sum(1)
-        means = self._total / self._steps[:, None, None]  # type: ignore[index]
+        self._is_there &= count.sum(1) > 0  # a perturbation that blew up does not come back
+        kept = np.flatnonzero(self._is_there)
+        means = self._total[kept] / self._steps[kept, None, None]  # type: ignore[index]
         means = np.where(self._area > 0, means, np.nan)
+        labels = [self._groups[k] for k in kept[1:]]
         response = xr.Dataset(
             {
                 self._name: (("perturbation", "surface", "lat"), means[1:] - means[:1]),
                 "area": (("surface", "lat"), self._area),
             },
-            {"perturbation": self._groups[1:], "surface": list(SURFACES), "lat": self._latitude},
+            {"perturbation": labels, "surface": list(SURFACES), "lat": self._latitude},
         )
         ratio = land_ocean_warming_ratio(response, self._settings)
         return {
-            str(label): {str(b): float(r) for b, r in zip(ratio["band"].values, row, strict=True)}
-            for label, row in zip(self._groups[1:], ratio.values, strict=True)
+            label: {str(b): float(r) for b, r in zip(ratio["band"].values, row, strict=True)}
+            for label, row in zip(labels, ratio.values, strict=True)
         }

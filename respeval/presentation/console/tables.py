@@ -10,11 +10,17 @@ from rich.console import Console
 
 from respeval.analysis.folder import told_quarantined
 from respeval.diagnostics import DiagnosticSettings, catalog, left_out, num_units, seasons_left_out
+from respeval.diagnostics.numbers import main_rows
 from respeval.files.netcdf import open_saved
 from respeval.presentation.console.precision import precision_table
 from respeval.presentation.console.reference import agreement_tables
 from respeval.presentation.console.terminal import make_console, tell_left_out
-from respeval.presentation.console.warming import full_tables, perturbation_columns, warming_table
+from respeval.presentation.console.warming import (
+    full_tables,
+    means_table,
+    perturbation_columns,
+    warming_table,
+)
 from respeval.run_folder.names import DIAGNOSTICS_FILE, REFERENCE, RUNNING, ZONAL
 
 #: Samples of a deterministic emulator may be all alike in a year whose forcing they share.
@@ -35,7 +41,9 @@ def show_table(
     opened = open_saved(folder / DIAGNOSTICS_FILE) if known is None else nullcontext(known)
     with opened as diagnostics, open_saved(folder / ZONAL) as zonal:
         columns = perturbation_columns(diagnostics, everything=settings is not None)
-        console.print(warming_table(columns, f"Response, {folder}"))
+        has_rows = any(name in diagnostics for name in main_rows())
+        table_of = warming_table if has_rows else means_table
+        console.print(table_of(columns, f"Response, {folder}"))
         if zonal.sizes["group"] > 1 and _is_of_one_year(zonal):
             console.print(_ONE_YEAR, style="yellow")
         _show_precision(console, folder)

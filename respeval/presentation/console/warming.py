@@ -100,6 +100,25 @@ def warming_table(columns: Mapping[str, xr.Dataset], title: str) -> Table:
     return table
 
 
+def names_of_means(diagnostics: xr.Dataset) -> list[str]:
+    """The means of the outputs' responses over the surfaces."""
+    return [
+        str(name)
+        for name, values in diagnostics.data_vars.items()
+        if str(name).endswith("_mean") and set(values.dims) <= {"perturbation", "surface"}
+    ]
+
+
+def means_table(columns: Mapping[str, xr.Dataset], title: str) -> Table:
+    """The mean response of every output, of a run that has none of the rows of `warming_table`.
+
+    columns: as for that.
+    """
+    table = _full_table(columns, names_of_means(next(iter(columns.values()))))
+    table.title, table.title_justify = title, "left"
+    return table
+
+
 def full_tables(columns: Mapping[str, xr.Dataset], names: Iterable[str]) -> list[Table]:
     """Every number of these diagnostics; profiles by latitude and month are in the files.
 
@@ -171,10 +190,12 @@ def perturbation_columns(
 ) -> dict[str, xr.Dataset]:
     """The columns of a run's table: perturbation -> its diagnostics.
 
-    everything: else only those that `warming_table` shows, a hundredth of them.
+    everything: else only those that `warming_table` shows, a hundredth of them, or `means_table`.
     """
     if not everything:
         shown = set(main_rows())
+        if shown.isdisjoint(map(str, diagnostics.data_vars)):
+            shown = set(names_of_means(diagnostics))
         shown |= {f"{name}_{statistic}" for name in shown for statistic in STATISTICS}
         diagnostics = diagnostics[[name for name in diagnostics.data_vars if name in shown]]
     return {

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from respeval.errors import InputError, first_line
+from respeval.errors import InputError, first_line, pass_on
 from respeval.presentation.report.parts import Figure
 from respeval.run_folder.names import FIGURES
 
@@ -124,6 +124,7 @@ def _read(path: Path) -> Figure:
     except InputError:
         raise
     except Exception as error:  # Pillow raises whatever it likes for a broken file
+        pass_on(error)
         reason = first_line(error)
         raise InputError(
             f"{path} is no picture that can be read ({reason}); respeval diagnose draws it anew"

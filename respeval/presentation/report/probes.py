@@ -11,6 +11,7 @@ from respeval.errors import InputError
 from respeval.files.netcdf import open_saved
 from respeval.files.text import parse_json, read_document
 from respeval.loss_probe.probing import PROFILE
+from respeval.loss_probe.summary import told_of_batches
 from respeval.presentation.report.figures import read_figures
 from respeval.presentation.report.parts import Cell, Section, Table, interval_cells
 from respeval.run_folder.names import SUMMARY
@@ -23,6 +24,7 @@ def probe_section(folder: Path) -> Section:
     with open_saved(folder / PROFILE) as profile:
         attributes = {str(key): str(value) for key, value in profile.attrs.items()}
         layers = profile.sizes.get("layer", 0)
+        told = told_of_batches(profile.sizes.get("batch", 0))
     path = folder / SUMMARY
     try:
         numbers = parse_json(read_document(path, "summary"))
@@ -40,7 +42,7 @@ def probe_section(folder: Path) -> Section:
         "probe",
         folder.resolve().name,
         [*facts, ("Spectral filters", str(layers))],
-        [],
+        [f"{told[:1].upper()}{told[1:]}."] if told else [],
         [Table("Statistics of every arm", ("arm", "statistic", "value", "95 % interval"), rows)],
         read_figures(folder),
         [(key.replace("_", " "), value) for key, value in attributes.items()],

@@ -14,7 +14,7 @@ from respeval.presentation.report.agreement import agreement_table
 from respeval.presentation.report.figures import read_figures
 from respeval.presentation.report.numbers import diagnostics_table, main_table, outputs_table
 from respeval.presentation.report.parts import Section
-from respeval.run_folder.manifest import read_manifest
+from respeval.run_folder.manifest import VERSIONS, read_manifest
 from respeval.run_folder.names import CASE, DIAGNOSTICS_FILE
 
 #: A case file is not larger.
@@ -68,12 +68,14 @@ def _facts(run: Run, manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     description = _mapping(manifest.get("checkpoint_description"))
     yield from ((_words(key), str(value)) for key, value in description.items())
     seen = _mapping(manifest.get("sst_change"))
+    blown = [_mapping(fault).get("group") for fault in _list(manifest.get("quarantined_groups"))]
     for label in _list(manifest.get("groups")):
         change = _mapping(seen.get(label))
         told = "unperturbed"
         if change:
             told = f"SST {_number(change, 'mean_K'):+.2f} K over ocean as the emulator sees it"
-        yield f"Experiment {label}", told
+        left = "; left out, it blew up in every sample" if label in blown else ""
+        yield f"Experiment {label}", f"{told}{left}"
     yield "Length", _length(manifest)
     starts = list(dict.fromkeys(map(str, _list(manifest.get("start_dates")))))
     more = ", …" if len(starts) > _MOST_STARTS else ""
@@ -105,12 +107,23 @@ def _provenance(
     forcing = _mapping(manifest.get("forcing"))
     for name, size in _mapping(forcing.get("files")).items():
         yield f"Forcing {name}", "a store" if size is None else f"{size} bytes"
-    for name, version in _mapping(manifest.get("versions")).items():
-        yield f"Version of {name}", str(version)
+    yield from _versions(manifest)
     for name, digest in _mapping(manifest.get("results")).items():
         yield f"SHA-256 of {name}", str(digest)
     if "history" in attributes:
         yield "Command", str(attributes["history"])
+
+
+def _versions(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Of each package, and from which segment on where a run went on under others."""
+    ranges = [_mapping(entry) for entry in _list(manifest.get(VERSIONS))]
+    for name, version in _mapping(manifest.get("versions")).items():
+        told: list[str] = []
+        for entry in ranges:
+            own = str(_mapping(entry.get("versions")).get(name, "none"))
+            if not told or told[-1].partition(" ")[0] != own:
+                told.append(f"{own} from segment {entry.get('from_segment')} on")
+        yield f"Version of {name}", ", ".join(told) if len(told) > 1 else str(version)
 
 
 def _words(key: str) -> str:
