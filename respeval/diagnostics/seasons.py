@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
+from typing import Any
 
+import cftime
 import numpy as np
 import xarray as xr
 
@@ -14,6 +16,9 @@ from respeval.diagnostics.formulas.registry import known_diagnostics
 from respeval.diagnostics.scalars import scalars_with_statistics
 from respeval.diagnostics.statistics.uncertainty import Units
 from respeval.diagnostics.zonal import zonal_totals
+
+#: How the samples' dates are written.
+_DATE = "%Y-%m-%d %H:%M:%S"
 
 SEASONS: Mapping[str, tuple[int, ...]] = {
     "DJF": (12, 1, 2),
@@ -28,7 +33,8 @@ def seasonal(zonal: xr.Dataset, settings: DiagnosticSettings) -> xr.Dataset:
     of those that are told so, with their statistics; nothing where the run's segments don't allow it.
 
     A mean over a season weighs every step alike. The unit is a season of a year of the run, so that
-    the DJF of a run that starts in January is its own January, February and December.
+    the DJF of a run that starts in January is its own January, February and December. Each sample has
+    the dates that it began with: a segment belongs to the month in which its middle lies.
 
     zonal: as in zonal.nc.
     """
@@ -37,7 +43,7 @@ def seasonal(zonal: xr.Dataset, settings: DiagnosticSettings) -> xr.Dataset:
         return xr.Dataset()
     read = zonal[[name, "count", "area", "time_bnds"]]
     months = xr.DataArray(np.arange(1, 13), dims="month", attrs={"units": "1"})
-    in_month = zonal["time"].dt.month.drop_vars("time") == months.drop_attrs()
+    in_month = months_of_samples(zonal) == months.drop_attrs()
     by_month = zonal_totals(read.assign(count=zonal["count"] * in_month))
     by_month = by_month.assign_coords(month=months.assign_attrs(long_name="month of the year"))
     by_season = xr.concat(
@@ -53,6 +59,34 @@ def seasonal(zonal: xr.Dataset, settings: DiagnosticSettings) -> xr.Dataset:
             value.attrs["long_name"] += f" by {dim}"
         found.update(part.transpose("perturbation", dim, ...))
     return found
+
+
+def months_of_samples(zonal: xr.Dataset) -> xr.DataArray:
+    """The month of the year in which the middle of every segment lies, by each sample's own dates,
+    (sample, time).
+
+    zonal: as in zonal.nc, whose times are the first sample's; `start_date` (sample), texts, where the
+        samples start on different dates.
+    """
+    time, delays = zonal["time"].variable.values, starts_after_first(zonal)
+    if time.dtype.kind == "M":
+        delays = [np.timedelta64(delay) for delay in delays]
+    months = [xr.DataArray(time + delay, dims="time").dt.month.values for delay in delays]
+    return xr.DataArray(np.stack(months), dims=("sample", "time"))
+
+
+def starts_after_first(zonal: xr.Dataset) -> list[Any]:
+    """How much later than the first sample each one began, in the run's calendar, as timedelta."""
+    if "start_date" not in zonal.variables:
+        return [datetime.timedelta(0)] * zonal.sizes["sample"]
+    first = zonal["time_bnds"].values.ravel()[0]
+    calendar = "standard" if isinstance(first, np.datetime64) else first.calendar
+    units = "seconds since 1900-01-01"
+    seconds = [
+        cftime.date2num(cftime.datetime.strptime(str(text), _DATE, calendar), units, calendar)
+        for text in zonal["start_date"].values
+    ]
+    return [datetime.timedelta(seconds=int(each - seconds[0])) for each in seconds]
 
 
 def _names_by(dim: str) -> dict[str, str]:

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import re
 
+import cftime
 import numpy as np
 import pytest
 import xarray as xr
 
 from respeval.diagnostics import STATISTICS, catalog, diagnose, seasons_left_out, summary
+from respeval.diagnostics.seasons import months_of_samples
 from respeval.fields.variables import Roles
 from tests.support.means import GRID, SETTINGS, continents, saved_means, two_levels
 
 ONE_BAND = dataclasses.replace(SETTINGS, bands={"all": (0.0, 50.0)})
-MONTH = np.arange(30) % 12 + 1
+MONTH = np.arange(36) % 12 + 1
 
 
 @pytest.fixture(scope="module")
 def zonal() -> xr.Dataset:
-    """Two and a half years, three samples: warming by month's number over ocean, more over land."""
+    """Three years, three samples: warming by month's number over ocean, more over land."""
     rng = np.random.default_rng(0)
     land, _ = continents(GRID)
-    change = MONTH[:, None, None] * np.where(land, 1.5, 1.0) + rng.standard_normal((3, 30, 1, 1))
-    own = rng.standard_normal((3, 30, 1, 1))
-    count = rng.integers(1, 5, (2, 3, 30)).astype(float)
+    change = MONTH[:, None, None] * np.where(land, 1.5, 1.0) + rng.standard_normal((3, 36, 1, 1))
+    own = rng.standard_normal((3, 36, 1, 1))
+    count = rng.integers(1, 5, (2, 3, 36)).astype(float)
     return saved_means(two_levels(288.0 + np.stack([own + 0 * change, own + change])), count)[1]
 
 
@@ -76,6 +79,43 @@ def test_a_month_that_the_run_has_not_is_nan(zonal: xr.Dataset) -> None:
     assert months.notnull().values.tolist() == [True] * 4 + [False] * 8
     assert result["land_warming_by_season"].sel(season="SON").isnull().all()
     assert result["land_warming_by_season_stderr"].sel(season="DJF").notnull().all()
+
+
+def test_samples_that_start_on_different_dates_have_seasons_of_their_own(
+    zonal: xr.Dataset, found: xr.Dataset
+) -> None:
+    """The same years, of which the second sample begins in April and the third in October: what is a
+    month's mean stays that month's, as if all began in January."""
+    starts = ["2001-01-01 00:00:00", "2001-04-01 00:00:00", "2000-10-01 00:00:00"]
+    moved = zonal.copy(deep=True)
+    for sample, months in ((1, 3), (2, -3)):
+        for name in ("t_low", "t_top", "count"):
+            own = np.roll(zonal[name].values[:, sample], -months, axis=1)
+            moved[name].values[:, sample] = own
+    dates = ("sample", starts, {"long_name": "date of the initial condition"})
+    result = diagnose(moved.assign(start_date=dates), ONE_BAND)
+    for name in ("land_warming", "ocean_warming", "land_ocean_warming_ratio"):
+        for dim in ("season", "month"):
+            got, expected = (run[f"{name}_by_{dim}"] for run in (result, found))
+            np.testing.assert_allclose(got, expected, rtol=1e-9)
+    wrong = diagnose(moved, ONE_BAND)["land_warming_by_season"]
+    assert abs(wrong - found["land_warming_by_season"]).max() > 0.5
+
+
+@pytest.mark.parametrize("decoded", ["cftime", "numpy"])
+def test_a_segment_belongs_to_the_month_of_its_own_middle(decoded: str) -> None:
+    days = [(2001, 1, 1), (2001, 2, 1), (2001, 3, 1), (2001, 4, 1)]
+    if decoded == "cftime":
+        edges = np.array([cftime.DatetimeNoLeap(*day) for day in days])
+    else:
+        edges = np.array([np.datetime64(datetime.date(*day), "ns") for day in days])
+    middle = edges[:-1] + (edges[1:] - edges[:-1]) / 2
+    bounds = ("time", "bnds"), np.stack([edges[:-1], edges[1:]], axis=1)
+    times = xr.Dataset({"time_bnds": bounds}, {"time": middle, "sample": [0, 1, 2]})
+    assert months_of_samples(times).values.tolist() == [[1, 2, 3]] * 3
+    starts = ["2001-01-01 00:00:00", "2001-01-10 00:00:00", "2000-12-10 06:00:00"]
+    own = months_of_samples(times.assign(start_date=("sample", starts)))
+    assert own.values.tolist() == [[1, 2, 3], [1, 2, 3], [12, 1, 2]]
 
 
 def test_segments_that_cross_a_month_have_no_seasons(zonal: xr.Dataset) -> None:
