@@ -38,12 +38,13 @@ from respeval.diagnostics.running import main_diagnostics, num_units, running
 from respeval.diagnostics.seasons import seasons_left_out
 from respeval.diagnostics.statistics.periods import length_years, with_period
 from respeval.diagnostics.statistics.precision import (
+    FEWEST_YEARS_TO_KNOW,
     KNOWN_TO,
     YEARS,
     relative_half_width,
     years_left,
 )
-from respeval.diagnostics.statistics.totals import ends_year
+from respeval.diagnostics.statistics.totals import ends_year, year_blocks
 from respeval.diagnostics.statistics.uncertainty import STATISTICS
 from respeval.diagnostics.targets import Target, check_targets, parse_targets
 from respeval.diagnostics.zonal import global_mean_series, zonal_response, zonal_response_of_maps
@@ -55,6 +56,7 @@ __all__ = [
     "BASELINE",
     "DEFAULT_BANDS",
     "DIFFERENCE",
+    "FEWEST_YEARS_TO_KNOW",
     "KNOWN_TO",
     "NAMED_IN_ROLES",
     "RATIOS_KNOWN",
@@ -101,6 +103,7 @@ __all__ = [
     "summary",
     "with_hybrid_levels",
     "with_period",
+    "year_blocks",
     "years_left",
     "years_summary",
     "zonal_response",

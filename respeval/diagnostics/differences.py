@@ -127,8 +127,8 @@ def _independent_statistics(
     total = variances[0] + variances[1]
     below = variances[0] ** 2 / freedoms[0] + variances[1] ** 2 / freedoms[1]
     freedom = (total**2 / below.where(below > 0)).where(below > 0, freedoms[0] + freedoms[1])
-    number = freedom.where(total.notnull()) + 1.0
-    stderr, reach = total**0.5, t_quantile(number) * total**0.5
+    freedom = freedom.where(total.notnull())
+    number, stderr, reach = freedom + 1.0, total**0.5, t_quantile(freedom) * total**0.5
     return {
         "stderr": stderr,
         "low": value - reach,

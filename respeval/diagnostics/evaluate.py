@@ -17,7 +17,7 @@ from respeval.diagnostics.formulas.registry import declared, known_diagnostics, 
 from respeval.diagnostics.output_means import means_with_statistics, output_means, warming_of_globe
 from respeval.diagnostics.scalars import check_places, scalars, scalars_with_statistics
 from respeval.diagnostics.seasons import seasonal
-from respeval.diagnostics.statistics.totals import parts_of_stack
+from respeval.diagnostics.statistics.totals import num_in_whole_years, parts_of_stack
 from respeval.diagnostics.statistics.uncertainty import Units
 from respeval.diagnostics.zonal import zonal_response_of_maps, zonal_totals
 from respeval.fields.grid import SURFACES
@@ -100,7 +100,11 @@ def _trends(
     """The diagnostics of `known_trends` with their statistics. indexes: of the other diagnostics."""
     found: dict[str, xr.Variable] = {}
     coords: dict[Hashable, xr.DataArray] = {}
-    yearly = yearly_means(totals, zonal)
+    whole = zonal.isel(time=slice(0, num_in_whole_years(zonal)))
+    if whole.sizes["time"] < zonal.sizes["time"]:
+        names = [name for name in totals.data_vars if name != "count"]
+        totals = zonal_totals(whole[[*names, "count", "area", "time_bnds"]])
+    yearly = yearly_means(totals, whole)
     for name, diagnostic in known_trends().items():
         try:
             values = diagnostic(yearly, settings)

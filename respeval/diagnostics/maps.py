@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
+from respeval.diagnostics.statistics.copies import ROUNDING_OF_FLOAT32
 from respeval.diagnostics.statistics.jackknife import influence, leave_one_out
 from respeval.diagnostics.statistics.sampling import (
     FALSE_DISCOVERY_RATE,
@@ -100,7 +101,8 @@ def response_maps(group_means: xr.Dataset) -> xr.Dataset:
 def _statistics(
     totals: xr.Dataset, responses: xr.Variable, land: xr.Variable
 ) -> dict[str, xr.Variable]:
-    """`MAP_STATISTICS` of stacked outputs (output, perturbation, lat, lon) but `significant`."""
+    """`MAP_STATISTICS` of stacked outputs (output, perturbation, lat, lon) but `significant`, and how
+    large the `rounding` of float32 is there."""
     units = Units.of(totals["count"])
     left = means_of_totals(leave_one_out(totals))
     pull = influence(response_of_means(left)["all"].variable, units.pairs)
@@ -113,8 +115,15 @@ def _statistics(
     return {
         "stderr": stderr,
         "pvalue": p_value(responses.transpose(*stderr.dims), stderr, number),
+        "rounding": ROUNDING_OF_FLOAT32 * abs(_baseline_mean(totals)),
         "noise": (2.0 * covariance(weather, weather, units.baseline, number_alone)) ** 0.5,
     }
+
+
+def _baseline_mean(totals: xr.Dataset) -> xr.Variable:
+    """Time mean of the baseline, (output, lat, lon)."""
+    baseline = totals.sel(group=BASELINE, drop=True).sum("year", skipna=False)
+    return means_of_totals(baseline)["all"].variable
 
 
 def _number_by_circle(
@@ -142,7 +151,11 @@ def _with_statistics(
     area_weight: xr.Variable,
 ) -> dict[str, xr.Variable]:
     """A response and its statistics under their names, with what CF wants to know of them."""
-    significant = discoveries(statistics["pvalue"]).astype(np.int8)
+    # Where nothing varies, as under prescribed SST, there is nothing to test, and a change is certain.
+    fixed = statistics["stderr"] <= statistics["rounding"]
+    changed = abs(response) > statistics["rounding"]
+    tested = discoveries(statistics["pvalue"].where(~fixed))
+    significant = (tested | (fixed & changed)).astype(np.int8)
     names = " ".join(f"{name}_{suffix}" for suffix in MAP_STATISTICS)
     found = {name: described(response, {**response.attrs, "ancillary_variables": names})}
     for suffix, attributes in MAP_STATISTICS.items():

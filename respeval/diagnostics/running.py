@@ -16,13 +16,19 @@ from respeval.diagnostics.formulas.registry import OWN
 from respeval.diagnostics.numbers import RATIOS_KNOWN
 from respeval.diagnostics.output_means import means_with_statistics
 from respeval.diagnostics.scalars import scalars_with_statistics
+from respeval.diagnostics.statistics.copies import alike_samples, merge_alike
 from respeval.diagnostics.statistics.periods import length_years, with_periods
-from respeval.diagnostics.statistics.precision import KNOWN_TO, YEARS, years_left
+from respeval.diagnostics.statistics.precision import (
+    FEWEST_YEARS_TO_KNOW,
+    KNOWN_TO,
+    YEARS,
+    years_left,
+)
 from respeval.diagnostics.statistics.totals import (
     names_with_dims,
     statistics_named_in,
-    year_blocks,
     year_blocks_until,
+    year_ends,
     yearly_counts,
     yearly_totals,
 )
@@ -34,8 +40,7 @@ from respeval.fields.grid import SURFACES, in_band
 #: own of a run's table. Those of packages may be of regions that `MergedCircles` does not tell apart.
 _MAIN = tuple(name for name, each in OWN.items() if each.row is not None)
 
-#: A run of fewer years than this is told by segment, a longer one by year; at most so many points.
-FEWEST_YEARS = 4
+#: At most so many points are told.
 MOST_POINTS = 60
 
 #: Statistics that are told of the whole run only.
@@ -79,20 +84,19 @@ def running(zonal: xr.Dataset, diagnostics: xr.Dataset, settings: DiagnosticSett
     found = with_periods(found, zonal, stops)
     for name in RATIOS_KNOWN:
         if name in found:
-            left = years_left(found, name, KNOWN_TO, length_years(zonal, stops))
-            found[f"{name}_{YEARS}"] = left
+            length = length_years(zonal, stops)
+            left = years_left(found, name, KNOWN_TO, length)
+            found[f"{name}_{YEARS}"] = left.where(length >= FEWEST_YEARS_TO_KNOW)
     return found
 
 
 def stops_of(zonal: xr.Dataset) -> list[int]:
     """How many segments each of the shorter runs has; the last has them all.
 
-    To the end of every year, or of every segment where there are fewer than `FEWEST_YEARS`; no more
-    than `MOST_POINTS`, as evenly as they go.
+    To the end of every whole year, so that none mixes seasons; no more than `MOST_POINTS`, as evenly
+    as they go.
     """
-    blocks = year_blocks(zonal)
-    by_segment = len(blocks) < FEWEST_YEARS
-    stops = range(1, zonal.sizes["time"] + 1) if by_segment else [block.stop for block in blocks]
+    stops = year_ends(zonal[["time_bnds"]].load())
     chosen = np.linspace(0, len(stops) - 1, min(len(stops), MOST_POINTS))
     return [stops[i] for i in np.unique(np.rint(chosen).astype(int)).tolist()]
 
@@ -141,6 +145,8 @@ def _pieces(
     }
     counts = yearly_counts(count, slices).rename(year="piece")
     pieces = xr.Dataset({**totals, "count": counts})
+    by_year = pieces.rename(piece="year")
+    pieces = merge_alike(by_year, alike_samples(by_year)).rename(year="piece")
     shares = np.zeros((len(stops), max(map(len, years)), len(slices)))
     for i, blocks in enumerate(years):
         for j, block in enumerate(blocks):
@@ -164,12 +170,12 @@ def main_diagnostics(
 
 def num_units(zonal: xr.Dataset) -> tuple[int, int]:
     """How many years a run has, and how many (sample, year) units in the perturbation with the fewest.
+    Samples that have become one count as one.
 
-    zonal: as in zonal.nc.
+    zonal: as in zonal.nc, of the outputs to tell samples by.
     """
-    blocks = year_blocks(zonal)
-    pairs = Units.of(yearly_counts(zonal["count"], blocks)).pairs
-    return len(blocks), int(pairs.sum(["sample", "year"]).min())
+    count = zonal_totals(zonal)["count"]
+    return count.sizes["year"], int(Units.of(count).pairs.sum(["sample", "year"]).min())
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from respeval.diagnostics.formulas.regions import in_baseline, outputs_in
+from respeval.diagnostics.statistics.copies import alike_samples, merge_alike
 from respeval.diagnostics.statistics.totals import (
     means_of_totals,
     names_with_dims,
@@ -27,6 +28,8 @@ from respeval.fields.grid import SURFACES
 def zonal_totals(zonal: xr.Dataset) -> xr.Dataset:
     """Σ count·x over the segments of each year, for every group and sample.
 
+    Samples that have become one are one (see `copies`).
+
     zonal: as in zonal.nc; outputs (group, sample, time, surface, lat), `count` (group, sample,
         time), `area` (surface, lat), `time_bnds`.
     Returns outputs (group, sample, surface, lat, year) and `count` (group, sample, year), float64.
@@ -38,7 +41,8 @@ def zonal_totals(zonal: xr.Dataset) -> xr.Dataset:
     blocks = year_blocks(zonal)
     names = names_with_dims(zonal, ("group", "sample", "time", "surface", "lat"))
     totals = {name: yearly_totals(zonal[name], zonal["count"], blocks) for name in names}
-    return xr.Dataset({**totals, "count": yearly_counts(zonal["count"], blocks)})
+    whole = xr.Dataset({**totals, "count": yearly_counts(zonal["count"], blocks)})
+    return merge_alike(whole, alike_samples(whole))
 
 
 def zonal_response(zonal: xr.Dataset) -> xr.Dataset:

@@ -9,6 +9,7 @@ import xarray as xr
 
 from respeval.case.roles import settings_of
 from respeval.diagnostics import (
+    FEWEST_YEARS_TO_KNOW,
     DiagnosticSettings,
     Target,
     check_targets,
@@ -114,13 +115,14 @@ class Goal:
         """
         length = float(length_years(zonal, [zonal.sizes["time"]])[0])
         end = str(zonal["time_bnds"].values[-1, 1])[:10]
+        long_enough = is_long_enough(zonal[[*self._names, "count", "area", "time_bnds"]])
         lines = []
         for target in self._targets:
             wanted = f"{100 * target.fraction:g} %"
             if not target.widths(diagnostics):
                 lines.append(f"until: {target} was not waited for: {target.perturbation} blew up")
                 continue
-            if target.is_reached(diagnostics) and is_long_enough(zonal):
+            if target.is_reached(diagnostics) and long_enough:
                 widest = max(target.widths(diagnostics).values())
                 found = f"known to {wanted} (±{100 * widest:.2g} %) after {length:.3g} years, {end}"
                 lines.append(f"until: {target} is {found}")
@@ -130,7 +132,10 @@ class Goal:
 
 
 def is_long_enough(zonal: xr.Dataset) -> bool:
-    """Whether a run is long enough to end for what its spread says. zonal: as in zonal.nc."""
+    """Whether a run is long enough to end for what its spread says.
+
+    zonal: as in zonal.nc, of the outputs to tell samples by.
+    """
     years, units = num_units(zonal)
     return years >= FEWEST_YEARS and units >= FEWEST_UNITS
 
@@ -139,7 +144,7 @@ def _not_reached(target: Target, diagnostics: xr.Dataset, length: float, wanted:
     widths = target.widths(diagnostics)
     years = target.years_left(diagnostics, length)
     number, width = max(widths.items(), key=lambda pair: _unknown_last(pair[1]))
-    if width <= target.fraction:
+    if width <= target.fraction or length < FEWEST_YEARS_TO_KNOW:
         return (
             f"{target} was not waited for: a run needs {FEWEST_YEARS} years and {FEWEST_UNITS} "
             "(sample, year) units before its spread can be trusted"

@@ -150,16 +150,22 @@ class Replicas:
         num_runs: int,
         num_samples: int,
         slow: tuple[float, float] = (0.0, 0.0),
+        shared: float = 0.0,
     ) -> xr.Dataset:
         """zonal.nc of many runs: temperatures (run, group, sample, time, surface, lat), `count`
         (group, sample, time), `area`, `time_bnds`; the segments are years.
 
         slow: standard deviation, K, and correlation from year to year of a further anomaly, the same
-        in all temperatures of a year, as a slow ocean would make it.
+        in all temperatures of a year, as a slow ocean would make it. shared: share of the variance that
+        the samples of a climate have in common; 1 for samples that have run together.
         """
         num_lat, members = self.grid.num_lat, (num_runs, 2, num_samples)
         shape = (*members, self.num_years, len(TEMPERATURES), len(SURFACES), num_lat)
         noise = self._noise.draw(generator, math.prod(members)).reshape(shape)
+        if shared:
+            common = self._noise.draw(generator, 2 * num_runs)
+            common = common.reshape(num_runs, 2, 1, *shape[3:])
+            noise = np.sqrt(shared) * common + np.sqrt(1.0 - shared) * noise
         noise[:, 1] += self._responses
         noise += _slow_anomaly(generator, shape[:4], *slow)[..., None, None, None]
         area = (self.grid.area_weights() * self._masks).sum(axis=-1)

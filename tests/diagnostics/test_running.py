@@ -37,7 +37,7 @@ RATIO = "land_ocean_warming_ratio"
     ("num_times", "blown_up", "stops", "looked_at"),
     [
         (57, 30, [12, 24, 36, 48, 57], [36]),  # three quarters are a year of their own
-        (18, 5, list(range(1, 19)), [14, 17]),  # two months are none
+        (18, 5, [12, 18], [12]),  # half a year is none
     ],
 )
 def test_every_time_has_the_numbers_of_a_run_that_ended_then(
@@ -64,7 +64,7 @@ def test_every_time_has_the_numbers_of_a_run_that_ended_then(
 
 
 def test_what_is_left_after_the_last_anniversary_belongs_to_a_year() -> None:
-    assert stops_of(run_of(64)) == [12, 24, 36, 48, 64]
+    assert stops_of(run_of(64)) == [12, 24, 36, 48, 60, 64]
 
 
 def test_a_long_run_has_a_bounded_number_of_times_as_evenly_as_they_go() -> None:
@@ -135,6 +135,26 @@ def test_summary_and_table_tell_the_years_of_every_ratio() -> None:
     assert cells[2][0] == "unknown"
     more = f"{int(np.ceil(expected))} more" if expected > 0 else "reached"
     assert cells[2][1] == f"{more} ({100 * width:.1f} %)"
+
+
+@pytest.mark.parametrize(("num_times", "known"), [(3, False), (12, False), (23, False), (24, True)])
+def test_nothing_is_reached_before_two_whole_years(num_times: int, known: bool) -> None:
+    """However narrow the intervals are: a season's answer is known well, and is another one."""
+    zonal = run_of(num_times, 4)
+    response = zonal["t_low"].isel(time=0, drop=True).mean("sample")
+    noise = zonal["t_low"] - response
+    for name in ("t_low", "t_top"):
+        zonal[name] = response + 1e-3 * noise
+    found = running(zonal, diagnose(zonal, SETTINGS), SETTINGS)
+    assert (relative_half_width(found, RATIO).isel(time=-1) < 0.05).all()
+    left = found[f"{RATIO}_years_to_5_percent"].isel(time=-1)
+    assert (left == 0).all() if known else left.isnull().all()
+    numbers = {key: v for key, v in years_summary(found).items() if RATIO in key}
+    assert set(numbers.values()) == ({0.0} if known else {None})
+    table = precision_table(found)
+    cells = [str(cell) for column in table.columns[2:] for cell in column.cells]
+    assert all(cell.startswith("reached (" if known else "unknown (") for cell in cells)
+    assert ("from two whole years on" in str(table.caption)) is not known
 
 
 def test_the_figure_has_a_panel_for_every_ratio_and_shades_the_bounded() -> None:

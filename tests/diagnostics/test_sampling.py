@@ -13,14 +13,16 @@ from respeval.diagnostics import catalog, known_diagnostics, response_maps
 from respeval.diagnostics.statistics.sampling import (
     covariance,
     discoveries,
+    effective,
     effective_number,
     fieller,
     p_value,
     t_quantile,
+    together,
     year_correlation,
 )
 from respeval.planet.weather import Weather
-from tests.support.means import GRID, saved_means
+from tests.support.means import GRID, continents, saved_means
 
 UNITS = ("sample", "year")
 
@@ -82,19 +84,70 @@ def intervals_cover(x: np.ndarray) -> float:
     mean = xr.Variable("run", x.mean((1, 2)))
     occupied = everywhere(*x.shape[1:])
     pull = xr.Variable(("run", *UNITS), x - x.mean((1, 2), keepdims=True))
-    number = effective_number(year_correlation(pull, occupied), occupied)
-    stderr = covariance(pull, pull, occupied, number) ** 0.5
-    return float((abs(mean) <= t_quantile(number) * stderr).mean())
+    known = effective(pull, occupied)
+    stderr = covariance(pull, pull, occupied, known.number) ** 0.5
+    return float((abs(mean) <= t_quantile(known.freedom) * stderr).mean())
 
 
 @pytest.mark.parametrize(
     ("num_samples", "num_years", "correlation"),
-    [(4, 1, 0.0), (1, 2, 0.0), (4, 5, 0.0), (1, 10, 0.0), (4, 10, 0.3), (4, 10, 0.6), (10, 2, 0.6)],
+    [(4, 1, 0.0), (1, 2, 0.0), (8, 5, 0.0), (1, 10, 0.0), (4, 10, 0.3), (4, 10, 0.6), (10, 2, 0.6)],
 )
 def test_intervals_cover_the_truth_nineteen_times_in_twenty(
     num_samples: int, num_years: int, correlation: float
 ) -> None:
     assert 0.93 < intervals_cover(series(correlation, 10000, num_samples, num_years)) < 0.97
+
+
+def shared_series(shared: float, num_runs: int, num_samples: int, num_years: int) -> np.ndarray:
+    """Series [run, sample, year] of which samples have this share of their variance in common."""
+    rng = np.random.default_rng(5)
+    common = rng.standard_normal((num_runs, 1, num_years))
+    own = rng.standard_normal((num_runs, num_samples, num_years))
+    return np.asarray(np.sqrt(shared) * common + np.sqrt(1.0 - shared) * own)
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.25, 0.5, 0.75, 0.9999, 1.0])
+@pytest.mark.parametrize(
+    ("num_samples", "num_years", "lowest"),
+    [(4, 2, 0.865), (4, 3, 0.91), (4, 5, 0.93), (2, 10, 0.93)],
+)
+def test_intervals_cover_whatever_samples_have_in_common(
+    shared: float, num_samples: int, num_years: int, lowest: float
+) -> None:
+    """From independent to collapsed. Both correlations widen an interval and never narrow it, so that
+    independent samples of a few years are covered more often than is said; and two or three years tell
+    little of what samples share, so that with a half of it they are covered less often."""
+    x = shared_series(shared, 10000, num_samples, num_years)
+    assert lowest < intervals_cover(x) < 0.983
+
+
+def test_the_common_share_is_that_of_an_analysis_of_variance() -> None:
+    x = shared_series(0.4, 6, 3, 7)
+    found = together(
+        xr.Variable(("run", *UNITS), x - x.mean((1, 2), keepdims=True)), everywhere(3, 7)
+    )
+    for run, one in enumerate(x):
+        tested = stats.f_oneway(*one.T)
+        between = 3 * one.mean(0).var(ddof=1)
+        within = one.var(0, ddof=1).mean()
+        expected = (between - within) / (between + 2 * within)
+        np.testing.assert_allclose(found.correlation[run], expected, rtol=1e-9)
+        np.testing.assert_allclose(found.p_value[run], tested.pvalue, rtol=1e-9)
+
+
+def test_samples_that_share_all_count_as_one() -> None:
+    """The standard error is that of the years' means, with as many degrees of freedom."""
+    x = np.random.default_rng(6).standard_normal(9).repeat(4).reshape(9, 4).T[None]
+    pull = xr.Variable(("run", *UNITS), x - x.mean())
+    occupied = everywhere(4, 9)
+    nothing = xr.Variable("run", [0.0])
+    known = together(pull, occupied)
+    number = effective_number(nothing, occupied, known.correlation)
+    np.testing.assert_allclose(known.correlation, 1.0, rtol=1e-9)
+    np.testing.assert_allclose(number, 9.0, rtol=1e-9)
+    error = covariance(pull, pull, occupied, number) ** 0.5
+    np.testing.assert_allclose(error, stats.sem(x[0, 0]), rtol=1e-9)
 
 
 def test_fiellers_ends_are_the_roots_of_the_t_test() -> None:
@@ -158,6 +211,26 @@ def test_p_values_are_uniform_where_nothing_responds(no_response: xr.Dataset) ->
     far = p[:, 2::4, ::8].ravel()
     assert stats.kstest(far, "uniform").pvalue > 0.01
     assert 0.035 < (p < 0.05).mean() < 0.055
+
+
+def test_cells_where_nothing_varies_are_no_tests() -> None:
+    """Prescribed SST that warms in a patch: over ocean there is nothing to test, and the land's cells
+    are those that are found among the land's tests alone."""
+    rng = np.random.default_rng(9)
+    land, ocean = continents(GRID)
+    rounding = rng.normal(0.0, 1e-5, (2, 1, 60, *GRID.shape))
+    x = 288.0 + rounding + np.where(land, rng.normal(0.0, 1.0, (2, 1, 60, *GRID.shape)), 0.0)
+    patch = ocean & (GRID.latitude[:, None] > 60)
+    x[1] += np.where(patch, 4.0, np.where(land, rng.choice([0.0, 1.2], GRID.shape), 0.0))
+    maps = response_maps(saved_means({"ts": x})[0])
+    p_values, found = (maps[f"ts_{name}"].values[0] for name in ("pvalue", "significant"))
+    expected = stats.false_discovery_control(p_values[land]) <= 0.1
+    among_all = stats.false_discovery_control(p_values.ravel()).reshape(GRID.shape)[land] <= 0.1
+    np.testing.assert_array_equal(found[land], expected)
+    assert 10 < expected.sum() < land.sum()
+    assert (among_all != expected).any()
+    assert (found[patch] == 1).all()
+    assert (found[ocean & ~patch] == 0).all()
 
 
 def test_where_nothing_responds_next_to_nothing_is_significant(no_response: xr.Dataset) -> None:

@@ -28,15 +28,40 @@ def uniform(values: np.ndarray) -> np.ndarray:
     return 288.0 + values[..., None, None] * np.ones(GRID.shape)
 
 
-def expected_number(pull: np.ndarray) -> float:
-    """Effective number of units, from their deviations [sample, year]."""
+def in_common(pull: np.ndarray) -> tuple[float, float]:
+    """Share of variance that samples have in common, and how likely it is where there is none."""
+    num_samples, num_years = pull.shape
+    if num_samples == 1 or num_years == 1:
+        return 0.0, 1.0
+    between = num_samples * pull.mean(0).var(ddof=1)
+    within = pull.var(0, ddof=1).mean()
+    shared = (between - within) / (between + (num_samples - 1) * within)
+    return min(max(shared, 0.0), 1.0), float(stats.f_oneway(*pull.T).pvalue)
+
+
+def correlation_of_years(pull: np.ndarray) -> float:
     num_samples, num_years = pull.shape
     pairs = [s[y] * s[y + 1] for s in pull for y in range(num_years - 1)]
     r = np.mean(pairs) / np.mean(pull**2) if pairs else 0.0
-    r = min(max(r + (1 + 3 * r) / pull.size, 0.0), 0.95)
-    years = np.arange(num_years)
-    correlations = np.kron(np.eye(num_samples), r ** np.abs(years[:, None] - years))
-    return max(pull.size**2 / correlations.sum(), 2.0)
+    number = pull.size / (1 + (num_samples - 1) * in_common(pull)[0])
+    return float(min(max(r + (1 + 3 * r) / number, 0.0), 0.95))
+
+
+def expected_number(pull: np.ndarray) -> float:
+    """Effective number of units, from their deviations [sample, year]."""
+    num_samples, num_years = pull.shape
+    shared, years = in_common(pull)[0], np.arange(num_years)
+    of_samples = shared + (1 - shared) * np.eye(num_samples)
+    of_years = correlation_of_years(pull) ** np.abs(years[:, None] - years)
+    return float(max(pull.size**2 / np.kron(of_samples, of_years).sum(), 2.0))
+
+
+def expected_freedom(pull: np.ndarray) -> float:
+    """Degrees of freedom: between those of years alone and those of all units."""
+    years = np.arange(pull.shape[1])
+    spread = (correlation_of_years(pull) ** np.abs(years[:, None] - years)).sum() / years.size
+    of_years, of_units = (max(n / spread, 2.0) for n in (years.size, pull.size))
+    return float(of_years + (of_units - of_years) * min(1.0, 2 * in_common(pull)[1]) - 1)
 
 
 def expected_error(pull: np.ndarray) -> float:
@@ -44,14 +69,16 @@ def expected_error(pull: np.ndarray) -> float:
 
 
 def test_without_correlation_between_years_it_is_the_textbooks_paired_t_interval() -> None:
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(4)
     shared = 5.0 * rng.standard_normal((1, 3, 48))  # cancels in every pair
     own = rng.standard_normal((1, 3, 48))
     group_means, zonal = saved_means(
         two_levels(uniform(np.concatenate([shared, shared + 4.0 + own])))
     )
     by_unit = 4.0 + own[0].reshape(3, 4, 12).mean(-1)
-    assert expected_number(by_unit - by_unit.mean()) == 12  # these years happen to alternate
+    pull = by_unit - by_unit.mean()
+    assert expected_number(pull) == 12  # these years happen to alternate, and samples to differ
+    assert expected_freedom(pull) == 11
     stderr = stats.sem(by_unit.ravel())
     low, high = stats.t.interval(0.95, 11, by_unit.mean(), stderr)
     result = diagnose(zonal, SETTINGS)
@@ -80,9 +107,10 @@ def test_years_that_follow_each_other_count_for_less() -> None:
     number, stderr = expected_number(pull), expected_error(pull)
     assert 4 < number < 16
     result = diagnose(zonal, SETTINGS)
-    np.testing.assert_allclose(result["land_warming_num_effective"], number, rtol=1e-9)
+    freedom = expected_freedom(pull)
+    np.testing.assert_allclose(result["land_warming_num_effective"], freedom + 1, rtol=1e-9)
     np.testing.assert_allclose(result["land_warming_stderr"], stderr, rtol=1e-9)
-    reach = stats.t.ppf(0.975, number - 1) * stderr
+    reach = stats.t.ppf(0.975, freedom) * stderr
     np.testing.assert_allclose(result["land_warming_high"], by_unit.mean() + reach, rtol=1e-7)
     by_year = by_unit.mean(0)
     pull = (by_year - by_year.mean())[None]
@@ -203,9 +231,14 @@ def test_a_unit_without_steps_is_no_unit() -> None:
     difference = (own[1] - own[0]).reshape(3, 2, 12).mean(-1)
     difference = np.where([[True, True], [True, True], [True, False]], difference, np.nan)
     pull = difference - np.nanmean(difference)
+    # Of five units three are in the first year and two in the second, 8/5 others beside each.
+    common = (np.nansum(pull, axis=0) ** 2).sum() / np.nansum(pull**2)
+    shared = (5 * common / (common + 5 - 5 / 2) - 1) / (8 / 5)
+    shared = min(max(shared, 0), 1)
     r = np.mean(pull[:2, 0] * pull[:2, 1]) / np.nanmean(pull**2)
-    r = r + (1 + 3 * r) / 5
-    number = 25 / (5 + 4 * min(max(r, 0), 0.95))
+    r = r + (1 + 3 * r) / (25 / (5 + 8 * shared))
+    r = min(max(r, 0), 0.95)
+    number = max(25 / (5 + 4 * r + shared * (8 + 2 * (6 - 2) * r)), 2)
     assert number < 5
     expected = np.sqrt(np.nanmean(pull**2) / (number - 1))
     result = diagnose(zonal, SETTINGS)
@@ -226,14 +259,14 @@ def test_one_perturbation_may_have_fewer_units_than_another() -> None:
 
 def test_a_year_begins_where_the_run_begins() -> None:
     assert year_blocks(months(24, (2001, 7))) == [slice(0, 12), slice(12, 24)]
-    assert year_blocks(months(30)) == [slice(0, 12), slice(12, 24), slice(24, 30)]
+    assert year_blocks(months(35)) == [slice(0, 12), slice(12, 24), slice(24, 35)]
     assert year_blocks(months(1)) == [slice(0, 1)]
 
 
 def test_a_few_months_at_the_end_belong_to_the_year_before() -> None:
     assert year_blocks(months(25)) == [slice(0, 12), slice(12, 25)]
     assert year_blocks(months(16)) == [slice(0, 16)]
-    assert year_blocks(months(18)) == [slice(0, 12), slice(12, 18)]
+    assert year_blocks(months(34)) == [slice(0, 12), slice(12, 34)]
 
 
 def test_years_until_some_segment_are_those_of_a_run_that_ended_there() -> None:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from respeval.case.file import load_case
 from respeval.cli import app
-from respeval.diagnostics import parse_targets, relative_half_width
+from respeval.diagnostics import RATIOS_KNOWN, diagnose, parse_targets, relative_half_width
 from respeval.files.netcdf import open_saved
 from respeval.plan.goal import FEWEST_UNITS, FEWEST_YEARS, Goal, is_long_enough
 from respeval.run_folder.output import RunOutput
@@ -187,6 +187,20 @@ def test_a_spread_is_trusted_from_some_years_and_units_on(
     assert is_long_enough(zonal) is enough
     blown_up = zonal.assign(count=zonal["count"] * (np.arange(num_samples) < 1)[:, None])
     assert is_long_enough(blown_up) is (num_years >= FEWEST_UNITS)  # one sample is left
+    copies = zonal.isel(sample=[0] * num_samples)
+    assert is_long_enough(copies) is (num_years >= FEWEST_UNITS)  # and here all are one
+
+
+def test_a_run_of_a_season_does_not_say_how_long_it_takes() -> None:
+    """90 days of four samples, which may be known to 1 % of what the season's answer is."""
+    goal = Goal(
+        parse_targets([f"{RATIOS_KNOWN[0]}:0.99"]), SETTINGS, ["t_low", "t_top"], RunOutput()
+    )
+    for num_months, told in ((3, "was not waited for"), (15, "was not waited for")):
+        zonal = run_of(num_months, 4)
+        (line,) = goal.outcome(diagnose(zonal, SETTINGS), zonal)
+        assert told in line
+        assert "more year" not in line
 
 
 @pytest.mark.parametrize(

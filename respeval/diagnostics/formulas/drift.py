@@ -8,7 +8,7 @@ import xarray as xr
 from respeval.diagnostics.formulas.diagnostic import Diagnostic
 from respeval.diagnostics.formulas.humidity import REGIONS, by_region
 from respeval.diagnostics.formulas.regions import DiagnosticSettings, near_surface, region_mean
-from respeval.diagnostics.statistics.sampling import effective_number, t_quantile, year_correlation
+from respeval.diagnostics.statistics.sampling import effective, t_quantile
 from respeval.diagnostics.statistics.totals import year_blocks
 from respeval.diagnostics.statistics.uncertainty import with_statistics
 from respeval.fields.perturbation import BASELINE
@@ -86,7 +86,7 @@ def trend(values: xr.DataArray, decades: xr.DataArray) -> dict[str, xr.Variable]
     `num_effective`.
 
     s_b² = Σ e² / (n_eff − 2) / Σ (t − t̄)²: e the residuals, n_eff their effective number; the interval
-    has Student's t with n_eff − 2 degrees of freedom. NaN where n_eff is not more than 2.
+    has Student's t with one degree of freedom less than a mean's. NaN where n_eff is not more than 2.
 
     values: (…, sample, year), NaN where there is no such year. decades: (year).
     """
@@ -102,16 +102,17 @@ def trend(values: xr.DataArray, decades: xr.DataArray) -> dict[str, xr.Variable]
     mean = x.where(known, 0.0).sum(dims) / number
     slope = (centred * x.where(known, 0.0)).sum(dims) / squares
     residual = (x - mean - slope * centred).where(known, 0.0)
-    effective = effective_number(year_correlation(residual, known), known)
-    freedom = (effective - 2.0).where(effective > 2.0)
-    stderr = ((residual**2).sum(dims) / freedom / squares) ** 0.5
-    reach = t_quantile(effective - 1.0) * stderr
+    units = effective(residual, known)
+    left = (units.number - 2.0).where(units.number > 2.0)
+    freedom = (units.freedom - 1.0).where(left.notnull() & (units.freedom > 1.0))
+    stderr = ((residual**2).sum(dims) / left / squares) ** 0.5
+    reach = t_quantile(freedom) * stderr
     return {
         "": slope,
         "stderr": stderr,
         "low": slope - reach,
         "high": slope + reach,
-        "num_effective": effective,
+        "num_effective": units.freedom + 1.0,
     }
 
 

@@ -12,6 +12,10 @@ from respeval.diagnostics.statistics.uncertainty import described
 #: How well the ratios to know first shall be known.
 KNOWN_TO = 0.05
 
+#: No number is called known before a run has so many years: one does not show how years differ. Two of
+#: any calendar, of which that of 360 days is the shortest, have more days than 1.95 of 365.25.
+FEWEST_YEARS_TO_KNOW = 1.95
+
 #: What the number of years is called, in files.
 YEARS = "years_to_5_percent"
 

@@ -1,8 +1,8 @@
 """How far a mean over (sample, year) units may lie from the truth.
 
-Samples are independent of one another; the years of a sample follow each other with a lag-1
-correlation r, as a process AR(1) would. docs/uncertainty.md says why each of this is as it is, and
-shows how often the intervals cover a truth that is known.
+The years of a sample follow each other with a lag-1 correlation r, as a process AR(1) would, and the
+samples of the same year share a part ρ of their variance. docs/uncertainty.md says why each of this is
+as it is, and shows how often the intervals cover a truth that is known.
 
 Everything is an `xarray.Variable`, which has dimensions but no coordinates: aligning them would be
 most of the work.
@@ -11,12 +11,13 @@ most of the work.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from scipy.special import stdtr, stdtrit
+from scipy.special import betainc, stdtr, stdtrit
 
-from respeval.diagnostics.statistics.jackknife import unit_dims
+from respeval.diagnostics.statistics.jackknife import UNIT_DIMS, unit_dims
 
 #: Probability with which an interval shall cover the truth.
 CONFIDENCE = 0.95
@@ -32,20 +33,23 @@ SMALLEST_NUMBER = 2.0
 FALSE_DISCOVERY_RATE = 0.10
 
 
-def year_correlation(influence: xr.Variable, occupied: xr.Variable) -> xr.Variable:
+def year_correlation(
+    influence: xr.Variable, occupied: xr.Variable, shared: xr.Variable | None = None
+) -> xr.Variable:
     """Lag-1 correlation of consecutive years of a sample, over all samples, first-order unbiased.
 
     With the correlation r of the deviations it is r + (1 + 3r)/n, because they are deviations from a
     mean that is estimated too (Marriott and Pope 1954, Biometrika 41, 390-402; Kendall 1954,
-    Biometrika 41, 403-404).
+    Biometrika 41, 403-404); n is the number of units as far as samples are independent.
 
-    influence: (…, unit…, …), 0 where not occupied. occupied: (…, unit…).
+    influence: (…, unit…, …), 0 where not occupied. occupied: (…, unit…). shared: ρ of the samples of a
+    year, NaN for 0; None: they are independent.
     Returns the same without the unit dimensions, not clipped; NaN where there is no pair of years
     or no spread.
     """
     r = _correlation_of_deviations(influence, occupied)
-    num_units = occupied.sum(unit_dims(occupied))
-    corrected: xr.Variable = r + (1.0 + 3.0 * r) / num_units.where(num_units > 0)
+    number = effective_number(xr.zeros_like(r), occupied, shared)
+    corrected: xr.Variable = r + (1.0 + 3.0 * r) / number
     return corrected
 
 
@@ -60,13 +64,104 @@ def _correlation_of_deviations(deviation: xr.Variable, occupied: xr.Variable) ->
     return correlation
 
 
-def effective_number(correlation: xr.Variable, occupied: xr.Variable) -> xr.Variable:
-    """Independent units whose mean varies as much as that of these: n² / (n + 2 Σ_k N_k r^k).
+@dataclass(frozen=True, eq=False)
+class Effective:
+    """What units tell of their mean.
 
-    N_k counts the pairs of units of one sample that are k years apart. It tends to n(1 − r)/(1 + r)
-    for long samples (von Storch and Zwiers 1999, Statistical Analysis in Climate Research, 6.6.8)
-    and is n where every sample has one year. r counts from 0 to `LARGEST_CORRELATION`.
+    number: of independent units whose mean varies as much as theirs. freedom: degrees of freedom of
+    its standard error, fewer than `number` − 1 where little is known of how the units hang together.
+    """
+
+    number: xr.Variable
+    freedom: xr.Variable
+
+
+def effective(
+    influence: xr.Variable, occupied: xr.Variable, varies: xr.Variable | None = None
+) -> Effective:
+    """How many units there are in effect, by their correlation from year to year and among samples.
+
+    The standard error of Y years of S samples that share all they do has Y − 1 degrees of freedom,
+    that of independent ones SY − 1. In between they are Y − 1 + min(1, 2P)·(SY − Y), P being the p-value
+    of the test that samples are independent, which is ½ where nothing speaks for either.
+
+    influence: (…, unit…, …), 0 where not occupied. occupied: (…, unit…). varies: where the influence
+    is more than rounding, which has no memory; None: everywhere.
+    """
+    shared = together(influence, occupied)
+    rho = shared.correlation
+    r = year_correlation(influence, occupied, rho)
+    if varies is not None:
+        r, rho = r.where(varies, 0.0), rho.where(varies, 0.0)
+    number = effective_number(r, occupied, rho)
+    of_time = effective_number(r, occupied) / shared.num_units
+    of_years = (shared.num_years * of_time).clip(min=SMALLEST_NUMBER)
+    of_units = (shared.num_units * of_time).clip(min=SMALLEST_NUMBER)
+    independent = (2.0 * shared.p_value).clip(max=1.0).fillna(1.0)
+    if varies is not None:
+        independent = independent.where(varies, 1.0)
+    freedom = of_years + (of_units - of_years) * independent - 1.0
+    return Effective(number, freedom.where(number.notnull()))
+
+
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """What samples of the same year have in common, without the unit dimensions.
+
+    correlation: ρ, not clipped; p_value: of the test that it is 0 (F-test of years against samples).
+    Both NaN where there is one year, one sample, or no spread.
+    """
+
+    correlation: xr.Variable
+    p_value: xr.Variable
+    num_units: xr.Variable
+    num_years: xr.Variable
+
+
+def together(influence: xr.Variable, occupied: xr.Variable) -> Shared:
+    """The share of variance that the samples of a year have in common, by analysis of variance.
+
+    ρ = (MSB − MSW) / (MSB + (k − 1) MSW), MSB and MSW being the mean squares between and within years
+    and k the samples a year (Fisher 1925; Searle, Casella and McCulloch 1992, Variance Components,
+    3.5); where years have different numbers of samples, their mean over units.
+
+    influence: (…, unit…, …), 0 where not occupied. occupied: (…, unit…).
+    """
+    dims = unit_dims(occupied)
+    num_units = occupied.sum(dims).astype(np.float64)
+    if set(dims) != set(UNIT_DIMS):
+        unknown = xr.full_like(influence.isel(dict.fromkeys(dims, 0)), np.nan)
+        return Shared(unknown, unknown, num_units, num_units)
+    in_year = occupied.sum("sample")
+    num_years = (in_year > 0).sum("year").astype(np.float64)
+    units = num_units.where((num_years > 1) & (num_units > num_years))
+    by_year = influence.sum("sample")
+    squares = xr.dot(influence, influence, dim=dims)
+    # What years have of the sum of squares, times the number of samples.
+    common = xr.dot(by_year, by_year, dim="year") / squares.where(squares > 0)
+    others = (in_year * (in_year - 1)).sum("year") / units
+    # Deviations from a mean that is estimated are too small by what one year has in it.
+    varied = units * common / (common + units - units / num_years)
+    share = (common * num_years / units).clip(0.0, 1.0)
+    freedoms = ((num_years - 1.0) / 2.0, (units - num_years) / 2.0)
+    between, within = (half.set_dims(share.sizes).values for half in freedoms)
+    tail = share.copy(data=np.asarray(betainc(within, between, 1.0 - share.values)))
+    return Shared((varied - 1.0) / others, tail, num_units, num_years)
+
+
+def effective_number(
+    correlation: xr.Variable, occupied: xr.Variable, shared: xr.Variable | None = None
+) -> xr.Variable:
+    """Independent units whose mean varies as much as that of these: n² / Σ Σ of their correlations.
+
+    Units of one sample that are k years apart correlate by r^k, those of two samples by ρ r^k: n² /
+    (n + 2 Σ_k N_k r^k + ρ (M_0 + 2 Σ_k M_k r^k)), N_k and M_k being the numbers of such pairs. For
+    independent samples it tends to n(1 − r)/(1 + r) with their length (von Storch and Zwiers 1999,
+    Statistical Analysis in Climate Research, 6.6.8), and it is n where each has one year. Samples
+    that are one (ρ = 1) count as one. r counts from 0 to `LARGEST_CORRELATION`, ρ from 0 to 1.
     NaN with fewer than two units.
+
+    correlation, shared: r and ρ, (…); shared: None for 0. occupied: (…, unit…).
 
     >>> ten_years = xr.Variable("year", np.full(10, True))
     >>> for r in (0.0, 0.3, 0.6):
@@ -79,14 +174,21 @@ def effective_number(correlation: xr.Variable, occupied: xr.Variable) -> xr.Vari
     num_units = occupied.sum(dims).astype(np.float64)
     num_units = num_units.where(num_units >= 2)
     r = correlation.fillna(0.0).clip(0.0, LARGEST_CORRELATION)
-    lagged = xr.zeros_like(r * num_units)
+    rho = xr.Variable((), 0.0) if shared is None else shared.fillna(0.0).clip(0.0, 1.0)
+    lagged = xr.zeros_like(r * num_units * rho)
     # Arrays, because for a variable each of these operations would cost more than its arithmetic.
-    factor = r.set_dims(lagged.sizes).values
-    power, total = np.ones_like(factor), lagged.values
-    for lag in range(1, occupied.sizes["year"]):
+    factor, common = (each.set_dims(lagged.sizes).values for each in (r, rho))
+    power, total, shares = np.ones_like(factor), lagged.values, common.any()
+    for lag in range(occupied.sizes["year"]):
+        pairs = _pairs_apart(occupied, lag).set_dims(lagged.sizes).values
+        if shares:
+            others = _pairs_of_samples(occupied, lag).set_dims(lagged.sizes).values
+            pairs = pairs + common * others
+        total = total + (1.0 if lag == 0 else 2.0) * power * pairs
         power = power * factor
-        total = total + power * _pairs_apart(occupied, lag).set_dims(lagged.sizes).values
-    number: xr.Variable = num_units**2 / (num_units + 2.0 * lagged.copy(data=total))
+        if not power.any():
+            break
+    number: xr.Variable = num_units**2 / lagged.copy(data=total)
     clipped: xr.Variable = number.clip(min=SMALLEST_NUMBER)
     return clipped
 
@@ -96,9 +198,19 @@ def _pairs_apart(occupied: xr.Variable, num_years: int) -> xr.Variable:
     dims = unit_dims(occupied)
     others = [dim for dim in occupied.dims if dim not in dims]
     values = occupied.transpose("year", ...).values
-    both = values[:-num_years] & values[num_years:]
+    both = values[: len(values) - num_years] & values[num_years:]
     summed = tuple(i for i, dim in enumerate(occupied.transpose("year", ...).dims) if dim in dims)
     return xr.Variable(others, both.sum(axis=summed))
+
+
+def _pairs_of_samples(occupied: xr.Variable, num_years: int) -> xr.Variable:
+    """Units of one sample beside those of each other sample, so many years later; 0 without samples."""
+    if "sample" not in occupied.dims:
+        return xr.zeros_like(occupied.isel(year=0), dtype=np.int64)
+    in_year = occupied.sum("sample").transpose("year", ...).values
+    pairs = (in_year[: len(in_year) - num_years] * in_year[num_years:]).sum(axis=0)
+    own = _pairs_apart(occupied, num_years)
+    return own.copy(data=pairs - own.values)
 
 
 def covariance(
@@ -115,14 +227,14 @@ def covariance(
     return found
 
 
-def t_quantile(num_effective: xr.Variable) -> xr.Variable:
-    """Student's t beyond which (1 − `CONFIDENCE`)/2 lies, with n_eff − 1 degrees of freedom.
+def t_quantile(freedom: xr.Variable) -> xr.Variable:
+    """Student's t beyond which (1 − `CONFIDENCE`)/2 lies, with so many degrees of freedom.
 
-    >>> [f"{t:.2f}" for t in t_quantile(xr.Variable("number", [2.0, 5.0, 30.0])).values]
+    >>> [f"{t:.2f}" for t in t_quantile(xr.Variable("freedom", [1.0, 4.0, 29.0])).values]
     ['12.71', '2.78', '2.05']
     """
     upper = 0.5 + 0.5 * CONFIDENCE
-    return num_effective.copy(data=np.asarray(stdtrit(num_effective.values - 1.0, upper)))
+    return freedom.copy(data=np.asarray(stdtrit(freedom.values, upper)))
 
 
 def p_value(value: xr.Variable, stderr: xr.Variable, num_effective: xr.Variable) -> xr.Variable:

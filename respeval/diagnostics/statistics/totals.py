@@ -24,9 +24,9 @@ STACK_BYTES = 32 * 2**20
 #: A lazy variable of no more bytes is read at once, a larger one by year: each reading has its cost.
 _READ_AT_ONCE_BYTES = 16 * 2**20
 
-#: A last block of segments that is shorter than this share of the one before it joins it. Half a
-#: year of any calendar is longer.
-SHORTEST_YEAR = 0.4
+#: A last block of segments that is shorter than this share of the one before it joins it: a unit of a
+#: part of a year would differ from the others by its season.
+SHORTEST_YEAR = 0.9
 
 
 def require(dataset: xr.Dataset, names: Iterable[str], source: str) -> None:
@@ -108,6 +108,19 @@ def year_blocks_until(means: xr.Dataset, stops: Sequence[int]) -> list[list[slic
         raise InputError("the segments of the file of means are not in the order of time")
     bounds = means["time_bnds"].transpose("time", "bnds").values
     return [_blocks(year[:stop], bounds) for stop in stops]
+
+
+def year_ends(means: xr.Dataset) -> list[int]:
+    """How many segments there are at the end of every year of the run, and at its own end."""
+    require(means, ("time", "time_bnds"), "the file of means")
+    edges = np.flatnonzero(np.diff(_year_numbers(means["time"], means))) + 1
+    return [*edges.tolist(), means.sizes["time"]]
+
+
+def num_in_whole_years(means: xr.Dataset) -> int:
+    """How many segments lie in years of the run that are whole, all of them where no year is."""
+    ends = year_ends(means)
+    return ends[-2] if len(ends) > len(year_blocks(means)) else ends[-1]
 
 
 def _blocks(year: NDArray[np.int64], bounds: NDArray[Any]) -> list[slice]:

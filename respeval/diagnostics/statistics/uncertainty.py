@@ -11,12 +11,12 @@ import xarray as xr
 from respeval.diagnostics.statistics.jackknife import influence, occupied_pairs, unit_dims
 from respeval.diagnostics.statistics.sampling import (
     CONFIDENCE,
+    Effective,
     covariance,
-    effective_number,
+    effective,
     fieller,
     noise_floor,
     t_quantile,
-    year_correlation,
 )
 from respeval.fields.perturbation import BASELINE
 from respeval.fields.standard_names import temperature_metadata
@@ -92,15 +92,24 @@ def interval_of(
 
     value: (perturbation, …). pull: the influence of every unit on it, (perturbation, unit…, …).
     """
+    return _interval(value, pull, pairs, _effective(value, pull, pairs))
+
+
+def _effective(value: xr.Variable, pull: xr.Variable, pairs: xr.Variable) -> Effective:
     varies = abs(pull).max(unit_dims(pairs)) > ROUNDING * abs(value)
-    number = effective_number(year_correlation(pull, pairs).where(varies, 0.0), pairs)
-    stderr = covariance(pull, pull, pairs, number) ** 0.5
-    reach = t_quantile(number) * stderr
+    return effective(pull, pairs, varies)
+
+
+def _interval(
+    value: xr.Variable, pull: xr.Variable, pairs: xr.Variable, known: Effective
+) -> dict[str, xr.Variable]:
+    stderr = covariance(pull, pull, pairs, known.number) ** 0.5
+    reach = t_quantile(known.freedom) * stderr
     return {
         "stderr": stderr,
         "low": value - reach,
         "high": value + reach,
-        "num_effective": number,
+        "num_effective": known.freedom + 1.0,
     }
 
 
@@ -113,17 +122,24 @@ def statistics_of_ratio(
     numerator − ratio × denominator.
     """
     numerator, denominator = parts
-    plain = statistics_of(found, units)
-    number = plain["num_effective"]
+    pull = influence(found.paired, units.pairs)
+    own = _effective(found.value, pull, units.pairs)
+    number = own.number
     above, below = (influence(part.paired, units.pairs) for part in parts)
     variances = (
         covariance(above, above, units.pairs, number),
         covariance(below, below, units.pairs, number),
         covariance(above, below, units.pairs, number),
     )
-    low, high = fieller(numerator.value, denominator.value, variances, t_quantile(number))
+    quantile = t_quantile(own.freedom)
+    low, high = fieller(numerator.value, denominator.value, variances, quantile)
     known = found.value.notnull()
-    return {**plain, "low": low.where(known), "high": high.where(known)}
+    return {
+        **_interval(found.value, pull, units.pairs, own),
+        "low": low.where(known),
+        "high": high.where(known),
+        "noise": noise_floor(influence(found.alone, units.baseline), units.baseline),
+    }
 
 
 def with_statistics(

@@ -35,6 +35,9 @@ _NAMES_SHARE = 0.3
 #: Runs that a note names.
 _MOST_LISTED = 4
 
+#: Why runs of the same samples may not pair all the same.
+_SAMPLES_DIFFER = "some samples left the means, or have become one, in one of the runs"
+
 #: Close, so that four ratios with their intervals fit into 100 characters.
 _STYLE: Mapping[str, Any] = {
     "box": box.SIMPLE_HEAD,
@@ -104,7 +107,7 @@ def comparison_notes(comparison: xr.Dataset, runs: Sequence[Run]) -> list[str]:
                 run.name
             )
         elif (kinds == 0).any():
-            others.setdefault("some samples left the means", []).append(run.name)
+            others.setdefault(_SAMPLES_DIFFER, []).append(run.name)
     if len(runs) > 1:
         kinds = paired[1:]
         how = "of the same samples, paired" if (kinds == 1).any() else "of independent samples"

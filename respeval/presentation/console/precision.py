@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 from rich.table import Table
 
 from respeval.diagnostics import KNOWN_TO, RATIOS_KNOWN, YEARS, places_of, relative_half_width
@@ -12,6 +13,8 @@ from respeval.diagnostics.numbers import by_place, main_rows
 
 if TYPE_CHECKING:
     import xarray as xr
+
+_CAPTION = "in brackets: known now, half of the 95 % interval relative to the value"
 
 
 def precision_table(running: xr.Dataset) -> Table:
@@ -24,12 +27,13 @@ def precision_table(running: xr.Dataset) -> Table:
     if not any(name in last for name in RATIOS_KNOWN):
         return table
     labels = [str(label) for label in last["perturbation"].values]
-    table.caption = "in brackets: known now, half of the 95 % interval relative to the value"
+    table.caption = _CAPTION
     table.caption_justify = "left"
     for heading in ("ratio", "where"):
         table.add_column(heading)
     for label in labels:
         table.add_column(label, justify="right")
+    too_short = False
     for name in RATIOS_KNOWN:
         if name not in last:
             continue
@@ -38,14 +42,19 @@ def precision_table(running: xr.Dataset) -> Table:
         years = by_place(last, name, f"_{YEARS}")
         for i, place in enumerate(places):
             cells = map(_cell, widths[:, i], years[:, i])
+            too_short |= bool((np.isnan(years[:, i]) & ~np.isnan(widths[:, i])).any())
             ends = i == len(places) - 1
             table.add_row("" if i else row.label, place or row.where, *cells, end_section=ends)
+    if too_short:
+        table.caption = f"{_CAPTION}; how long it takes is told from two whole years on"
     return table
 
 
 def _cell(width: float, years: float) -> str:
-    """`reached (1.2 %)`, `12 more (7.3 %)`, or `unknown`."""
+    """`reached (1.2 %)`, `12 more (7.3 %)`, `unknown (7.3 %)`, or `unknown`."""
     if math.isnan(width):
         return "unknown"
     known = f"({100 * width:.1f} %)"
+    if math.isnan(years):
+        return f"unknown {known}"
     return f"{math.ceil(years)} more {known}" if years > 0 else f"reached {known}"

@@ -9,7 +9,14 @@ import xarray as xr
 from rich.console import Console
 
 from respeval.analysis.folder import told_quarantined
-from respeval.diagnostics import DiagnosticSettings, catalog, left_out, num_units, seasons_left_out
+from respeval.diagnostics import (
+    DiagnosticSettings,
+    catalog,
+    left_out,
+    num_units,
+    seasons_left_out,
+    year_blocks,
+)
 from respeval.diagnostics.numbers import main_rows
 from respeval.files.netcdf import open_saved
 from respeval.presentation.console.precision import precision_table
@@ -58,8 +65,7 @@ def show_table(
 
 
 def _is_of_one_year(zonal: xr.Dataset) -> bool:
-    years, units = num_units(zonal)
-    return years == 1 and units > 1
+    return len(year_blocks(zonal[["time_bnds"]].load())) == 1 and num_units(zonal)[1] > 1
 
 
 def _show_precision(console: Console, folder: Path) -> None:
