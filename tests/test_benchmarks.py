@@ -13,6 +13,8 @@ from benchmarks.__main__ import NAMES, load, page
 from benchmarks.clock import Clock
 from benchmarks.frame import (
     PAGE,
+    RESULTS,
+    ROOT,
     Goal,
     Outcome,
     Table,
@@ -127,3 +129,12 @@ def test_a_revision_is_dirty_by_what_benchmarks_do_not_write(
     assert re.fullmatch("[0-9a-f]{7,}", clean)
     files["code.py"].write_text("2")
     assert circumstances()["revision"] == f"{clean}-dirty"
+
+
+def test_the_page_of_uncertainty_has_the_coverage_that_was_kept() -> None:
+    """Row by row, as Markdown."""
+    told = (ROOT / "docs" / "uncertainty.md").read_text()
+    outcome, _, _ = from_json((RESULTS / "coverage.json").read_text())
+    rows = [row for table in outcome.tables for row in table.rows]
+    assert len(rows) > 40
+    assert [row for row in rows if f"\n| {' | '.join(row)} |\n" not in told] == []
