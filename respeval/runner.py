@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn
@@ -20,8 +19,11 @@ from respeval.errors import (
     SharedInputError,
     StoppedError,
     enough_memory,
+    in_one_line,
     unexpected,
 )
+from respeval.fields.notices import Notice
+from respeval.fields.ranges import OUT_OF_RANGE
 from respeval.plan.execution import Execution, make_rollout
 from respeval.plan.goal import Goal
 from respeval.plan.plan import Plan, date_of
@@ -57,6 +59,9 @@ class Reporter:
     def left_out(self, fault: Fault, samples: Collection[int]) -> None:
         """A perturbation, whose first fault this is, leaves the results; these samples count no more."""
 
+    def noticed(self, text: str) -> None:
+        """A warning came up while the forcing was read."""
+
     def close(self) -> None:
         """The run has ended, well or badly."""
 
@@ -86,6 +91,7 @@ def execute(
         together, whichever of them met the error.
     """
     signals = signals or StopSignals()
+    output.warn(plan.notices.told)
     comm.together(lambda: output.begin(plan.case.to_yaml()))
     reporter.planned(plan, begin.step if begin else 0)
     try:
@@ -95,13 +101,21 @@ def execute(
             with signals.deferred(), torch.inference_mode():
                 course.run(begin)
     except StoppedError as error:
+        output.warn(plan.notices.told)
         output.end_early("stopped", str(error))
         comm.wait()  # a launcher that sees one process end may end the root too
         signals.ignore_more()
         raise
-    except (BlowUpError, InputError, KeyboardInterrupt) as error:
+    except BlowUpError as error:
+        output.warn(plan.notices.told)
+        blamed = _with_inputs_blamed(error, plan)
+        output.end_early("failed", str(blamed))
+        comm.wait()
+        raise blamed from None
+    except (InputError, KeyboardInterrupt) as error:
+        output.warn(plan.notices.told)
         output.end_early("failed", str(error) or "interrupted")
-        if isinstance(error, BlowUpError | SharedInputError):
+        if isinstance(error, SharedInputError):
             comm.wait()
         raise
     except LostProcessError:
@@ -109,6 +123,14 @@ def execute(
     except Exception as error:
         output.end_early("failed", unexpected(error))
         raise
+
+
+def _with_inputs_blamed(error: BlowUpError, plan: Plan) -> BlowUpError:
+    """The error, with the inputs that were out of range before it: they may be at fault."""
+    told = [text for text in plan.warnings if OUT_OF_RANGE in text]
+    return (
+        BlowUpError(f"{error}; its inputs may be at fault: {in_one_line(told)}") if told else error
+    )
 
 
 class _Course:
@@ -139,6 +161,7 @@ class _Course:
         self._guard = RangeGuard(spec, self._members, comm.device)
         self.quarantine = Quarantine(plan.case.groups, plan.num_samples, execution.fail_fast)
         self._held = HeldErrors(comm)
+        self._num_told = 0
 
     def run(self, begin: Snapshot | None) -> None:
         """Step to the end, or to the step where a signal is heeded."""
@@ -221,10 +244,22 @@ class _Course:
         return self.quarantine.new_faults(found)
 
     def _leave_out_faulty(self) -> None:
-        """Agree with the other processes on the samples that count no more."""
-        told = self._held.gather(self._held.attempt(self._new_faults) or [])
-        for fault in self.quarantine.leave_out(itertools.chain(*told)):
+        """Agree with the other processes on the samples that count no more, and share warnings."""
+        faults = self._held.attempt(self._new_faults) or []
+        told = self._held.gather((faults, self._untold()))
+        noticed = [notice for _, notices in told for notice in notices]
+        self._plan.notices.take(noticed)
+        for text in self._output.warn(noticed):
+            self._reporter.noticed(text)
+        for fault in self.quarantine.leave_out(fault for faults, _ in told for fault in faults):
             self._reporter.quarantined(fault)
+
+    def _untold(self) -> tuple[Notice, ...]:
+        """What this process has noticed and not told the others."""
+        notices = self._plan.notices.told
+        new = notices[self._num_told :]
+        self._num_told = len(notices)
+        return new
 
     def _end_segment(self, segment: Segment, last: Step | None) -> None:
         """Reduce, publish the segment, publish the restart, and let the manifest name both."""
@@ -242,6 +277,7 @@ class _Course:
             {member for member in self._members if self.quarantine.leaves_out(member)},
         )
         means = totals.unpack(self._comm.sum_to_root(totals.pack())).means()
+        self._output.note_read(self._plan.forcing.fingerprints)
         self._held.attempt(lambda: self._output.publish_segment(segment, means))
         self._sums.reset()
         self._save(segment.stop_step, last, None)

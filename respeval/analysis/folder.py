@@ -18,8 +18,9 @@ from respeval.diagnostics import NAMED_IN_ROLES, DiagnosticSettings, diagnose_re
 from respeval.diagnostics.numbers import RATIOS_KNOWN, key_of, parts_of_key
 from respeval.errors import InputError
 from respeval.files.netcdf import open_saved
+from respeval.files.text import parse_json, read_document
 from respeval.run_folder.manifest import read_left_out, read_manifest, read_quarantined
-from respeval.run_folder.names import CASE, DIAGNOSTICS_FILE, SUMMARY
+from respeval.run_folder.names import CASE, DIAGNOSTICS_FILE, SUMMARY, WARNINGS
 
 #: Maps of the true response to a run's perturbations, as response.nc has them; of a demo's runs.
 TRUTH = "truth.nc"
@@ -104,6 +105,24 @@ def told_quarantined(folder: Path) -> list[str]:
         f"{entry['variable']} of group {entry['group']} was missing or outside {entry['limits']}"
         for entry in read_quarantined(folder, manifest)
     ]
+
+
+def warnings_of_folder(folder: Path) -> list[str]:
+    """What a finished run warns of, as its summary.json has it; nothing of a run without a summary.
+
+    Raises InputError where the summary can't be read.
+    """
+    path = folder / SUMMARY
+    if not path.is_file():
+        return []
+    try:
+        return [str(text) for text in parse_json(read_document(path, "summary")).get(WARNINGS, [])]
+    except (ValueError, AttributeError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{path} can't be read ({error}); respeval diagnose makes it anew"
+        ) from None
 
 
 def main_numbers(folder: Path) -> dict[str, tuple[float | None, float | None]]:

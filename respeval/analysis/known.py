@@ -13,6 +13,7 @@ from respeval.diagnostics import BASELINE, response_maps
 from respeval.diagnostics.maps import CELL_VARIABLES
 from respeval.errors import InputError
 from respeval.fields.grid import Grid
+from respeval.fields.notices import Notices
 from respeval.fields.records import as_numbers, in_order_of, open_record, read_whole
 from respeval.fields.regrid import Conservative
 from respeval.files.netcdf import open_saved
@@ -88,11 +89,13 @@ class KnownResponse:
         return KnownResponse(self.where, target, response_maps(means), means)
 
 
-def open_reference(location: str, grid: Grid, *, with_numbers: bool = True) -> KnownResponse:
+def open_reference(
+    location: str, grid: Grid, notices: Notices | None = None, *, with_numbers: bool = True
+) -> KnownResponse:
     """The reference, its cells in the order of `grid` where they are the same.
 
-    with_numbers: else a run's responses stay unknown, which take a while; all that they are called is
-    told.
+    notices: what is noticed in its files is told there. with_numbers: else a run's responses stay
+    unknown, which take a while; all that they are called is told.
     """
     path = Path(location)
     if (path / MANIFEST).is_file():
@@ -100,7 +103,7 @@ def open_reference(location: str, grid: Grid, *, with_numbers: bool = True) -> K
         maps = response_maps(means) if with_numbers else _names_of_run(means)
         known = KnownResponse(location, _grid_of(maps, location), maps, means)
     else:
-        record = open_record(location)
+        record = open_record(location, notices)
         single = [dim for dim, size in record.sizes.items() if size == 1 and dim not in _DIMS]
         maps = record.squeeze(single, drop=True)
         maps = maps.drop_dims([dim for dim in maps.dims if dim not in _DIMS])

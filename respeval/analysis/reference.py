@@ -22,6 +22,7 @@ from respeval.diagnostics.agreement import (
 from respeval.diagnostics.maps import CELL_VARIABLES
 from respeval.errors import InputError
 from respeval.fields.grid import Grid
+from respeval.fields.notices import Notices
 from respeval.fields.regrid import Conservative
 from respeval.fields.standard_names import spelled
 from respeval.fields.variables import Variable
@@ -32,7 +33,9 @@ from respeval.run_folder.manifest import read_left_out, read_manifest
 from respeval.run_folder.names import GROUP_MEANS, MANIFEST
 
 
-def compare_with(folder: Path, response: xr.Dataset, sources: Sources) -> xr.Dataset:
+def compare_with(
+    folder: Path, response: xr.Dataset, sources: Sources, notices: Notices | None = None
+) -> xr.Dataset:
     """The content of reference.nc: `NAME_STATISTIC` (perturbation, region) of every shared output.
 
     folder: of the run, with group_means.nc. response: as in its response.nc. A perturbation that blew up
@@ -54,7 +57,7 @@ def compare_with(folder: Path, response: xr.Dataset, sources: Sources) -> xr.Dat
         run = KnownResponse(str(folder), grid, response, group_means)
         parts, shared = [], list[str]()
         for location, chosen in by_source.items():
-            reference = open_reference(location, grid)
+            reference = open_reference(location, grid, notices)
             found, names = _compare(run, reference, chosen, _same_samples(folder, location))
             parts.append(found)
             shared += [name for name in names if name not in shared]

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from respeval.analysis.folder import _TROPICS, told_quarantined, truth_of_folder
 from respeval.analysis.reference import compare_with, summary_of_reference
+from respeval.analysis.remarks import remarks
 from respeval.case.case import Sources
 from respeval.diagnostics import (
     DiagnosticSettings,
@@ -26,12 +27,13 @@ from respeval.diagnostics import (
     years_summary,
 )
 from respeval.errors import InputError, unexpected
+from respeval.fields.notices import Notices
 from respeval.fields.variables import HybridLevels, Roles
 from respeval.files.checksums import Verification
 from respeval.files.netcdf import describe_file, open_saved, write_netcdf
 from respeval.files.publish import make_inner_folder, remove_files, write_json
 from respeval.plotting import Pictures
-from respeval.run_folder.manifest import read_manifest
+from respeval.run_folder.manifest import read_manifest, read_warnings
 from respeval.run_folder.names import (
     DIAGNOSTICS_FILE,
     FIGURES,
@@ -40,6 +42,7 @@ from respeval.run_folder.names import (
     RESPONSE,
     RUNNING,
     SUMMARY,
+    WARNINGS,
     ZONAL,
 )
 
@@ -75,6 +78,7 @@ def analyse(
         it that is raised, and the run's own results may not be written.
     """
     verification = verification or Verification(folder)
+    notices = Notices(read_warnings(folder, read_manifest(folder)))
     if reference is None:
         known: xr.Dataset | None = None
         with _beside(tell, "the truth is not shown"):
@@ -89,6 +93,7 @@ def analyse(
         along = running(zonal, diagnostics, settings)
         describe_file(along, zonal, "diagnostics of the response against the length of the run")
         series = _shown_along(zonal, settings.roles).load()
+        told = remarks(zonal, diagnostics, settings)
     pictures = Pictures(settings.roles, reference, reference_name, tell)
     pictures.plan_diagnostics(series, diagnostics, along)
     pictures.draw(lambda: verification.is_told(GROUP_MEANS))
@@ -102,11 +107,13 @@ def analyse(
         agreement = None
         if sources is not None:
             with _beside(tell, "the response is not held against its reference"):
-                agreement = hold_against(folder, response, group_means, sources)
+                agreement = hold_against(folder, response, group_means, sources, notices)
+    for remark in told:
+        notices.tell(remark)
     pictures.plan_maps(response, agreement)
     # What is drawn meanwhile is in memory: netCDF is not to be called by two threads.
     with _short_turns(), ThreadPoolExecutor(1) as beside:
-        written = beside.submit(_write, folder, response, diagnostics, along, agreement)
+        written = beside.submit(_write, folder, response, diagnostics, along, agreement, notices)
         pictures.draw()
         written.result()
     make_inner_folder(folder / FIGURES)
@@ -149,6 +156,7 @@ def _write(
     diagnostics: xr.Dataset,
     along: xr.Dataset,
     agreement: xr.Dataset | None,
+    notices: Notices,
 ) -> None:
     """The results but the figures and reference.nc."""
     if agreement is None:
@@ -165,15 +173,16 @@ def _write(
             **years_summary(along),
             **numbers,
             **({"quarantined": told} if told else {}),
+            **({WARNINGS: list(notices.texts)} if notices.texts else {}),
         },
     )
 
 
 def hold_against(
-    folder: Path, response: xr.Dataset, means: xr.Dataset, sources: Sources
+    folder: Path, response: xr.Dataset, means: xr.Dataset, sources: Sources, notices: Notices
 ) -> xr.Dataset:
-    """Write reference.nc, and return its content."""
-    agreement = with_period(compare_with(folder, response, sources), means)
+    """Write reference.nc, and return its content; tells of what is noticed in the references."""
+    agreement = with_period(compare_with(folder, response, sources, notices), means)
     told = dict(agreement.attrs)
     describe_file(agreement, means, "agreement of the response with a reference")
     agreement.attrs |= told

@@ -128,6 +128,7 @@ class Case(_Frozen):
     roles: RoleNames = RoleNames()
     repeat: Literal["none", "year"] = "none"
     save_members: bool = False
+    allow_out_of_range: bool = False
     precision: Precision = "float32"
     reader: dict[str, Any] = {}
     probe_data: str | None = None

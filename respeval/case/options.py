@@ -295,6 +295,14 @@ KEYS: tuple[CaseKey, ...] = (
         bears_on="samples",
     ),
     CaseKey("save_members", bool | None, "Whether segments keep every member's mean too."),
+    CaseKey(
+        "allow_out_of_range",
+        bool | None,
+        "Whether inputs that can't be right, such as temperatures in another unit, are told instead of "
+        "refused.",
+        bears_on="afterwards",
+        before=False,
+    ),
     CaseKey("precision", str | None, _PRECISION, before="float32"),
     CaseKey(
         "protocol",

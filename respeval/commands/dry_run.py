@@ -66,6 +66,9 @@ def _show_estimates(folder: Path, estimates: list[Estimate], comm: Comm) -> None
         lacking = f"warning: the disk lacks {amount(needed - free)}; make room before the runs"
         console.print(lacking, style="yellow", highlight=False)
     for estimate in estimates:
+        for text in estimate.warnings:
+            of_one = f" ({estimate.folder.name})" if len(estimates) > 1 else ""
+            console.print(f"warning{of_one}: {text}", style="yellow", highlight=False)
         if estimate.problem is not None:
             told = named(estimate.checkpoint, estimate.problem)
             console.print(f"can't run: {told}", style="red", highlight=False)

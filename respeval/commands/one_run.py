@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -90,16 +90,16 @@ class Wish:
         path = self.case or (beside if beside.is_file() else None)
         plan = prepare(checkpoint, load_case(path, self.options), self.trust, opened)
         check_goal(plan)
-        plan = _with_references(plan)
+        _look_at_references(plan)
         known_diagnostics()  # a package's that can't be loaded is told before the run, not after it
         return plan
 
 
-def _with_references(plan: Plan) -> Plan:
-    """The plan, its references looked at: what they lack is told before the run, not after it."""
+def _look_at_references(plan: Plan) -> None:
+    """Tell what the references lack before the run, not after it."""
     spec, case = plan.emulator.spec, plan.case
-    told = check_references(case.reference, case.groups[1:], spec.outputs, spec.grid)
-    return replace(plan, warnings=(*plan.warnings, *told)) if told else plan
+    for told in check_references(case.reference, case.groups[1:], spec.outputs, spec.grid):
+        plan.notices.tell(told)
 
 
 @dataclass(frozen=True)
@@ -185,8 +185,9 @@ def _step(
     if has_ended(progress, goal, comm):
         return False
     begin = comm.together(lambda: read_snapshot(plan, folder, progress, comm))
-    left = comm.together(lambda: go_on(plan, folder, progress))
-    left = replace(left, warnings=(*left.warnings, *progress.remarks))
+    left = comm.together(lambda: _go_on(plan, folder, progress, comm))
+    for remark in progress.remarks:
+        left.notices.tell(remark)
     reporter = _reporter(left, wish.execution, session)
     execution, measured = _rehearse(left, wish.execution, progress, session)
     output.keep(measured)
@@ -196,6 +197,13 @@ def _step(
     finally:
         reporter.close()
     return True
+
+
+def _go_on(plan: Plan, folder: Path, progress: Progress, comm: Comm) -> Plan:
+    """What is left of a plan. Raises InputError where its forcing is not what it was."""
+    if comm.is_root:
+        plan.forcing.go_on_with(progress.read)
+    return go_on(plan, folder, progress)
 
 
 def _rehearse(

@@ -108,4 +108,6 @@ def _show_probe(plan: ProbePlan, sums: ProbeSums, folder: Path, console: Console
         "low, high: the lowest and highest eighth of the degrees without degree 0",
         highlight=False,
     )
+    for text in plan.notices.texts:
+        console.print(f"warning: {text}", style="yellow", highlight=False)
     console.print(f"files: {folder}, figure: {written.figure}", highlight=False)

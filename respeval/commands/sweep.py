@@ -6,12 +6,13 @@ import contextlib
 import gc
 import sys
 
-from respeval.analysis.folder import main_numbers, told_quarantined
+from respeval.analysis.folder import main_numbers, told_quarantined, warnings_of_folder
 from respeval.commands.exits import EXIT_SOME_FAILED
 from respeval.commands.one_run import Wish, named, reason_of, run_one
 from respeval.commands.session import Session
 from respeval.distributed.comm import Comm
 from respeval.errors import InputError, StoppedError, in_one_line
+from respeval.presentation.console.compare import listed
 from respeval.presentation.console.sweep import sweep_table
 from respeval.presentation.console.terminal import WIDE, make_console
 from respeval.run_folder.sweep import Entry, Status, Sweep
@@ -82,17 +83,22 @@ def _show(sweep: Sweep, comm: Comm) -> None:
     if not comm.is_root:
         return
     console, numbers, left_out = make_console(plain_width=WIDE), [], list[str]()
+    warnings: dict[str, list[str]] = {}
     for entry in sweep.entries:
         found: dict[str, tuple[float | None, float | None]] = {}
         if entry.status in (Status.FINISHED, Status.ALREADY_FINISHED):
             with contextlib.suppress(InputError):
                 found = main_numbers(entry.folder)
                 left_out += [f"{entry.folder.name}: {t}" for t in told_quarantined(entry.folder)]
+                for text in warnings_of_folder(entry.folder):
+                    warnings.setdefault(text, []).append(entry.folder.name)
         numbers.append(found)
     console.print()
     console.print(sweep_table(sweep.folder, sweep.entries, numbers))
     for told in left_out:
         console.print(f"left out of the means of {told}", style="yellow", highlight=False)
+    for text, names in warnings.items():
+        console.print(f"warning ({listed(names)}): {text}", style="yellow", highlight=False)
     for entry in sweep.entries:
         if entry.reason is not None:
             told = named(entry.checkpoint, str(entry.reason))

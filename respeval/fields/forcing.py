@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 
 from respeval.errors import InputError
 from respeval.fields.calendar import MAX_SECONDS, Duration, Seconds, in_year, to_date, to_seconds
+from respeval.fields.fingerprints import Fingerprints, fingerprint
 from respeval.fields.fractions import is_above
 from respeval.fields.grid import FloatArray, Grid
+from respeval.fields.notices import Notices
+from respeval.fields.ranges import RangeCheck
 from respeval.fields.records import (
     OpenedRecords,
     check_units,
@@ -60,7 +63,8 @@ class Forcing:
         `duration` later. repeat_year: the record is one year that is used again and again.
     derived: those of `names` that are computed instead of read.
     ocean_only: the variable that may be missing where `ocean_fraction` is at or below the cutoff.
-    opened: where the record may be open already.
+    opened: where the record may be open already. notices: what is noticed in it is told there.
+    ranges: what all that is read is held against.
     """
 
     def __init__(
@@ -81,13 +85,19 @@ class Forcing:
         ocean_fraction: str | None = None,
         ocean_cutoff: float = 0.5,
         opened: OpenedRecords | None = None,
+        notices: Notices | None = None,
+        ranges: RangeCheck | None = None,
     ) -> None:
         self._location, self.names, self._grid = location, tuple(names), grid
         self._ocean_only, self._ocean_fraction = ocean_only, ocean_fraction
         self._ocean_cutoff = ocean_cutoff
         self._aliases = aliases
         self._derived = {entry.name: entry for entry in derived if entry.name in names}
-        self._record = on_grid((opened or OpenedRecords()).open(location), grid, location)
+        self._notices = Notices() if notices is None else notices
+        self._ranges = ranges
+        self._fingerprints = Fingerprints()
+        record = (opened or OpenedRecords()).open(location, self._notices)
+        self._record = on_grid(record, grid, location)
         needed = [name for name in names if name not in self._derived]
         for name in [*needed, *(n for entry in self._derived.values() for n in entry.needs)]:
             self._check_variable(name, roles.get(name), units.get(name, ""))
@@ -193,6 +203,9 @@ class Forcing:
         rows, index = np.unique(needed, return_inverse=True)
         fields = self._load(rows, self.names)
         self._check_missing(fields, rows)
+        self._check_ranges(fields, rows)
+        if 0 in samples:
+            self._take_fingerprints(fields, rows, first_step, num_steps)
         tensor = torch.from_numpy(np.stack(fields, axis=1)).to(dtype)
         return Window(tensor, index.reshape(needed.shape).astype(np.int64), first_step)
 
@@ -248,6 +261,56 @@ class Forcing:
                     f"{self._grid.latitude[lat]:.2f}, longitude {self._grid.longitude[lon]:.2f}, "
                     "where the emulator reads it"
                 )
+
+    def _check_ranges(self, fields: list[NDArray[Any]], rows: NDArray[np.int64]) -> None:
+        if self._ranges is None:
+            return
+        cells = None
+        if self._ocean_only is not None and self._ocean_fraction is not None:
+            fraction = fields[self.names.index(self._ocean_fraction)]
+            cells = is_above(fraction, self._ocean_cutoff)
+
+        def place(row: int) -> str:
+            return f"at {to_date(self._times[rows[row]], self.calendar)}"
+
+        for name, field in zip(self.names, fields, strict=True):
+            seen = cells if name == self._ocean_only else None
+            self._ranges.check(self._location, name, field, place, seen)
+
+    def _take_fingerprints(
+        self, fields: list[NDArray[Any]], rows: NDArray[np.int64], first_step: int, num_steps: int
+    ) -> None:
+        for step in range(first_step, first_step + num_steps):
+            if self._fingerprints.wants(step):
+                at = int(np.searchsorted(rows, self._index[0, step]))
+                self._fingerprints.add(step, self._fingerprints_at(fields, at))
+
+    def _fingerprints_at(self, fields: list[NDArray[Any]], row: int) -> dict[str, str]:
+        named = zip(self.names, fields, strict=True)
+        return {name: fingerprint(f[row]) for name, f in named if name not in self._derived}
+
+    @property
+    def fingerprints(self) -> dict[int, dict[str, str]]:
+        """Step -> variable -> fingerprint of what the first sample reads there; of a few steps."""
+        return self._fingerprints.kept
+
+    def go_on_with(self, kept: Mapping[int, Mapping[str, str]]) -> None:
+        """Go on from the fingerprints of the steps that are done.
+
+        Raises InputError where the record holds something else there now.
+        """
+        for step in sorted(kept):
+            row = self._index[0, step : step + 1]
+            found = self._fingerprints_at(self._load(row, self.names), 0)
+            changed = [name for name in found if kept[step].get(name, found[name]) != found[name]]
+            if changed:
+                date = to_date(self._times[row[0]], self.calendar)
+                raise InputError(
+                    f"{self._location}: {', '.join(changed)} at {date} is not what the run read there "
+                    "before; go on with the forcing that it began with, or start over with "
+                    "--restart-fresh"
+                )
+        self._fingerprints = Fingerprints(kept)
 
     def mean_fraction(self, name: str) -> FloatArray | None:
         """Mean of a fraction over at most 400 evenly spaced times of the period, [lat, lon].

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from respeval.errors import InputError
 from respeval.fields.calendar import Seconds, parse_date, to_date, to_seconds
 from respeval.fields.grid import Grid
+from respeval.fields.notices import Notices
 from respeval.fields.records import (
     OpenedRecords,
     as_numbers,
@@ -40,13 +41,14 @@ def read_initial_conditions(
     grid: Grid,
     start: Sequence[str] = (),
     opened: OpenedRecords | None = None,
+    notices: Notices | None = None,
 ) -> InitialConditions:
     """The initial conditions in a file, or those whose dates `start` names.
 
     The file holds (sample, lat, lon) with time(sample), or (time, lat, lon). Raises InputError where
     it lacks a variable, is on another grid, has NaN, or has no such date.
     """
-    record = on_grid((opened or OpenedRecords()).open(location), grid, location)
+    record = on_grid((opened or OpenedRecords()).open(location, notices), grid, location)
     if "time" not in record.variables:
         raise InputError(f"{location} has no time: an initial condition needs time(sample)")
     sample = record["time"].dims[0] if record["time"].dims else None

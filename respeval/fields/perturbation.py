@@ -21,6 +21,8 @@ from respeval.files.settings import STRICT
 if TYPE_CHECKING:
     import torch
 
+    from respeval.fields.notices import Notices
+
 #: The group whose SST is left as it is; its place among the groups is always the first.
 BASELINE = "baseline"
 
@@ -46,8 +48,11 @@ class SstPerturbation(BaseModel):
         return None
 
     @abstractmethod
-    def pattern(self, grid: Grid) -> FloatArray:
-        """The change everywhere, [lat, lon], K. Raises InputError where it can't be had."""
+    def pattern(self, grid: Grid, notices: Notices | None = None) -> FloatArray:
+        """The change everywhere, [lat, lon], K. Raises InputError where it can't be had.
+
+        notices: what is noticed in a file that it is read from is told there.
+        """
 
 
 class UniformPerturbation(SstPerturbation):
@@ -66,7 +71,7 @@ class UniformPerturbation(SstPerturbation):
         """See `SstPerturbation`."""
         return self.amplitude_K
 
-    def pattern(self, grid: Grid) -> FloatArray:
+    def pattern(self, grid: Grid, notices: Notices | None = None) -> FloatArray:
         """See `SstPerturbation`."""
         return uniform_pattern(grid, self.amplitude_K)
 
@@ -86,7 +91,7 @@ class PatchPerturbation(SstPerturbation):
     def __str__(self) -> str:
         return "patch"
 
-    def pattern(self, grid: Grid) -> FloatArray:
+    def pattern(self, grid: Grid, notices: Notices | None = None) -> FloatArray:
         """See `SstPerturbation`."""
         return patch_pattern(grid, **self.model_dump(exclude={"type"}))
 
@@ -105,11 +110,11 @@ class PatternPerturbation(SstPerturbation):
     def __str__(self) -> str:
         return "pattern"
 
-    def pattern(self, grid: Grid) -> FloatArray:
+    def pattern(self, grid: Grid, notices: Notices | None = None) -> FloatArray:
         """See `SstPerturbation`."""
         from respeval.fields.records import read_pattern
 
-        return self.scale * read_pattern(self.file, self.variable, grid)
+        return self.scale * read_pattern(self.file, self.variable, grid, notices)
 
 
 Perturbation = Annotated[

@@ -9,10 +9,12 @@ from typing import TypeVar
 
 import numpy as np
 import xarray as xr
+from netCDF4 import default_fillvals
 
 from respeval.errors import InputError, first_line, pass_on
 from respeval.fields.calendar import canonical_calendar, decode_seconds
 from respeval.fields.grid import FloatArray, Grid
+from respeval.fields.notices import Notices
 from respeval.files.limits import check_netcdf, check_zarr
 from respeval.files.netcdf import NETCDF_LOCK
 from respeval.files.text import check_regular
@@ -27,7 +29,7 @@ _LATITUDE_NAMES = ("lat", "latitude", "grid_yt", "y")
 _LONGITUDE_NAMES = ("lon", "longitude", "grid_xt", "x")
 
 
-def open_record(location: str) -> xr.Dataset:
+def open_record(location: str, notices: Notices | None = None) -> xr.Dataset:
     """Open netCDF files, a glob, a folder or a zarr store lazily, dimensions named (time, lat, lon).
 
     A folder that holds *.nc files stands for all of them, as fme reads its data.
@@ -48,6 +50,8 @@ def open_record(location: str) -> xr.Dataset:
                 warnings.simplefilter("ignore")  # remarks on metadata that is not consolidated
                 check_zarr(location)
                 opened = xr.open_zarr(location, decode_times=False, consolidated=None)
+                if notices is not None:
+                    _tell_of_unwritten_chunks(location, opened, notices)
             return _standard_names(opened, location)
         files = [location] if path.is_file() else sorted(glob.glob(location))
         for file in [location, *files]:
@@ -72,22 +76,33 @@ def read_whole(location: str, lazy: T) -> T:
             return lazy.load(scheduler="synchronous")
     except Exception as error:  # what is missing in a file is found here; see `open_record`
         pass_on(error)
+        if "element with a sequence" in str(error):  # numpy, of netCDF's type of lists
+            raise InputError(
+                f"{location} holds lists of numbers, expected one number in each cell"
+            ) from None
         raise InputError(
             f"{location} is damaged or not whole: its values can't be read ({first_line(error)})"
         ) from None
 
 
 class OpenedRecords:
-    """Records that are opened when they are first asked for, and once, whoever asks again."""
+    """Records that are opened when they are first asked for, and once, whoever asks again.
+
+    What is noticed when one is opened is told to everybody who asks for it.
+    """
 
     def __init__(self) -> None:
-        self._records: dict[str, xr.Dataset] = {}
+        self._records: dict[str, tuple[xr.Dataset, Notices]] = {}
 
-    def open(self, location: str) -> xr.Dataset:
+    def open(self, location: str, notices: Notices | None = None) -> xr.Dataset:
         """The record at a location; see `open_record`."""
         if location not in self._records:
-            self._records[location] = open_record(location)
-        return self._records[location]
+            own = Notices()
+            self._records[location] = open_record(location, own), own
+        record, own = self._records[location]
+        if notices is not None:
+            notices.take(own.told)
+        return record
 
 
 def record_files(location: str) -> dict[str, int | None]:
@@ -124,7 +139,8 @@ def _open_files(files: list[str], location: str) -> xr.Dataset:
 def _open_lazily(file: str) -> xr.Dataset:
     """One netCDF file as dask arrays, whose chunks in time are whole chunks of the file."""
     check_netcdf(Path(file))
-    opened = xr.open_dataset(file, decode_times=False, cache=False)
+    raw = xr.open_dataset(file, decode_times=False, mask_and_scale=False, cache=False)
+    opened = xr.decode_cf(_unwritten_as_missing(raw), decode_times=False)
     for name, variable in opened.data_vars.items():
         if "time" in variable.dims:
             stored = variable.encoding.get("chunksizes")
@@ -133,6 +149,40 @@ def _open_lazily(file: str) -> xr.Dataset:
         else:
             opened[name] = variable.chunk()
     return _standard_names(opened, file)
+
+
+def _unwritten_as_missing(raw: xr.Dataset) -> xr.Dataset:
+    """Records that nobody wrote hold netCDF's default fill value: it is missing, said or not.
+
+    Not of bytes, of which every value may be meant.
+    """
+    for name, variable in raw.data_vars.items():
+        said = {"_FillValue", "missing_value"} & variable.attrs.keys()
+        default = default_fillvals.get(variable.dtype.str[1:])
+        may_lack = variable.dtype.kind in "fiu" and variable.dtype.itemsize > 1
+        if may_lack and not said and default is not None:
+            raw[name].attrs["_FillValue"] = variable.dtype.type(default)
+    return raw
+
+
+def _tell_of_unwritten_chunks(location: str, opened: xr.Dataset, notices: Notices) -> None:
+    """Chunks of a zarr store that are not there read as its fill value, 0 if nobody chose another."""
+    import zarr
+
+    store = zarr.open_group(location, mode="r")
+    for name, variable in opened.data_vars.items():
+        array = store[str(name)]
+        if not isinstance(array, zarr.Array) or "_FillValue" in {
+            **variable.encoding,
+            **variable.attrs,
+        }:
+            continue
+        lacking = array.nchunks - array.nchunks_initialized
+        if lacking and array.fill_value == array.fill_value:  # what reads as NaN is missing anyway
+            notices.tell(
+                f"{location}: {lacking} of {array.nchunks} chunks of {name} are not there and read as "
+                f"{array.fill_value}, which the store does not declare missing (_FillValue)"
+            )
 
 
 def _standard_names(opened: xr.Dataset, location: str) -> xr.Dataset:
@@ -221,12 +271,14 @@ def lacks(location: str, name: str, record: xr.Dataset, role: str | None) -> Inp
     return InputError(f"{location} has no {name!r} (it has: {has}){hint}")
 
 
-def read_pattern(location: str, variable: str, grid: Grid) -> FloatArray:
+def read_pattern(
+    location: str, variable: str, grid: Grid, notices: Notices | None = None
+) -> FloatArray:
     """A pattern of SST change, [lat, lon], K; NaN where the file has none.
 
     Raises InputError where the file lacks the variable or is on another grid.
     """
-    record = on_grid(open_record(location), grid, location)
+    record = on_grid(open_record(location, notices), grid, location)
     if variable not in record:
         raise lacks(location, variable, record, None)
     field = record[variable].squeeze()

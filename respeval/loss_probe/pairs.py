@@ -13,6 +13,7 @@ from respeval.emulator.contract import EmulatorSpec
 from respeval.errors import InputError
 from respeval.fields.calendar import Duration, to_date
 from respeval.fields.forcing import Forcing, sent
+from respeval.fields.ranges import RangeCheck
 from respeval.fields.records import open_record
 
 
@@ -35,6 +36,7 @@ class Pairs:
     """The batches of a probe: which pairs they hold, and their values when they are read.
 
     aliases: name of a forcing variable -> its name in the files, used where the file has it.
+    ranges: what its values are held against; what is noticed is told there.
     Raises InputError where the record lacks a variable, is on another grid, has gaps, has too few
     pairs, or (when a batch is read) has missing values.
     """
@@ -47,9 +49,10 @@ class Pairs:
         batch_size: int,
         seed: int,
         aliases: Mapping[str, str],
+        ranges: RangeCheck,
     ) -> None:
         self._spec = spec
-        record = open_record(location)
+        record = open_record(location, ranges.notices)
         times = record["time"].values if "time" in record.dims else np.zeros(0, np.int64)
         num_pairs = len(times) - 1
         if num_pairs < 1:
@@ -77,6 +80,8 @@ class Pairs:
             roles={},
             units={variable.name: variable.units for variable in states + spec.forcing},
             derived=spec.derived_forcing,
+            notices=ranges.notices,
+            ranges=ranges,
         )
 
     @property

@@ -16,6 +16,8 @@ from respeval.case.file import load_case
 from respeval.checkpoints import open_checkpoint
 from respeval.emulator.contract import Emulator, EmulatorSpec
 from respeval.errors import InputError
+from respeval.fields.notices import Notices
+from respeval.fields.ranges import RangeCheck
 from respeval.fields.transform import SphericalTransform
 from respeval.loss_probe.activations import Recompute
 from respeval.loss_probe.arms import Arm, PerSample, Plain, parse_arms
@@ -25,6 +27,7 @@ from respeval.loss_probe.loss import LossWeights, full_truncation
 from respeval.loss_probe.options import BATCH_SIZE, LOSS, NUM_BATCHES
 from respeval.loss_probe.pairs import Pairs
 from respeval.loss_probe.training_loss import load_loss_config
+from respeval.plan.plan import usual_ranges
 
 DEFAULT_ARMS: tuple[Arm, ...] = (Plain(), PerSample())
 
@@ -96,7 +99,10 @@ def parse_settings(
 
 @dataclass(frozen=True)
 class ProbePlan:
-    """A probe, checked and ready: everything that is the same on every process."""
+    """A probe, checked and ready: everything that is the same on every process.
+
+    notices: its warnings, those too that come while its data are read.
+    """
 
     checkpoint: Path
     location: str
@@ -105,6 +111,7 @@ class ProbePlan:
     pairs: Pairs
     ensemble: Ensemble
     settings: ProbeSettings
+    notices: Notices
 
 
 def prepare_probe(
@@ -150,6 +157,7 @@ def plan_probe(
         transform_of(spec)
     except ValueError as error:
         raise InputError(f"{checkpoint}: {error}") from None
+    notices = Notices()
     pairs = Pairs(
         location,
         spec,
@@ -157,9 +165,11 @@ def plan_probe(
         settings.batch_size,
         settings.seed,
         _aliases(spec, case),
+        RangeCheck(usual_ranges(spec), notices, case is not None and case.allow_out_of_range),
     )
     Normalization(spec, torch.float32, torch.device("cpu"))
-    return ProbePlan(checkpoint, location, emulator, tuple(filters), pairs, ensemble, settings)
+    opened = checkpoint, location, emulator, tuple(filters), pairs, ensemble
+    return ProbePlan(*opened, settings, notices)
 
 
 def _check_loss(spec: EmulatorSpec, settings: ProbeSettings) -> None:

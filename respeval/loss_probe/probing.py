@@ -30,7 +30,7 @@ from respeval.loss_probe.plan import ProbePlan, transform_of
 from respeval.loss_probe.profile import ProbeSums, make_profile
 from respeval.loss_probe.summary import summarize
 from respeval.plotting import gradient_profile, save
-from respeval.run_folder.names import FIGURES, SUMMARY
+from respeval.run_folder.names import FIGURES, SUMMARY, WARNINGS
 
 PROFILE = "gradient_profile.nc"
 
@@ -87,6 +87,8 @@ def run_probe(plan: ProbePlan, comm: Comm, reporter: ProbeReporter) -> ProbeSums
                 probe_batches()
 
         comm.together(with_memory)
+        for told in comm.gather(plan.notices.told):
+            plan.notices.take(told)
     sums.reduce(comm.sum_to_root)
     return sums
 
@@ -167,7 +169,7 @@ def check_folder(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class ProbeFiles:
-    """What a probe wrote: the contents of gradient_profile.nc and summary.json, the figure's path."""
+    """What a probe wrote: the contents of gradient_profile.nc, summary.json's numbers, the figure's path."""
 
     profile: xr.Dataset
     summary: dict[str, float | list[float] | None]
@@ -192,7 +194,8 @@ def write_probe(plan: ProbePlan, sums: ProbeSums, folder: Path) -> ProbeFiles:
     dataset = profile_dataset(profile, arms, layers, _provenance(plan))
     write_netcdf(dataset, folder / PROFILE)
     summary = summarize(profile.batch_square, profile.loss, arms, settings.seed)
-    write_json(folder / SUMMARY, summary)
+    texts = list(plan.notices.texts)
+    write_json(folder / SUMMARY, {**summary, **({WARNINGS: texts} if texts else {})})
     (folder / FIGURES).mkdir(exist_ok=True)
     figure = save(gradient_profile(dataset), folder / FIGURES / "gradient_profile.png")
     return ProbeFiles(dataset, summary, figure)

@@ -65,7 +65,8 @@ class Estimate:
     problem: why it can't run; nothing below is known then. done_step: how many of `num_steps` are
     done. num_parameters: real numbers, None where the emulator does not tell. seconds_per_step: of the
     slowest process, reading included. memory: bytes of the process that needs most, see
-    `measure_peak`. disk: None where nothing is left.
+    `measure_peak`. disk: None where nothing is left. warnings: what its plan, and the first steps,
+    warn of.
     """
 
     checkpoint: Path
@@ -81,6 +82,7 @@ class Estimate:
     seconds_per_step: float = 0.0
     memory: int = 0
     disk: Disk | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -117,7 +119,7 @@ def look_ahead(
         plan.num_steps,
     )
     if ended:
-        return known
+        return replace(known, warnings=plan.warnings)
     left = comm.together(lambda: go_on(plan, folder, progress))
     execution, _ = with_batch_size(plan, comm, execution, progress.measured)
     if execution.compile:
@@ -127,7 +129,8 @@ def look_ahead(
     )
     slowest, most = comm.largest([per_step, float(peak)])
     disk = comm.from_root(disk)
-    return replace(known, seconds_per_step=slowest, memory=int(most), disk=disk)
+    measured = replace(known, seconds_per_step=slowest, memory=int(most), disk=disk)
+    return replace(measured, warnings=plan.warnings)
 
 
 def _measure(plan: Plan, left: Plan, comm: Comm, execution: Execution) -> tuple[float, Disk]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from respeval.fields.forcing import Forcing
 from respeval.fields.fractions import LAND_CUTOFF, is_above
 from respeval.fields.grid import in_band, in_box
 from respeval.fields.initial import InitialConditions, read_initial_conditions
+from respeval.fields.notices import Notices
+from respeval.fields.ranges import RangeCheck, Usual, usual
 from respeval.fields.records import OpenedRecords, read_pattern
 from respeval.fields.variables import Roles
 from respeval.plan.sst_change import SstChange, preflight
@@ -31,7 +33,10 @@ from respeval.run_folder.layout import Layout
 
 @dataclass(frozen=True)
 class Plan:
-    """A run, checked and ready: everything that is the same on every process."""
+    """A run, checked and ready: everything that is the same on every process.
+
+    notices: the run's warnings, those too that come while its forcing is read.
+    """
 
     case: Case
     emulator: Emulator
@@ -43,11 +48,16 @@ class Plan:
     layout: Layout
     roles: Roles
     changes: tuple[SstChange, ...]
-    warnings: tuple[str, ...]
+    notices: Notices
 
     @property
     def num_samples(self) -> int:
         return len(self.forcing.starts)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What this process has noticed so far."""
+        return self.notices.texts
 
     @property
     def precision(self) -> str:
@@ -68,16 +78,25 @@ def prepare(
 
 
 def plan_run(
-    emulator: Emulator, case: Case, source: str, opened: OpenedRecords | None = None
+    emulator: Emulator,
+    case: Case,
+    source: str,
+    opened: OpenedRecords | None = None,
+    notices: Notices | None = None,
 ) -> Plan:
-    """The plan of a run with an emulator that is already loaded; `source` names it in messages."""
+    """The plan of a run with an emulator that is already loaded; `source` names it in messages.
+
+    notices: what was noticed when it was loaded; the run goes on with them.
+    """
     spec = emulator.spec
     if spec.surface_temperature is None or spec.ocean_fraction is None:
         raise InputError(
             f"{source} reads no prescribed SST (it names no surface temperature and ocean "
             "fraction), so a change of SST can't reach it"
         )
-    conditions = _initial_conditions(spec, case, opened)
+    notices = Notices() if notices is None else notices
+    ranges = RangeCheck(usual_ranges(spec), notices, case.allow_out_of_range)
+    conditions = _initial_conditions(spec, case, opened, ranges)
     if case.num_realizations > 1 and not spec.num_noise_channels:
         raise InputError(
             f"num_realizations is {case.num_realizations}, but {source} is deterministic: its "
@@ -86,74 +105,106 @@ def plan_run(
     dates = [date for date in conditions.dates for _ in range(case.num_realizations)]
     check_samples(case.protocol, dates)
     check_sources(case.reference, case.groups[1:])
-    forcing = _open_forcing(spec, case, dates, opened)
-    num_steps = forcing.num_steps
-    layout = _layout(spec, case, forcing)
-    patterns = np.stack(
-        [
-            np.zeros(spec.grid.shape),
-            *(change.pattern(spec.grid) for change in case.perturbations.values()),
-        ]
-    )
-    needed = layout.ocean_mask if case.initial_condition_scope != "field" else np.True_
-    for label, pattern in zip(case.perturbations, patterns[1:], strict=True):
-        missing = int((~np.isfinite(pattern) & needed).sum())
-        if missing:
-            raise InputError(
-                f"perturbations.{label}: the pattern is missing in {missing} cells where it is added; "
-                "fill them, with 0 where SST is to stay"
-            )
-    patterns = np.nan_to_num(patterns)
-    start = forcing.starts[0]
-    spinup = Duration.parse(case.spinup).steps_from(start, spec.timestep_s) if case.spinup else 0
-    if spinup >= num_steps:
-        raise InputError(
-            f"spinup ({case.spinup}) leaves nothing of a run of {case.duration}; lengthen the run, or give "
-            "--spinup none"
-        )
-    segments = plan_segments(start, spec.timestep_s, num_steps, case.segment, spinup)
+    forcing = _open_forcing(spec, case, dates, opened, ranges)
+    layout = _layout(spec, case, forcing, notices)
+    patterns = _patterns(spec, case, layout, notices)
+    segments = _segments(spec, case, forcing)
     initial = np.repeat(conditions.state, case.num_realizations, axis=0)
-    changes, warnings = preflight(emulator, case, forcing, initial, patterns, layout)
+    known = ranges.usual[spec.surface_temperature]
+    changes = preflight(emulator, case, forcing, initial, patterns, layout, notices, known)
     for change in changes:
         if change.area_share == 0:
             raise InputError(
                 f"perturbations.{change.label} changes SST in no cell of the grid ({spec.grid})"
             )
-    for name, (low, high) in case.bands.items():
-        if not in_band(spec.grid.latitude, low, high).any():
-            warnings = (*warnings, f"band {name} [{low:g}, {high:g}) holds no latitude of the grid")
-    warnings = (*warnings, *_told_of_masks(layout, case.ocean_fraction_cutoff))
-    if spec.calendar and forcing.calendar != canonical_calendar(spec.calendar):
-        warnings = (
-            *warnings,
-            f"the forcing's calendar is {forcing.calendar}, the emulator's {spec.calendar}",
-        )
+    for told in _remarks(spec, case, forcing, layout):
+        notices.tell(told)
     return Plan(
         case,
         emulator,
         forcing,
         initial,
         patterns,
-        num_steps,
-        tuple(segments),
+        forcing.num_steps,
+        segments,
         layout,
         merge_roles(spec, case),
         changes,
-        warnings,
+        notices,
     )
 
 
+def _patterns(
+    spec: EmulatorSpec, case: Case, layout: Layout, notices: Notices
+) -> NDArray[np.float64]:
+    """SST change of each group [group, lat, lon], K. Raises InputError where one is missing in cells
+    that it is added in."""
+    made = [change.pattern(spec.grid, notices) for change in case.perturbations.values()]
+    needed = layout.ocean_mask if case.initial_condition_scope != "field" else np.True_
+    for label, pattern in zip(case.perturbations, made, strict=True):
+        missing = int((~np.isfinite(pattern) & needed).sum())
+        if missing:
+            raise InputError(
+                f"perturbations.{label}: the pattern is missing in {missing} cells where it is added; "
+                "fill them, with 0 where SST is to stay"
+            )
+    return np.nan_to_num(np.stack([np.zeros(spec.grid.shape), *made]))
+
+
+def _segments(spec: EmulatorSpec, case: Case, forcing: Forcing) -> tuple[Segment, ...]:
+    """Raises InputError where the spin-up leaves nothing."""
+    start, num_steps = forcing.starts[0], forcing.num_steps
+    spinup = Duration.parse(case.spinup).steps_from(start, spec.timestep_s) if case.spinup else 0
+    if spinup >= num_steps:
+        raise InputError(
+            f"spinup ({case.spinup}) leaves nothing of a run of {case.duration}; lengthen the run, or give "
+            "--spinup none"
+        )
+    return tuple(plan_segments(start, spec.timestep_s, num_steps, case.segment, spinup))
+
+
+def _remarks(spec: EmulatorSpec, case: Case, forcing: Forcing, layout: Layout) -> Iterator[str]:
+    """What to know of bands, masks and calendars."""
+    for name, (low, high) in case.bands.items():
+        if not in_band(spec.grid.latitude, low, high).any():
+            yield f"band {name} [{low:g}, {high:g}) holds no latitude of the grid"
+    yield from _told_of_masks(layout, case.ocean_fraction_cutoff)
+    if spec.calendar and forcing.calendar != canonical_calendar(spec.calendar):
+        yield f"the forcing's calendar is {forcing.calendar}, the emulator's {spec.calendar}"
+
+
+def usual_ranges(spec: EmulatorSpec) -> dict[str, Usual]:
+    """What is usual of all that an emulator reads: of its states, of all outputs, and of its forcing."""
+    units = _forcing_units(spec)
+    names = [variable.name for variable in spec.outputs] + list(spec.required_forcing)
+    known = {name: usual(name, units.get(name, ""), spec.normalization.get(name)) for name in names}
+    for name in (spec.ocean_fraction, spec.land_fraction):
+        if name is not None:
+            known[name] = Usual("1", low=-0.01, high=1.01)
+    return known
+
+
 def _initial_conditions(
-    spec: EmulatorSpec, case: Case, opened: OpenedRecords | None
+    spec: EmulatorSpec, case: Case, opened: OpenedRecords | None, ranges: RangeCheck
 ) -> InitialConditions:
-    asked = case.initial_condition, spec.prognostic, spec.grid, case.start
-    if holds_run(case.initial_condition):
-        return read_end_states(*asked)
-    return read_initial_conditions(*asked, opened)
+    location = case.initial_condition
+    asked = location, spec.prognostic, spec.grid, case.start
+    if holds_run(location):  # what an emulator came to is no file in another unit
+        conditions, ranges = read_end_states(*asked), replace(ranges, allow=True)
+    else:
+        conditions = read_initial_conditions(*asked, opened, ranges.notices)
+    for row, variable in enumerate(spec.prognostic):
+        states = conditions.state[:, row]
+        ranges.check(location, variable.name, states, lambda k: f"at {conditions.dates[k]}")
+    return conditions
 
 
 def _open_forcing(
-    spec: EmulatorSpec, case: Case, dates: Sequence[Any], opened: OpenedRecords | None
+    spec: EmulatorSpec,
+    case: Case,
+    dates: Sequence[Any],
+    opened: OpenedRecords | None,
+    ranges: RangeCheck,
 ) -> Forcing:
     aliases, roles = {}, {}
     for role in ("surface_temperature", "ocean_fraction"):
@@ -179,6 +230,8 @@ def _open_forcing(
         ocean_fraction=spec.ocean_fraction,
         ocean_cutoff=min(case.ocean_fraction_cutoff, OCEAN_CUTOFF),
         opened=opened,
+        notices=ranges.notices,
+        ranges=ranges,
     )
 
 
@@ -188,7 +241,7 @@ def _forcing_units(spec: EmulatorSpec) -> dict[str, str]:
     return {**units, spec.ocean_fraction or "": "1"}
 
 
-def _layout(spec: EmulatorSpec, case: Case, forcing: Forcing) -> Layout:
+def _layout(spec: EmulatorSpec, case: Case, forcing: Forcing, notices: Notices) -> Layout:
     """Masks, weights and labels of a run; the masks are fixed before it starts."""
     ocean_fraction = forcing.mean_fraction(spec.ocean_fraction or "")
     assert ocean_fraction is not None
@@ -222,7 +275,7 @@ def _layout(spec: EmulatorSpec, case: Case, forcing: Forcing) -> Layout:
         ocean,
         land,
         spec.grid.area_weights(case.area_weights),
-        boxes=_land_boxes(spec, case, land),
+        boxes=_land_boxes(spec, case, land, notices),
     )
 
 
@@ -255,13 +308,13 @@ def _told_of_masks(layout: Layout, cutoff: float) -> list[str]:
 
 
 def _land_boxes(
-    spec: EmulatorSpec, case: Case, land: NDArray[np.bool_]
+    spec: EmulatorSpec, case: Case, land: NDArray[np.bool_], notices: Notices
 ) -> dict[str, NDArray[np.bool_]]:
     """Cells of each land box. Raises InputError where one has no land."""
     found = {}
     for name, box in (case.land_boxes or {}).items():
         if isinstance(box, BoxMask):
-            cells = is_above(read_pattern(box.file, box.variable, spec.grid), LAND_CUTOFF)
+            cells = is_above(read_pattern(box.file, box.variable, spec.grid, notices), LAND_CUTOFF)
         else:
             cells = in_box(spec.grid, box[:2], box[2:])
         if not (cells & land).any():

@@ -72,7 +72,6 @@ def header_of(plan: Plan, checkpoint: Path) -> dict[str, Any]:
             }
             for change in plan.changes
         },
-        "inputs_out_of_range": list(plan.warnings),
     }
 
 

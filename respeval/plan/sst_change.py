@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +12,10 @@ from respeval.case.case import Case
 from respeval.emulator.contract import Emulator
 from respeval.fields.forcing import Forcing
 from respeval.fields.grid import BoolArray, FloatArray
+from respeval.fields.notices import Notices
 from respeval.fields.perturbation import perturb_initial, perturb_over_ocean
+from respeval.fields.ranges import Usual, how_far
 from respeval.run_folder.layout import Layout
-
-#: An input this many scales from its mean is outside what the normalization was made for.
-USUAL_SCALES = 6.0
 
 
 @dataclass(frozen=True)
@@ -83,25 +81,6 @@ def _mean(values: FloatArray, weight: FloatArray, mask: BoolArray) -> float:
     return float((values[mask] * weight[mask]).sum() / total) if total > 0 else float("nan")
 
 
-def inputs_out_of_range(
-    emulator: Emulator, names: Sequence[str], inputs: torch.Tensor
-) -> list[str]:
-    """Which inputs [variable, lat, lon] lie far from their normalization, one phrase for each."""
-    found = []
-    for name, field in zip(names, inputs.double().cpu().numpy(), strict=True):
-        if name not in emulator.spec.normalization:
-            continue
-        mean, scale = emulator.spec.normalization[name]
-        distance = np.abs(field - mean) / scale
-        if np.nanmax(distance) > USUAL_SCALES:
-            share = 100 * float((distance > USUAL_SCALES).mean())
-            found.append(
-                f"{name}: up to {np.nanmax(distance):.1f} scales from its mean ({share:.1f} % of "
-                f"cells beyond {USUAL_SCALES:g})"
-            )
-    return found
-
-
 def preflight(
     emulator: Emulator,
     case: Case,
@@ -109,8 +88,11 @@ def preflight(
     initial: NDArray[np.float64],
     patterns: NDArray[np.float64],
     layout: Layout,
-) -> tuple[tuple[SstChange, ...], tuple[str, ...]]:
-    """The SST change that each group really sees at the first step, and inputs out of range."""
+    notices: Notices,
+    known: Usual,
+) -> tuple[SstChange, ...]:
+    """The SST change that each perturbation really makes at the first step; tells where what comes of
+    it is out of what is `known` of SST."""
     spec, cutoff = emulator.spec, case.ocean_fraction_cutoff
     fields = forcing.read(0, 1, [0], torch.float64).fields
     names = list(forcing.names)
@@ -119,10 +101,9 @@ def preflight(
     state = torch.from_numpy(initial[0])
     at = prognostic.index(spec.surface_temperature or "") if spec.prescribes_sst else 0
     baseline = seen_sst(emulator, state[None, at], fields[-1:])
-    input_names = prognostic + [variable.name for variable in spec.forcing]
-    changes, warnings = list[SstChange](), list[str]()
-    for label, pattern in zip(case.groups, torch.from_numpy(patterns), strict=True):
-        perturbed, started = fields.clone(), state.clone()
+    changes = list[SstChange]()
+    for label, pattern in zip(case.groups[1:], torch.from_numpy(patterns[1:]), strict=True):
+        perturbed, started = fields.clone(), state[None, at].clone()
         perturbed[:, sst] = perturb_over_ocean(fields[:, sst], fields[:, ocean], pattern, cutoff)
         seen = seen_sst(emulator, state[None, at], perturbed[-1:])
         difference = (seen - baseline)[0].double().numpy()
@@ -130,10 +111,15 @@ def preflight(
         changes.append(measure_change(label, difference, *masks, layout.area_weight))
         if spec.prescribes_sst:
             scope = case.initial_condition_scope
-            started[at] = perturb_initial(state[at], fields[0, ocean], pattern, cutoff, scope)
-        inputs = torch.cat([started, perturbed[0, : len(spec.forcing)], seen.to(started)])
-        names_of_inputs = [*input_names, spec.surface_temperature or ""]
-        for phrase in inputs_out_of_range(emulator, names_of_inputs, inputs):
-            if not any(phrase in earlier for earlier in warnings):
-                warnings.append(f"{label}: {phrase}")
-    return tuple(changes[1:]), tuple(warnings)
+            started = perturb_initial(started, fields[:1, ocean], pattern, cutoff, scope)
+        told = _far_from_usual(known, torch.cat([started, seen.to(started)]))
+        if told is not None:
+            notices.tell(f"{label}: {spec.surface_temperature}: {told}")
+    return tuple(changes)
+
+
+def _far_from_usual(known: Usual, fields: torch.Tensor) -> str | None:
+    """How far fields [any, lat, lon] lie from what is usual, in words; None where they don't."""
+    values = fields.double().cpu().numpy()
+    far = known.far(values)
+    return how_far(known, values, far) if far.any() else None

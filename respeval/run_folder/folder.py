@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from respeval.errors import InputError, in_one_line
+from respeval.fields.notices import Notice, Notices
 from respeval.files.checksums import Verification
 from respeval.files.lock import LOCKS, FolderLock
 from respeval.files.netcdf import write_netcdf
@@ -31,15 +32,18 @@ from respeval.run_folder.joining import join_segments, merge_segments, to_merge
 from respeval.run_folder.layout import Layout
 from respeval.run_folder.manifest import (
     QUARANTINE,
+    READ,
     RESULTS,
     SEGMENT_NAME,
     VERSIONS,
     checksums_of_segments,
+    read_fingerprints,
     read_manifest,
     read_measured,
     read_quarantine,
     read_segments,
     read_versions,
+    read_warnings,
     segment_numbers,
 )
 from respeval.run_folder.names import CASE, MANIFEST, RESTART, SEGMENTS
@@ -66,6 +70,8 @@ class RunFolder(RunOutput):
     quarantined: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     measured: dict[str, Any] = field(default_factory=dict)
     versions: list[dict[str, Any]] = field(default_factory=list)
+    warnings: Notices = field(default_factory=Notices)
+    read: dict[int, dict[str, str]] = field(default_factory=dict)
     _new_segments: list[dict[str, Any]] = field(default_factory=list)
     _new_parts: list[Part] = field(default_factory=list)
     _results: dict[str, str] = field(default_factory=dict)
@@ -117,6 +123,8 @@ class RunFolder(RunOutput):
         self.quarantined = read_quarantine(self.path, manifest)
         self.measured = read_measured(self.path, manifest)
         self.versions = read_versions(self.path, manifest)
+        self.warnings = Notices(read_warnings(self.path, manifest))
+        self.read = read_fingerprints(self.path, manifest)
         self._check_quarantine()
         source = str(self.path / MANIFEST)
         entry = manifest.get("restart")
@@ -202,6 +210,7 @@ class RunFolder(RunOutput):
             self.quarantined,
             self.measured,
             self._remarks(number, reached),
+            {step: found for step, found in self.read.items() if step < max(reached, done)},
         )
 
     def _remarks(self, num_segments: int, step: int) -> tuple[str, ...]:
@@ -234,6 +243,12 @@ class RunFolder(RunOutput):
 
     def keep(self, measured: Mapping[str, Any]) -> None:
         self.measured = dict(measured)
+
+    def warn(self, notices: Iterable[Notice]) -> list[str]:
+        return self.warnings.take(notices)
+
+    def note_read(self, fingerprints: Mapping[int, Mapping[str, str]]) -> None:
+        self.read = {step: dict(found) for step, found in fingerprints.items()}
 
     def begin(self, case_text: str) -> None:
         """Say in the manifest that the run is under way; make what it writes into."""
@@ -333,6 +348,8 @@ class RunFolder(RunOutput):
             content["measured"] = self.measured
         if self.versions:
             content[VERSIONS] = self.versions
+        content["warnings"] = list(self.warnings.texts)
+        content[READ] = {str(step): found for step, found in self.read.items()}
         content |= {key: self.quarantined.get(key, []) for key in QUARANTINE}
         content["segments"] = self.segments
         content["restart"] = self.restart.to_json() if self.restart else None

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from respeval.case.options import KEY, KEYS, BearsOn, keys_that_bear_on
+from respeval.run_folder.manifest import READ
 
 #: What must be the same for the samples of two runs to be the same: keys of the manifest and of the
 #: forcing, beside those of the case that bear on samples.
@@ -59,6 +60,7 @@ def other_samples(first: Mapping[str, Any], other: Mapping[str, Any]) -> list[st
 
     The checkpoints may be different; starts, period, forcing and noise must not.
     """
+    fields = _other_fields(first, other)
     parts: list[tuple[Mapping[str, Any], Mapping[str, Any], tuple[str, ...], str]]
     parts = [(first, other, _SAMPLING, "")]
     for part in ("case", "forcing"):
@@ -67,15 +69,27 @@ def other_samples(first: Mapping[str, Any], other: Mapping[str, Any]) -> list[st
             return [f"a manifest names no {part}"]
         if part == "case":
             parts.append((own, its, _keys_of(own, its, "samples"), ""))
-        else:
+        elif fields is None:
             parts.append((own, its, _SAMPLING_OF_FORCING, "the forcing's "))
-    return [
+    found = [
         f"{prefix}{key.removesuffix('_sha256').replace('_', ' ')}"
         + ("" if key.endswith("_sha256") or key == "files" else f" {_shown(a)} -> {_shown(b)}")
         for own, its, keys, prefix in parts
         for key in keys
         if (a := own.get(key)) != (b := its.get(key))
     ]
+    return found + (fields or [])
+
+
+def _other_fields(first: Mapping[str, Any], other: Mapping[str, Any]) -> list[str] | None:
+    """Of the forcing's fields that both runs kept a fingerprint of the variables that differ; None
+    where there are none, as in runs of an earlier respeval."""
+    own, its = (dict(_flat(manifest.get(READ) or {})) for manifest in (first, other))
+    both = own.keys() & its.keys()
+    if not both:
+        return None
+    changed = sorted({key.partition(".")[2] for key in both if own[key] != its[key]})
+    return [f"the forcing's {', '.join(changed)}"] if changed else []
 
 
 def other_definitions(first: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

@@ -169,6 +169,30 @@ def read_versions(folder: Path, manifest: Mapping[str, Any]) -> list[dict[str, A
         raise InputError(f"{folder / MANIFEST}: its versions can't be read") from None
 
 
+def read_warnings(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """What a run warned of, by its manifest. Raises InputError where it makes no sense."""
+    texts = manifest.get("warnings", [])
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise InputError(f"{folder / MANIFEST}: its warnings can't be read")
+    return list(texts)
+
+
+#: Of a manifest: by step of the first sample and by variable the SHA-256 of what was read.
+READ = "forcing_fields_sha256"
+
+
+def read_fingerprints(folder: Path, manifest: Mapping[str, Any]) -> dict[int, dict[str, str]]:
+    """See `READ`; nothing of runs of an earlier respeval. Raises InputError where it makes no sense."""
+    try:
+        kept = {
+            int(step): {str(name): str(sha) for name, sha in found.items()}
+            for step, found in manifest.get(READ, {}).items()
+        }
+    except (ValueError, AttributeError):
+        raise InputError(f"{folder / MANIFEST}: its {READ} can't be read") from None
+    return kept
+
+
 def read_measured(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """What a manifest keeps of measurements before the run. Raises InputError where it makes no sense."""
     measured = manifest.get("measured", {})

@@ -11,6 +11,8 @@ RUNNING = "running.nc"
 DIAGNOSTICS_FILE = "diagnostics.nc"
 REFERENCE = "reference.nc"
 SUMMARY = "summary.json"
+#: Key of it, beside its numbers: a list of texts, where there are any.
+WARNINGS = "warnings"
 FIGURES = "figures"
 SEGMENTS = "segments"
 RESTART = "restart"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from respeval.fields.notices import Notice
 from respeval.rollout.segments import Segment
 from respeval.rollout.sums import GroupSums
 from respeval.run_folder.restart import Array, Block, Restart
@@ -20,7 +21,7 @@ class Progress:
     first_file: path of the first segment's file within the folder. quarantined: what blew up and
     counts no more, as `Quarantine` describes it. complete: whether the results of these segments
     are there, be they all that were planned (`finished`) or not. measured: see `RunOutput.keep`.
-    remarks: what to know of a run that goes on.
+    remarks: what to know of a run that goes on. read: fingerprints of what it read, of steps done.
     """
 
     finished: bool = False
@@ -32,6 +33,7 @@ class Progress:
     quarantined: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     measured: Mapping[str, Any] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    read: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def step(self) -> int:
@@ -52,6 +54,13 @@ class RunOutput:
 
     def keep(self, measured: Mapping[str, Any]) -> None:
         """Let the manifest name, from `begin` on, what was measured before the run began."""
+
+    def warn(self, notices: Iterable[Notice]) -> list[str]:
+        """Let the manifest keep these warnings, when it is written next; returns those it had not."""
+        return []
+
+    def note_read(self, fingerprints: Mapping[int, Mapping[str, str]]) -> None:
+        """Let the manifest name, when it is written next, what was read; see `Forcing.fingerprints`."""
 
     def begin(self, case_text: str) -> None:
         """Say that the run is under way."""

@@ -71,7 +71,7 @@ def test_the_help_of_run_says_how_every_perturbation_is_written() -> None:
 
 def test_what_keys_bear_on() -> None:
     assert keys_that_bear_on("length") == ("years", "days", "steps")
-    assert keys_that_bear_on("afterwards") == ("until", "reference")
+    assert keys_that_bear_on("afterwards") == ("allow_out_of_range", "until", "reference")
     assert set(keys_that_bear_on("definitions")) == {
         "area_weights",
         "ocean_fraction_cutoff",

@@ -14,47 +14,15 @@ import torch
 import xarray as xr
 
 from respeval.errors import InputError
-from respeval.fields.calendar import Duration
-from respeval.fields.forcing import Forcing
 from respeval.fields.grid import Grid
 from respeval.fields.initial import read_initial_conditions
 from respeval.fields.records import open_record, read_pattern
-from respeval.fields.variables import DerivedForcing, Variable
+from respeval.fields.variables import DerivedForcing
 from tests.support import studies
+from tests.support.inputs import kelvin, open_forcing, start_dates, write
 from tests.support.studies import GRID
 
-NAMES = ("ocean_fraction", "sunlight", "skin")
 CPU = torch.device("cpu")
-
-
-def start_dates(*days: int) -> list[cftime.datetime]:
-    return [cftime.datetime(2001, 1, 1 + day, calendar="noleap") for day in days]
-
-
-def open_forcing(location: Path | str, num_steps: int = 20, **changes: Any) -> Forcing:
-    options: dict[str, Any] = {
-        "starts": start_dates(0),
-        "grid": GRID,
-        "timestep_s": 86_400,
-        "aliases": {},
-        "units": {"skin": "K", "ocean_fraction": "1"},
-        "roles": {"ocean_fraction": "ocean_fraction", "skin": "surface_temperature"},
-        "ocean_only": "skin",
-        "ocean_fraction": "ocean_fraction",
-    }
-    names = changes.pop("names", NAMES)
-    length = Duration(num_steps, "step")
-    return Forcing(str(location), names, duration=length, **{**options, **changes})
-
-
-def kelvin(*names: str) -> list[Variable]:
-    return [Variable(name, "K", name) for name in names]
-
-
-def write(folder: Path, dataset: xr.Dataset) -> Path:
-    path = folder / "forcing.nc"
-    dataset.to_netcdf(path)
-    return path
 
 
 def test_windows_join_to_the_whole_record(tmp_path: Path) -> None:

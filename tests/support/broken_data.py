@@ -130,6 +130,14 @@ def new_file(
     return change
 
 
+def never_written(folder: Path) -> None:
+    """A variable that was made and never filled."""
+    without("forcing.nc", "sunlight")(folder)
+    library("forcing.nc", lambda d: d.createVariable("sunlight", "f4", ("time", "lat", "lon")))(
+        folder
+    )
+
+
 def packed_and_flipped(folder: Path) -> None:
     """Compressed numbers, damaged in their middle: the file opens, reading it fails."""
     with xr.open_dataset(folder / "forcing.nc", decode_times=False) as opened:
@@ -327,6 +335,42 @@ CASES = [
         "skin is in degC, the emulator wants K",
     ),
     Broken(
+        "forcing: temperatures of another unit",
+        RUN,
+        values("forcing.nc", "skin", lambda v: v - 273.15),
+        "it looks like degrees Celsius; mend the file",
+    ),
+    Broken(
+        "forcing: -1000 from a later step on",
+        RUN,
+        values("forcing.nc", "skin", lambda v: np.where(np.arange(9)[:, None, None] > 2, -1000, v)),
+        "skin can't be right at 2001-01-04 00:00:00: -1000 to -1000 K",
+    ),
+    Broken(
+        "forcing: a fill value that is not declared",
+        RUN,
+        values(
+            "forcing.nc", "sunlight", lambda v: np.where(np.arange(9)[:, None, None] > 2, 1e20, v)
+        ),
+        "sunlight can't be right at 2001-01-04 00:00:00",
+    ),
+    Broken(
+        "forcing: records that nobody wrote, no fill value declared",
+        RUN,
+        never_written,
+        "sunlight is missing at 2001-01-01",
+    ),
+    Broken(
+        "initial: temperatures of another unit in one sample",
+        RUN,
+        values(
+            "initial.nc",
+            "skin",
+            lambda v: np.where(np.arange(len(v))[:, None, None] == len(v) - 1, v - 273.15, v),
+        ),
+        "initial.nc: skin can't be right at",
+    ),
+    Broken(
         "forcing: texts",
         RUN,
         values("forcing.nc", "skin", lambda v: v.astype("U3")),
@@ -337,7 +381,7 @@ CASES = [
         "forcing: lists of numbers",
         RUN,
         retyped(lambda d: d.createVLType("f8", "row")),
-        "skin holds no numbers",
+        "forcing.nc holds lists of numbers, expected one number in each cell",
     ),
     Broken(
         "forcing: other dimensions",

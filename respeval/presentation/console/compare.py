@@ -113,10 +113,11 @@ def comparison_notes(comparison: xr.Dataset, runs: Sequence[Run]) -> list[str]:
         how = "of the same samples, paired" if (kinds == 1).any() else "of independent samples"
         some = " where not said otherwise" if (kinds == 1).any() and (kinds == 0).any() else ""
         notes.append(f"differences {how}{some}")
-    return notes + [f"{_listed(names)}: {reason}" for reason, names in others.items()]
+    return notes + [f"{listed(names)}: {reason}" for reason, names in others.items()]
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
     more = len(names) - _MOST_LISTED
     return ", ".join(names[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
 

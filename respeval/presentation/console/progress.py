@@ -103,6 +103,10 @@ class ConsoleReporter(Reporter):
             highlight=False,
         )
 
+    def noticed(self, text: str) -> None:
+        """Say it at once; it stands again below the table."""
+        self._console.print(f"warning: {text}", style="yellow", highlight=False)
+
     def published(self, segment: Segment, means: GroupSums) -> None:
         """Take the segment into the running ratio and tell it."""
         self._num_published = segment.number

@@ -8,7 +8,7 @@ from pathlib import Path
 import xarray as xr
 from rich.console import Console
 
-from respeval.analysis.folder import told_quarantined
+from respeval.analysis.folder import told_quarantined, warnings_of_folder
 from respeval.diagnostics import (
     DiagnosticSettings,
     catalog,
@@ -62,6 +62,8 @@ def show_table(
             tell_left_out(console, reasons | seasons_left_out(zonal, settings))
     for told in told_quarantined(folder):
         console.print(f"left out of the means: {told}", style="yellow", highlight=False)
+    for text in warnings_of_folder(folder):
+        console.print(f"warning: {text}", style="yellow", highlight=False)
 
 
 def _is_of_one_year(zonal: xr.Dataset) -> bool:

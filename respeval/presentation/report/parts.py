@@ -61,7 +61,7 @@ class Section:
     """A run, a probe or a comparison.
 
     facts: what it is; provenance: where its numbers come from, for the page's end; texts: files in
-    full, as (name, content).
+    full, as (name, content); warnings: what stands before all else.
     """
 
     kind: Literal["run", "probe", "comparison"]
@@ -72,6 +72,7 @@ class Section:
     figures: Sequence[Figure] = ()
     provenance: Sequence[tuple[str, str]] = ()
     texts: Sequence[tuple[str, str]] = ()
+    warnings: Sequence[str] = ()
 
 
 def interval_cells(value: float, low: float, high: float) -> tuple[Cell, Cell]:

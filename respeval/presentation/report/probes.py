@@ -14,7 +14,7 @@ from respeval.loss_probe.probing import PROFILE
 from respeval.loss_probe.summary import told_of_batches
 from respeval.presentation.report.figures import read_figures
 from respeval.presentation.report.parts import Cell, Section, Table, interval_cells
-from respeval.run_folder.names import SUMMARY
+from respeval.run_folder.names import SUMMARY, WARNINGS
 
 _INTERVAL = "_interval"
 
@@ -46,6 +46,7 @@ def probe_section(folder: Path) -> Section:
         [Table("Statistics of every arm", ("arm", "statistic", "value", "95 % interval"), rows)],
         read_figures(folder),
         [(key.replace("_", " "), value) for key, value in attributes.items()],
+        warnings=[str(text) for text in numbers.get(WARNINGS, [])],
     )
 
 

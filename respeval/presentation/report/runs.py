@@ -6,7 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from respeval.analysis.finished_runs import Run
-from respeval.analysis.folder import settings_of_folder, told_quarantined, truth_of_folder
+from respeval.analysis.folder import (
+    settings_of_folder,
+    told_quarantined,
+    truth_of_folder,
+    warnings_of_folder,
+)
 from respeval.errors import InputError
 from respeval.files.netcdf import open_saved
 from respeval.files.text import read_document
@@ -59,6 +64,7 @@ def run_section(run: Run) -> Section:
         figures,
         tuple(_provenance(manifest, diagnostics.attrs)),
         [(CASE, read_document(folder / CASE, "case file", _MOST_BYTES_OF_CASE))],
+        warnings_of_folder(folder),
     )
 
 
