@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -112,7 +113,7 @@ def analyse(
         notices.tell(remark)
     pictures.plan_maps(response, agreement)
     # What is drawn meanwhile is in memory: netCDF is not to be called by two threads.
-    with _short_turns(), ThreadPoolExecutor(1) as beside:
+    with _netcdf_in_one_thread(), _short_turns(), ThreadPoolExecutor(1) as beside:
         written = beside.submit(_write, folder, response, diagnostics, along, agreement, notices)
         pictures.draw()
         written.result()
@@ -131,6 +132,18 @@ def _beside(tell: Callable[[str], None] | None, what: str) -> Iterator[None]:
             raise
         reason = str(error) if isinstance(error, InputError) else unexpected(error)
         tell(f"{what}: {reason}")
+
+
+@contextlib.contextmanager
+def _netcdf_in_one_thread() -> Iterator[None]:
+    """No file that garbage holds is closed by whichever thread the collector runs in."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @contextlib.contextmanager

@@ -290,7 +290,7 @@ def test_a_damaged_segment_is_refused(run: Path, tmp_path: Path) -> None:
 
 
 def test_a_sample_that_blew_up_is_left_out(tmp_path: Path) -> None:
-    study = write_study(tmp_path, days=40, save_members=True)
+    study = write_study(tmp_path, days=40, save_members=True, allow_out_of_range=True)
     broken = initial()
     broken["air_temperature_0"][1] = 1e30
     (tmp_path / "initial.nc").unlink()
