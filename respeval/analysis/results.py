@@ -89,12 +89,12 @@ def analyse(
     with open_saved(folder / ZONAL) as zonal:
         _check_means(zonal, folder / ZONAL, ("group", "sample", "time", "surface", "lat"))
         diagnostics = diagnose(zonal, settings)
+        told = remarks(zonal, diagnostics, settings)
         describe_file(diagnostics, zonal, "diagnostics of the response")
         diagnostics.attrs[_TROPICS] = settings.tropical_lat_max
         along = running(zonal, diagnostics, settings)
         describe_file(along, zonal, "diagnostics of the response against the length of the run")
         series = _shown_along(zonal, settings.roles).load()
-        told = remarks(zonal, diagnostics, settings)
     pictures = Pictures(settings.roles, reference, reference_name, tell)
     pictures.plan_diagnostics(series, diagnostics, along)
     pictures.draw(lambda: verification.is_told(GROUP_MEANS))

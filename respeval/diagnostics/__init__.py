@@ -4,6 +4,7 @@ from respeval.diagnostics.agreement import AGREEMENT
 from respeval.diagnostics.catalog import catalog
 from respeval.diagnostics.differences import DIFFERENCE, differences
 from respeval.diagnostics.evaluate import (
+    NUM_SAMPLES_COUNTED,
     Replicated,
     diagnose,
     diagnose_reference,
@@ -35,7 +36,7 @@ from respeval.diagnostics.levels import with_hybrid_levels
 from respeval.diagnostics.maps import response_maps
 from respeval.diagnostics.numbers import RATIOS_KNOWN, places_of, summary, years_summary
 from respeval.diagnostics.running import main_diagnostics, num_units, running
-from respeval.diagnostics.seasons import seasons_left_out
+from respeval.diagnostics.seasons import seasons_left_out, starts_after_first
 from respeval.diagnostics.statistics.periods import length_years, with_period
 from respeval.diagnostics.statistics.precision import (
     FEWEST_YEARS_TO_KNOW,
@@ -59,6 +60,7 @@ __all__ = [
     "FEWEST_YEARS_TO_KNOW",
     "KNOWN_TO",
     "NAMED_IN_ROLES",
+    "NUM_SAMPLES_COUNTED",
     "RATIOS_KNOWN",
     "STATISTICS",
     "THE_OUTPUTS",
@@ -100,6 +102,7 @@ __all__ = [
     "response_maps",
     "running",
     "seasons_left_out",
+    "starts_after_first",
     "summary",
     "with_hybrid_levels",
     "with_period",

@@ -23,6 +23,9 @@ from respeval.diagnostics.zonal import zonal_response_of_maps, zonal_totals
 from respeval.fields.grid import SURFACES
 from respeval.fields.perturbation import BASELINE
 
+#: Attribute of the diagnostics: how many samples a run has, those that have become one counted as one.
+NUM_SAMPLES_COUNTED = "num_samples_counted"
+
 
 @dataclass(frozen=True, eq=False)
 class Replicated:
@@ -47,7 +50,8 @@ def diagnose(zonal: xr.Dataset, settings: DiagnosticSettings) -> xr.Dataset:
     and beside each `NAME_stderr`,
     `NAME_low`, `NAME_high`, `NAME_num_effective` and `NAME_noise`. The unit is a year of a sample,
     in both climates; with fewer than two of them the statistics are NaN. `left_out` says why a
-    diagnostic is missing. Outputs may have further dimensions, such as one that numbers runs.
+    diagnostic is missing. The attribute `NUM_SAMPLES_COUNTED` says how many samples there were in effect.
+    Outputs may have further dimensions, such as one that numbers runs.
     Raises ValueError where a variable or the group `baseline` is missing.
     """
     return replicate(zonal, settings).diagnostics
@@ -76,6 +80,7 @@ def replicate(
         )
         found.update(means)
         without.update(without_of_means)
+    found.attrs[NUM_SAMPLES_COUNTED] = totals.sizes["sample"]
     return Replicated(found, without, units)
 
 

@@ -115,11 +115,15 @@ def test_its_files_are_those_of_a_run_of_that_length(
     assert_equal_runs(out, tmp_path / "short")
 
 
-def test_a_table_says_where_its_samples_are_of_one_year(
+def test_a_table_says_where_a_run_is_shorter_than_a_year(
     study: Path, ended: tuple[Path, str], tmp_path: Path
 ) -> None:
-    told = "intervals are from samples of one year"
-    assert told in invoke("run", study, "-o", tmp_path / "days")
+    told = "the run is shorter than a year"
+    shown = invoke("run", study, "-o", tmp_path / "days")
+    assert f"warning: {told}" in shown[shown.index("Response") :]
+    assert told in (tmp_path / "days" / "summary.json").read_text()
+    invoke("report", tmp_path / "days", "-o", tmp_path / "report.html")
+    assert told in (tmp_path / "report.html").read_text()
     assert told not in ended[1]
 
 
@@ -191,16 +195,18 @@ def test_a_spread_is_trusted_from_some_years_and_units_on(
     assert is_long_enough(copies) is (num_years >= FEWEST_UNITS)  # and here all are one
 
 
-def test_a_run_of_a_season_does_not_say_how_long_it_takes() -> None:
-    """90 days of four samples, which may be known to 1 % of what the season's answer is."""
-    goal = Goal(
-        parse_targets([f"{RATIOS_KNOWN[0]}:0.99"]), SETTINGS, ["t_low", "t_top"], RunOutput()
+@pytest.mark.parametrize("fraction", ["0.99", "1e-6"])
+@pytest.mark.parametrize("num_months", [3, 15])
+def test_a_run_of_less_than_two_years_does_not_say_how_long_it_takes(
+    num_months: int, fraction: str
+) -> None:
+    """90 days of four samples may be known to 1 % of what the season's answer is."""
+    targets = parse_targets([f"{RATIOS_KNOWN[0]}:{fraction}"])
+    zonal = run_of(num_months, 4)
+    (line,) = Goal(targets, SETTINGS, ["t_low", "t_top"], RunOutput()).outcome(
+        diagnose(zonal, SETTINGS), zonal
     )
-    for num_months, told in ((3, "was not waited for"), (15, "was not waited for")):
-        zonal = run_of(num_months, 4)
-        (line,) = goal.outcome(diagnose(zonal, SETTINGS), zonal)
-        assert told in line
-        assert "more year" not in line
+    assert "was not waited for: a run needs 5 years" in line
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,7 @@ from respeval.diagnostics import (
     DiagnosticSettings,
     catalog,
     left_out,
-    num_units,
     seasons_left_out,
-    year_blocks,
 )
 from respeval.diagnostics.numbers import main_rows
 from respeval.files.netcdf import open_saved
@@ -29,9 +27,6 @@ from respeval.presentation.console.warming import (
     warming_table,
 )
 from respeval.run_folder.names import DIAGNOSTICS_FILE, REFERENCE, RUNNING, ZONAL
-
-#: Samples of a deterministic emulator may be all alike in a year whose forcing they share.
-_ONE_YEAR = "intervals are from samples of one year: what differs between years is not in them"
 
 
 def show_table(
@@ -51,8 +46,6 @@ def show_table(
         has_rows = any(name in diagnostics for name in main_rows())
         table_of = warming_table if has_rows else means_table
         console.print(table_of(columns, f"Response, {folder}"))
-        if zonal.sizes["group"] > 1 and _is_of_one_year(zonal):
-            console.print(_ONE_YEAR, style="yellow")
         _show_precision(console, folder)
         _show_agreement(console, folder, diagnostics, settings)
         if settings is not None:
@@ -64,10 +57,6 @@ def show_table(
         console.print(f"left out of the means: {told}", style="yellow", highlight=False)
     for text in warnings_of_folder(folder):
         console.print(f"warning: {text}", style="yellow", highlight=False)
-
-
-def _is_of_one_year(zonal: xr.Dataset) -> bool:
-    return len(year_blocks(zonal[["time_bnds"]].load())) == 1 and num_units(zonal)[1] > 1
 
 
 def _show_precision(console: Console, folder: Path) -> None:
