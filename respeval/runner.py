@@ -277,7 +277,6 @@ class _Course:
             {member for member in self._members if self.quarantine.leaves_out(member)},
         )
         means = totals.unpack(self._comm.sum_to_root(totals.pack())).means()
-        self._output.note_read(self._plan.forcing.fingerprints)
         self._held.attempt(lambda: self._output.publish_segment(segment, means))
         self._sums.reset()
         self._save(segment.stop_step, last, None)
@@ -301,6 +300,7 @@ class _Course:
             if content is not None:
                 written = content.cpu().numpy().tobytes()
                 self._held.attempt(partial(self._output.publish_part, step, block, written))
+        self._output.note_read(self._plan.forcing.fingerprints)
         self._held.attempt(lambda: self._output.commit(step, record, self.quarantine.described()))
 
     def _raise_stopped(self, step: int) -> NoReturn:

@@ -185,7 +185,7 @@ def _step(
     if has_ended(progress, goal, comm):
         return False
     begin = comm.together(lambda: read_snapshot(plan, folder, progress, comm))
-    left = comm.together(lambda: _go_on(plan, folder, progress, comm))
+    left = comm.together(lambda: go_on(plan, folder, progress, comm))
     for remark in progress.remarks:
         left.notices.tell(remark)
     reporter = _reporter(left, wish.execution, session)
@@ -197,13 +197,6 @@ def _step(
     finally:
         reporter.close()
     return True
-
-
-def _go_on(plan: Plan, folder: Path, progress: Progress, comm: Comm) -> Plan:
-    """What is left of a plan. Raises InputError where its forcing is not what it was."""
-    if comm.is_root:
-        plan.forcing.go_on_with(progress.read)
-    return go_on(plan, folder, progress)
 
 
 def _rehearse(

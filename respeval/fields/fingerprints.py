@@ -35,8 +35,9 @@ class Fingerprints:
 
     @property
     def kept(self) -> dict[int, dict[str, str]]:
-        """Step -> variable -> fingerprint."""
-        return {step: dict(self._kept[step]) for step in sorted(self._kept)}
+        """Step -> variable -> fingerprint, while another thread may add to them."""
+        kept = self._kept  # only ever added to; thinned out, it is another one
+        return {step: dict(kept[step]) for step in sorted(kept)}
 
     def wants(self, step: int) -> bool:
         return step % self._every == 0 and step not in self._kept

@@ -29,6 +29,18 @@ _TEMPERATURES = (100.0, 400.0)
 #: Share of the globe's cells that must be usual for another unit to be a likely reason.
 _LIKELY = 0.95
 
+#: CMIP's name -> low and high of an hour, where they are beyond those of a month, in CMIP's units.
+_OF_AN_HOUR: Mapping[str, tuple[float, float]] = {
+    **dict.fromkeys(("rsdt", "rsut", "rsds", "rsus"), (-100.0, 1_450.0)),
+    **dict.fromkeys(("hfls", "hfss"), (-1_000.0, 2_000.0)),
+    **dict.fromkeys(("uas", "vas"), (-110.0, 110.0)),
+    "psl": (8.5e4, 1.1e5),
+    "pr": (-1e-5, 0.1),
+}
+
+#: In the name of a variable: it is no temperature, though its units are K.
+_OF_CHANGES = ("anomal", "change", "delta", "depression", "diff", "increment", "tendency", "bias")
+
 #: In a warning, before what tells when and how far.
 OUT_OF_RANGE = "is out of range"
 
@@ -128,8 +140,10 @@ def _limits(name: str, units: str) -> tuple[float, float]:
     found = conversion(units, meaning.cmip) if meaning else None
     if meaning is not None and found is not None:
         factor, offset = found
-        return (meaning.cmip.low - offset) / factor, (meaning.cmip.high - offset) / factor
-    return _TEMPERATURES if spelled(units) == "K" else (-math.inf, math.inf)
+        low, high = _OF_AN_HOUR.get(meaning.cmip.name, (meaning.cmip.low, meaning.cmip.high))
+        return (low - offset) / factor, (high - offset) / factor
+    is_change = any(part in name.lower() for part in _OF_CHANGES)
+    return _TEMPERATURES if spelled(units) == "K" and not is_change else (-math.inf, math.inf)
 
 
 @dataclass
@@ -201,7 +215,10 @@ def how_far(known: Usual, values: FloatArray, far: BoolArray) -> str:
 def _refusal(
     known: Usual, location: str, name: str, values: FloatArray, place: str, wrong: BoolArray
 ) -> InputError:
-    worst, looks = values[wrong], known.mistake(values)
+    worst = values[wrong]
+    # What is wrong in a few cells alone is no other unit, though it would make them usual.
+    is_outlier = wrong.sum() < (1.0 - _LIKELY) * np.isfinite(values).sum()
+    looks = None if is_outlier else known.mistake(values)
     return InputError(
         f"{location}: {name} can't be right {place}: {worst.min():.4g} to {worst.max():.4g} "
         f"{known.units} in {_share(wrong, values)} of cells, expected {known}"

@@ -120,7 +120,7 @@ def look_ahead(
     )
     if ended:
         return replace(known, warnings=plan.warnings)
-    left = comm.together(lambda: go_on(plan, folder, progress))
+    left = comm.together(lambda: go_on(plan, folder, progress, comm))
     execution, _ = with_batch_size(plan, comm, execution, progress.measured)
     if execution.compile:
         measure_compiling(plan, comm, execution)

@@ -79,8 +79,13 @@ def _array_sha256(array: NDArray[Any]) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
 
 
-def go_on(plan: Plan, folder: Path, progress: Progress) -> Plan:
-    """What is left of a plan whose run has come so far in this folder."""
+def go_on(plan: Plan, folder: Path, progress: Progress, comm: Comm) -> Plan:
+    """What is left of a plan whose run has come so far in this folder.
+
+    Raises InputError where its forcing is not what the run read: on the root, which knows what it did.
+    """
+    if comm.is_root:
+        plan.forcing.go_on_with(progress.read)
     if progress.first_file is None:
         return plan
     segments = remaining_segments(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +38,28 @@ def test_a_run_that_goes_on_keeps_what_one_at_once_keeps() -> None:
             if prints.wants(step):
                 prints.add(step, {"x": str(step)})
     assert again.kept == once.kept
+
+
+def test_they_can_be_read_while_the_thread_that_reads_the_forcing_adds_some() -> None:
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(30):
+            prints = Fingerprints()
+
+            def add(prints: Fingerprints = prints) -> None:
+                for step in range(3000):
+                    if prints.wants(step):
+                        prints.add(step, {"x": str(step)})
+
+            thread = threading.Thread(target=add)
+            thread.start()
+            while thread.is_alive():
+                assert len(prints.kept) <= MOST_DATES + 1
+            thread.join()
+            assert list(prints.kept) == [0, 512, 1024, 1536, 2048, 2560]
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def test_a_field_is_the_same_however_it_is_stored() -> None:

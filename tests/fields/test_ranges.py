@@ -74,6 +74,34 @@ def test_one_cell_that_can_t_be_is_refused_and_one_that_is_far_is_told() -> None
             checked(fields, known)
 
 
+@pytest.mark.parametrize(
+    ("name", "units", "values"),
+    [
+        ("DSWRFtoa", "W m-2", (0.0, 1400.0)),
+        ("LHTFLsfc", "W m-2", (-20.0, 1200.0)),
+        ("PRATEsfc", "kg m-2 s-1", (0.0, 0.03)),
+        ("UGRD10m", "m s-1", (-75.0, 75.0)),
+        ("PRMSL", "Pa", (8.8e4, 1.08e5)),
+        ("sst_anomaly", "K", (-2.0, 3.0)),
+        ("dewpoint_depression", "K", (0.0, 20.0)),
+    ],
+)
+def test_what_an_hour_can_have_though_no_month_has_it_is_usual(
+    name: str, units: str, values: tuple[float, float]
+) -> None:
+    fields = np.full(SHAPE, sum(values) / 2)
+    fields[1, 0, :2] = values
+    assert checked(fields, usual(name, units)) == ()
+
+
+def test_a_cell_alone_is_no_other_unit() -> None:
+    rain = np.full(SHAPE, 3e-5)
+    rain[0, 0, 0] = 3.0
+    with pytest.raises(InputError, match="can't be right") as info:
+        checked(rain, usual("PRATEsfc", "kg m-2 s-1"))
+    assert "looks like" not in str(info.value)
+
+
 def test_of_an_unknown_variable_only_fill_values_and_normalizations_say_what_can_t_be() -> None:
     fields = np.full(SHAPE, 3.0e12)
     assert checked(fields, usual("number_of_drops", "1")) == ()

@@ -68,6 +68,18 @@ def test_a_run_that_was_stopped_many_times(whole: tuple[Path, Path], tmp_path: P
     assert_equal_runs(tmp_path / "out", expected)
 
 
+def test_a_forcing_remade_after_a_stop_within_the_first_segment_is_told(tmp_path: Path) -> None:
+    folder = study(tmp_path / "study")
+    stopped(plan(folder, Interrupted(6)), tmp_path / "out")
+    path = next(folder.glob("forcing.nc"))
+    with xr.open_dataset(path, decode_times=False) as opened:
+        record = opened.load()
+    record["skin"] += 0.5
+    record.to_netcdf(path)
+    with pytest.raises(InputError, match="skin at 2001-01-01 00:00:00 is not what the run read"):
+        run(plan(folder, Interrupted()), tmp_path / "out")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
 def test_every_signal_stops(whole: tuple[Path, Path], tmp_path: Path, number: int) -> None:
     folder, _ = whole

@@ -199,7 +199,7 @@ def run(
     assert not progress.finished
     try:
         begin = read_snapshot(planned, folder, progress, comm)
-        planned = go_on(planned, folder, progress)
+        planned = go_on(planned, folder, progress, comm)
         execution, told = execution or Execution(), progress.quarantined
         execute(planned, output, comm, execution, Reporter(), signals, begin, told)
         output.join()
