@@ -62,7 +62,7 @@ def test_the_emulator_is_gone_when_the_analysis_begins(
         emulators.append(weakref.ref(planned.emulator))
         execute(planned, *arguments)
 
-    def analysing(*_: Any) -> None:
+    def analysing(*_: Any, **__: Any) -> None:
         raise InputError(f"found {[emulator() for emulator in emulators]}")
 
     monkeypatch.setattr(one_run, "execute", executing)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +59,19 @@ class KnownResponse:
             means = means[[*names, "count", "time_bnds", *CELL_VARIABLES]]
         return KnownResponse(self.where, self.grid, maps, means)
 
+    def times(self, factors: Mapping[str, float]) -> KnownResponse:
+        """The same in other units: outputs, their errors and the means they are from, multiplied."""
+
+        def scaled(dataset: xr.Dataset) -> xr.Dataset:
+            every = {
+                n: f for name, f in factors.items() for n, f in ((name, f), (f"{name}_stderr", f))
+            }
+            changed = {n: dataset[n] * f for n, f in every.items() if f != 1.0 and n in dataset}
+            return dataset.assign(changed)
+
+        means = None if self.means is None else scaled(self.means)
+        return KnownResponse(self.where, self.grid, scaled(self.maps), means)
+
     def response(self, name: str, labels: Sequence[str]) -> xr.DataArray:
         """An output, or its error, for these perturbations: (perturbation, lat, lon), float64."""
         values = self.maps[name]
@@ -103,7 +116,7 @@ def open_reference(
         maps = response_maps(means) if with_numbers else _names_of_run(means)
         known = KnownResponse(location, _grid_of(maps, location), maps, means)
     else:
-        record = open_record(location, notices)
+        record = open_record(location, notices, dated=False)
         single = [dim for dim, size in record.sizes.items() if size == 1 and dim not in _DIMS]
         maps = record.squeeze(single, drop=True)
         maps = maps.drop_dims([dim for dim in maps.dims if dim not in _DIMS])
@@ -116,6 +129,8 @@ def _names_of_run(means: xr.Dataset) -> xr.Dataset:
     first = means.isel(time=0, drop=True)
     kept = [name for name, value in first.data_vars.items() if {"group", *PLANE} == set(value.dims)]
     labels = [label for label in means["group"].values if label != BASELINE]
+    for name in kept:  # of the means; a response is a difference
+        first[name].attrs.pop("units_metadata", None)
     return first[kept].sel(group=labels).rename(group="perturbation")
 
 

@@ -24,7 +24,7 @@ from respeval.errors import InputError
 from respeval.fields.grid import Grid
 from respeval.fields.notices import Notices
 from respeval.fields.regrid import Conservative
-from respeval.fields.standard_names import spelled
+from respeval.fields.units import Wanted, fit
 from respeval.fields.variables import Variable
 from respeval.files.netcdf import open_saved
 from respeval.files.publish import finite_or_none
@@ -55,10 +55,12 @@ def compare_with(
     with open_saved(folder / GROUP_MEANS, CHUNKS) as group_means:
         grid = Grid.from_coordinates(response["lat"].values, response["lon"].values)
         run = KnownResponse(str(folder), grid, response, group_means)
+        notices = Notices() if notices is None else notices
         parts, shared = [], list[str]()
         for location, chosen in by_source.items():
             reference = open_reference(location, grid, notices)
-            found, names = _compare(run, reference, chosen, _same_samples(folder, location))
+            paired = _same_samples(folder, location)
+            found, names = _compare(run, reference, chosen, paired, notices)
             parts.append(found)
             shared += [name for name in names if name not in shared]
         joined = xr.concat(parts, "perturbation", join="outer", combine_attrs="override")
@@ -74,27 +76,30 @@ def compare_with(
 
 def check_references(
     sources: Sources | None, labels: Sequence[str], outputs: Sequence[Variable], grid: Grid
-) -> list[str]:
+) -> tuple[str, ...]:
     """Raise InputError where a run could not be held against its references; reads no responses.
 
-    labels, outputs, grid: of the run. Returns what it will not be held against, a line each.
+    labels, outputs, grid: of the run. Returns what is to be told, a line each: what it
+    will not be held against, and what is converted.
     """
     zeros = xr.DataArray(
         np.zeros((len(labels), 1, 1)), {"perturbation": list(labels)}, ("perturbation", *PLANE)
     )
-    maps = {output.name: zeros.assign_attrs(units=output.units) for output in outputs}
+    maps = {output.name: zeros.assign_attrs(units=output.units or "1") for output in outputs}
     run = KnownResponse("the run", grid, xr.Dataset(maps))
-    told = []
+    notices = Notices()
     for location, chosen in _by_source(sources or {}, labels).items():
-        reference = open_reference(location, grid, with_numbers=False)
-        shared, _ = _shared(run, reference, chosen, list(maps))
+        reference = open_reference(location, grid, notices, with_numbers=False)
+        shared, names = _shared(run, reference, chosen, list(maps))
+        for name in names:
+            _fitted(run, reference, name, notices)
         if reference.grid is not grid:
             Conservative(reference.grid, grid)  # which says so where what it needs is not there
         lacking = [label for label in chosen if label not in shared]
         if lacking:
             which = f"{', '.join(lacking)}, which {'are' if len(lacking) > 1 else 'is'}"
-            told.append(f"{location} has no {which} held against nothing")
-    return told
+            notices.tell(f"{location} has no {which} held against nothing")
+    return notices.texts
 
 
 def _by_source(
@@ -133,12 +138,17 @@ def _same_samples(folder: Path, location: str) -> bool:
 
 
 def _compare(
-    run: KnownResponse, reference: KnownResponse, labels: Sequence[str], paired: bool
+    run: KnownResponse,
+    reference: KnownResponse,
+    labels: Sequence[str],
+    paired: bool,
+    notices: Notices,
 ) -> tuple[xr.Dataset, list[str]]:
     """The agreement of these perturbations, and the outputs that were compared."""
     labels, names = _shared(run, reference, labels, _outputs_of(run.maps))
     areas = run.maps[list(CELL_VARIABLES)]
-    run, reference = run.only(names), reference.only(names)
+    fitted = {name: _fitted(run, reference, name, notices) for name in names}
+    run, reference = run.only(names), reference.only(names).times(fitted)
     coarser = run.grid.num_lat * run.grid.num_lon <= reference.grid.num_lat * reference.grid.num_lon
     if reference.grid is not run.grid:
         if coarser:
@@ -168,7 +178,7 @@ def _shared(
 ) -> tuple[list[str], list[str]]:
     """The perturbations and the outputs of a run that a reference has too.
 
-    Raises InputError where there is none, or it has other units.
+    Raises InputError where there is none.
     """
     labels = _shared_labels(run, reference, labels)
     present = reference.outputs()
@@ -178,8 +188,6 @@ def _shared(
             f"{reference.where} shares no output with the run (the run has: {', '.join(outputs)}; it has: "
             f"{', '.join(present) or 'none'})"
         )
-    for name in names:
-        _check_units(run, reference, name)
     return labels, names
 
 
@@ -198,12 +206,15 @@ def _shared_labels(
     return shared
 
 
-def _check_units(run: KnownResponse, reference: KnownResponse, name: str) -> None:
-    own, theirs = (str(known.maps[name].attrs.get("units", "")) for known in (run, reference))
-    if theirs and spelled(own) != spelled(theirs):
-        raise InputError(
-            f"{reference.where}: {name} is in {theirs!r}, the run's in {own!r}; convert it first"
-        )
+def _fitted(run: KnownResponse, reference: KnownResponse, name: str, notices: Notices) -> float:
+    """What a reference's response is multiplied by to be in the run's units, and told once.
+
+    Raises InputError where the units are those of another quantity.
+    """
+    wanted = Wanted(
+        str(run.maps[name].attrs.get("units", "")), "change", "the run's response is in"
+    )
+    return fit(reference.where, name, reference.maps[name].attrs, wanted, notices).factor
 
 
 def _attributes(run: KnownResponse, name: str) -> dict[str, str]:

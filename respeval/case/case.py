@@ -28,6 +28,7 @@ from respeval.emulator.contract import Precision
 from respeval.errors import InputError
 from respeval.fields.calendar import Duration
 from respeval.fields.grid import DEFAULT_BANDS, SURFACES, TROPICAL_LAT_MAX, AreaWeights
+from respeval.fields.locations import is_remote
 from respeval.fields.perturbation import (
     BASELINE,
     Latitude,
@@ -283,7 +284,7 @@ def of_perturbations(sources: Sources, labels: Sequence[str]) -> dict[str, str]:
 def check_sources(sources: Sources | None, labels: Sequence[str]) -> None:
     """Raise InputError where a reference is of no perturbation of the run, or is not there."""
     for location in of_perturbations(sources or {}, labels).values():
-        if not Path(location).exists():
+        if not is_remote(location) and not Path(location).exists():
             raise InputError(
                 f"reference {location}: no such file or folder; expected netCDF of responses, or the "
                 "folder of a run"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from respeval.case.case import Case, RoleNames, mapping_of
 from respeval.case.options import KEY, NONE, keys_that_bear_on
 from respeval.errors import InputError
+from respeval.fields.locations import is_remote
 from respeval.fields.perturbation import PERTURBATIONS
 from respeval.files.settings import first_fault, read_yaml, unknown_key, wrong_value
 
@@ -94,7 +96,8 @@ def _reference(location: Any, folder: Path) -> Any:
 def _absolute(location: str, folder: Path) -> str:
     if "\0" in location:
         raise InputError(f"{location!r:.200} can't name a file: it holds a NUL")
-    if Path(location).is_absolute():
+    location = os.path.expanduser(location)
+    if is_remote(location) or Path(location).is_absolute():
         return location
     base = glob.escape(str(folder)) if glob.has_magic(location) else str(folder)
     return str(Path(base) / location)

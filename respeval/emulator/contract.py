@@ -104,6 +104,13 @@ class EmulatorSpec:
             names.extend(n for n in derived.get(name, (name,)) if n not in names)
         return tuple(names)
 
+    @property
+    def units(self) -> Mapping[str, str]:
+        """Every variable's units, those too that files hold; empty where the checkpoint has none."""
+        named = {variable.name: variable.units for variable in self.outputs + self.forcing}
+        fractions = [name for name in (self.ocean_fraction, self.land_fraction) if name]
+        return {**named, **dict.fromkeys(fractions, "1")}
+
     def variable(self, name: str) -> Variable:
         """The variable of this name. Raises KeyError where the emulator has none."""
         for candidate in self.outputs + self.forcing:

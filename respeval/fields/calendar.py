@@ -55,6 +55,21 @@ def decode_seconds(values: NDArray[Any], units: str, calendar: str) -> Seconds:
     return np.rint(numbers * scale).astype(np.int64) + to_seconds(start)
 
 
+def in_calendar(seconds: Seconds, given: str, wanted: str) -> Seconds | None:
+    """The same dates counted in another calendar; None where the two do not agree on them.
+
+    `standard` and `proleptic_gregorian` agree from 15 October 1582 on.
+    """
+    if given == wanted or not seconds.size:
+        return seconds
+    if {given, wanted} != {"standard", "proleptic_gregorian"}:
+        return None
+    first = {c: to_seconds(cftime.datetime(1582, 10, 15, calendar=c)) for c in (given, wanted)}
+    if seconds.min() < first[given]:
+        return None
+    return seconds - first[given] + first[wanted]
+
+
 def to_seconds(date: cftime.datetime) -> int:
     """A date as seconds since 0001-01-01 of its own calendar."""
     return int(cftime.date2num(date, UNITS, calendar=date.calendar))

@@ -14,19 +14,15 @@ from numpy.typing import NDArray
 
 from respeval.errors import InputError
 from respeval.fields.calendar import MAX_SECONDS, Duration, Seconds, in_year, to_date, to_seconds
+from respeval.fields.combining import source_of
 from respeval.fields.fingerprints import Fingerprints, fingerprint
 from respeval.fields.fractions import is_above
 from respeval.fields.grid import FloatArray, Grid
+from respeval.fields.locations import sizes_at
 from respeval.fields.notices import Notices
 from respeval.fields.ranges import RangeCheck
-from respeval.fields.records import (
-    OpenedRecords,
-    check_units,
-    lacks,
-    on_grid,
-    read_whole,
-    record_files,
-)
+from respeval.fields.records import OpenedRecords, lacks, on_grid, read_whole
+from respeval.fields.units import Conversion, Kind, Wanted, fit, kind_of
 from respeval.fields.variables import DerivedForcing
 
 #: Masks are the mean over at most this many times of the period.
@@ -98,6 +94,7 @@ class Forcing:
         self._fingerprints = Fingerprints()
         record = (opened or OpenedRecords()).open(location, self._notices)
         self._record = on_grid(record, grid, location)
+        self._fitted: dict[str, Conversion] = {}
         needed = [name for name in names if name not in self._derived]
         for name in [*needed, *(n for entry in self._derived.values() for n in entry.needs)]:
             self._check_variable(name, roles.get(name), units.get(name, ""))
@@ -116,7 +113,7 @@ class Forcing:
         """What tells this forcing from another one: names, files and their sizes, times."""
         return {
             "variables": sorted(self._aliases.get(name, name) for name in self.names),
-            "files": record_files(self._location),
+            "files": sizes_at(self._location),
             "first_time": str(to_date(self._times[0], self.calendar)),
             "last_time": str(to_date(self._times[-1], self.calendar)),
         }
@@ -133,7 +130,13 @@ class Forcing:
             )
         if self._record[file_name].dtype.kind not in "fiub":
             raise InputError(f"{self._location}: {file_name} holds no numbers")
-        check_units(self._location, self._record[file_name], units)
+        self._fit(file_name, units)
+
+    def _fit(self, file_name: str, units: str, kind: Kind | None = None) -> None:
+        """Find out what makes a variable of the files what is wanted; `_read` does it."""
+        attributes = self._record[file_name].attrs
+        wanted = Wanted(units, kind or kind_of(file_name, units))
+        self._fitted[file_name] = fit(self._location, file_name, attributes, wanted, self._notices)
 
     def _check_times(self, timestep_s: int) -> None:
         steps = np.diff(self._times)
@@ -238,12 +241,14 @@ class Forcing:
             field = loaded[name]
             if field.dtype.kind not in "fiub":  # lists of numbers show when they are read
                 raise InputError(f"{self._location}: {name} holds no numbers")
+            fitted = self._fitted[name]
             if set(field.dims) == {"time"}:
-                fields.append(np.broadcast_to(field.values[:, None, None], shape))
+                fields.append(np.broadcast_to(fitted(field.values)[:, None, None], shape))
             elif "time" in field.dims:
-                fields.append(field.transpose("time", "lat", "lon").values)
+                fields.append(fitted(field.transpose("time", "lat", "lon").values))
             else:
-                fields.append(np.broadcast_to(field.transpose("lat", "lon").values, shape))
+                plane = fitted(field.transpose("lat", "lon").values)
+                fields.append(np.broadcast_to(plane, shape))
         return fields
 
     def _check_missing(self, fields: list[NDArray[Any]], rows: NDArray[np.int64]) -> None:
@@ -256,7 +261,7 @@ class Forcing:
                 row, lat, lon = (int(axis[0]) for axis in np.nonzero(missing))
                 where = "over ocean " if name == self._ocean_only else ""
                 raise InputError(
-                    f"{self._location}: {name} is missing {where}at "
+                    f"{self._source(name, rows[row])}: {name} is missing {where}at "
                     f"{to_date(self._times[rows[row]], self.calendar)}, latitude "
                     f"{self._grid.latitude[lat]:.2f}, longitude {self._grid.longitude[lon]:.2f}, "
                     "where the emulator reads it"
@@ -275,7 +280,16 @@ class Forcing:
 
         for name, field in zip(self.names, fields, strict=True):
             seen = cells if name == self._ocean_only else None
-            self._ranges.check(self._location, name, field, place, seen)
+
+            def source(row: int, name: str = name) -> str:
+                return self._source(name, rows[row])
+
+            self._ranges.check(self._location, name, field, place, seen, source)
+
+    def _source(self, name: str, row: int) -> str:
+        """The file that a variable's values of a row of the record are from."""
+        file_name = self._aliases.get(name, name)
+        return source_of(self._record, file_name, int(self._times[row]), self._location)
 
     def _take_fingerprints(
         self, fields: list[NDArray[Any]], rows: NDArray[np.int64], first_step: int, num_steps: int
@@ -306,7 +320,8 @@ class Forcing:
             if changed:
                 date = to_date(self._times[row[0]], self.calendar)
                 raise InputError(
-                    f"{self._location}: {', '.join(changed)} at {date} is not what the run read there "
+                    f"{self._source(changed[0], row[0])}: {', '.join(changed)} at {date} is not what the run "
+                    "read there "
                     "before; go on with the forcing that it began with, or start over with "
                     "--restart-fresh"
                 )
@@ -317,8 +332,10 @@ class Forcing:
 
         None where the record has no such variable.
         """
-        if self._aliases.get(name, name) not in self._record:
+        file_name = self._aliases.get(name, name)
+        if file_name not in self._record:
             return None
+        self._fit(file_name, "1", "fraction")
         rows = np.unique(self._index)
         picked = np.unique(
             np.linspace(0, rows.size - 1, min(rows.size, MAX_MASK_TIMES)).astype(int)

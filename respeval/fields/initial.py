@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +13,16 @@ from numpy.typing import NDArray
 from respeval.errors import InputError
 from respeval.fields.calendar import Seconds, parse_date, to_date, to_seconds
 from respeval.fields.grid import Grid
+from respeval.fields.locations import is_remote, stored_at
 from respeval.fields.notices import Notices
 from respeval.fields.records import (
     OpenedRecords,
     as_numbers,
-    check_units,
     lacks,
     on_grid,
     read_whole,
 )
+from respeval.fields.units import Wanted, fit, kind_of
 from respeval.fields.variables import Variable
 from respeval.files.limits import check_read
 
@@ -48,6 +48,7 @@ def read_initial_conditions(
     The file holds (sample, lat, lon) with time(sample), or (time, lat, lon). Raises InputError where
     it lacks a variable, is on another grid, has NaN, or has no such date.
     """
+    notices = Notices() if notices is None else notices
     record = on_grid((opened or OpenedRecords()).open(location, notices), grid, location)
     if "time" not in record.variables:
         raise InputError(f"{location} has no time: an initial condition needs time(sample)")
@@ -60,21 +61,23 @@ def read_initial_conditions(
     if not seconds.size:
         raise InputError(f"{location} holds no initial condition: it has 0 samples")
     chosen = choose_starts(location, seconds, start, calendar)
-    files = [Path(file) for file in [location, *glob.glob(location)] if Path(file).exists()]
+    files = [Path(source) for source in stored_at(location) if not is_remote(source)]
     num_bytes = len(chosen) * len(variables) * grid.num_lat * grid.num_lon * 8
-    check_read(location, f"a state of {len(chosen):,} samples", num_bytes, files)
+    if files:  # what lies far away is not measured
+        check_read(location, f"a state of {len(chosen):,} samples", num_bytes, files)
     fields = []
     for variable in variables:
         name = variable.name
         if name not in record:
             raise lacks(location, name, record, None)
-        check_units(location, record[name], variable.units)
+        wanted = Wanted(variable.units, kind_of(name, variable.units))
+        fitted = fit(location, name, record[name].attrs, wanted, notices)
         if set(record[name].dims) != {sample, "lat", "lon"}:
             raise InputError(
                 f"{location}: {name} has dimensions {record[name].dims}, expected (sample, lat, lon)"
             )
         field = record[name].isel({sample: chosen}).transpose(sample, "lat", "lon")
-        fields.append(as_numbers(location, read_whole(location, field)))
+        fields.append(fitted(as_numbers(location, read_whole(location, field))))
         if not np.isfinite(fields[-1]).all():
             raise InputError(
                 f"{location}: {name} has missing values; the emulator reads every cell"

@@ -165,11 +165,13 @@ class RangeCheck:
         fields: NDArray[Any],
         place: Callable[[int], str],
         cells: BoolArray | None = None,
+        source: Callable[[int], str] | None = None,
     ) -> None:
         """Look at a variable's fields [row, lat, lon].
 
         place: a row -> when it is, as in "at DATE". cells: which cells [row, lat, lon] are read; all
-        where not given. Raises InputError where most cells of a row are absurd, or one can't be.
+        where not given. source: a row -> its file, where the location has several. Raises InputError
+        where most cells of a row are absurd, or one can't be.
         """
         known, is_told = self.usual.get(name), (location, name) in self._told
         if known is None or (is_told and self.allow) or not fields.size:
@@ -183,19 +185,25 @@ class RangeCheck:
         if not (known.absurd(ends) if is_told else known.far(ends)).any():
             return
         for row, values in enumerate(seen):
-            self._check_row(location, name, np.asarray(values, np.float64), place(row))
+            where = location if source is None else source(row)
+            if self._check_row(where, name, np.asarray(values, np.float64), place(row), is_told):
+                is_told = True
+                self._told.add((location, name))
 
-    def _check_row(self, location: str, name: str, values: FloatArray, place: str) -> None:
+    def _check_row(
+        self, where: str, name: str, values: FloatArray, place: str, is_told: bool
+    ) -> bool:
+        """Returns whether the row has anything to tell; tells it, unless something is told already."""
         known = self.usual[name]
         absurd, impossible = known.absurd(values), known.impossible(values)
         most = absurd.sum() > 0.5 * np.isfinite(values).sum()
         if (most or impossible.any()) and not self.allow:
-            raise _refusal(known, location, name, values, place, absurd if most else impossible)
+            raise _refusal(known, where, name, values, place, absurd if most else impossible)
         far = known.far(values)
-        if far.any():
-            about = f"{location}: {name} {OUT_OF_RANGE}"
+        if far.any() and not is_told:
+            about = f"{where}: {name} {OUT_OF_RANGE}"
             self.notices.tell(f"{about} {place}: {how_far(known, values, far)}", about)
-            self._told.add((location, name))
+        return bool(far.any())
 
 
 def _share(cells: BoolArray, values: FloatArray) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import warnings
 from pathlib import Path
 from typing import TypeVar
@@ -13,53 +12,35 @@ from netCDF4 import default_fillvals
 
 from respeval.errors import InputError, first_line, pass_on
 from respeval.fields.calendar import canonical_calendar, decode_seconds
+from respeval.fields.combining import PARTIAL, Part, combined
 from respeval.fields.grid import FloatArray, Grid
+from respeval.fields.locations import here, is_store, stored_at
 from respeval.fields.notices import Notices
+from respeval.fields.units import CHANGE_OF_SST, Wanted, fit, in_grammar, says_units
 from respeval.files.limits import check_netcdf, check_zarr
 from respeval.files.netcdf import NETCDF_LOCK
-from respeval.files.text import check_regular
 
 T = TypeVar("T", xr.DataArray, xr.Dataset)
 
 
 _CHUNK_TIMES = 32
-#: Files that tell a zarr store from another folder.
-_ZARR_FILES = ("zarr.json", ".zmetadata", ".zgroup")
 _LATITUDE_NAMES = ("lat", "latitude", "grid_yt", "y")
 _LONGITUDE_NAMES = ("lon", "longitude", "grid_xt", "x")
 
 
-def open_record(location: str, notices: Notices | None = None) -> xr.Dataset:
-    """Open netCDF files, a glob, a folder or a zarr store lazily, dimensions named (time, lat, lon).
+def open_record(location: str, notices: Notices | None = None, *, dated: bool = True) -> xr.Dataset:
+    """Open netCDF files and zarr stores lazily, as one, dimensions named (time, lat, lon).
 
-    A folder that holds *.nc files stands for all of them, as fme reads its data.
+    location: see `stored_at`. dated: whether a time matters; one file's own is left out where not.
     The coordinate `time`, where there is one, is in whole seconds (see `calendar`), its CF calendar
     in the attribute `calendar` of the result. Raises InputError where nothing can be opened.
     """
-    path = Path(location)
     try:
-        if path.is_dir() and not any((path / name).exists() for name in _ZARR_FILES):
-            held = sorted(str(file) for file in path.glob("*.nc"))
-            if not held:
-                raise InputError(f"{location} holds no netCDF files (*.nc) and is no zarr store")
-            return _open_files(held, location)
-        if path.is_dir() or path.suffix == ".zarr":
-            if not path.exists():
-                raise InputError(f"{location}: no such file or zarr store")
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # remarks on metadata that is not consolidated
-                check_zarr(location)
-                opened = xr.open_zarr(location, decode_times=False, consolidated=None)
-                if notices is not None:
-                    _tell_of_unwritten_chunks(location, opened, notices)
-            return _standard_names(opened, location)
-        files = [location] if path.is_file() else sorted(glob.glob(location))
-        for file in [location, *files]:
-            if Path(file).exists():
-                check_regular(Path(file), "netCDF file")
-        if not files or not all(Path(file).is_file() for file in files):
-            raise InputError(f"{location}: no such file")
-        return _open_files(files, location)
+        sources = stored_at(location)
+        with NETCDF_LOCK:
+            dated = dated or len(sources) > 1
+            parts = [Part(source, _open_source(source, dated, notices)) for source in sources]
+        return parts[0].record if len(parts) == 1 else combined(parts, location)
     except InputError:
         raise
     except Exception as error:  # the backends raise whatever they like for a broken file
@@ -105,50 +86,29 @@ class OpenedRecords:
         return record
 
 
-def record_files(location: str) -> dict[str, int | None]:
-    """Names of the files behind a location and their sizes in bytes; None for a zarr store."""
-    path = Path(location)
-    if path.is_dir():
-        return {path.name: None}
-    files = [path] if path.is_file() else [Path(file) for file in sorted(glob.glob(location))]
-    return {file.name: file.stat().st_size for file in files}
-
-
-def _open_files(files: list[str], location: str) -> xr.Dataset:
-    with NETCDF_LOCK:
-        parts = [_open_lazily(file) for file in files]
-    calendars = {part.attrs["calendar"] for part in parts if "time" in part.dims}
-    if len(calendars) > 1:
-        raise InputError(
-            f"{location}: the files differ in calendar ({', '.join(sorted(calendars))})"
-        )
-    if len(parts) == 1:
-        return parts[0]
-    merged = xr.combine_by_coords(
-        parts,
-        data_vars="minimal",
-        coords="minimal",
-        compat="override",
-        join="exact",
-        combine_attrs="override",
-    )
-    assert isinstance(merged, xr.Dataset)
-    return merged.assign_attrs(calendar=next(iter(calendars), "standard"))
-
-
-def _open_lazily(file: str) -> xr.Dataset:
-    """One netCDF file as dask arrays, whose chunks in time are whole chunks of the file."""
+def _open_source(source: str, dated: bool, notices: Notices | None) -> xr.Dataset:
+    """One zarr store, or one netCDF file as dask arrays, whose chunks in time are whole chunks of it."""
+    if is_store(source):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # remarks on metadata that is not consolidated
+            check_zarr(source)
+            opened = xr.open_zarr(source, decode_times=False, consolidated=None)
+            if notices is not None:
+                _tell_of_unwritten_chunks(source, opened, notices)
+        return _standard_names(opened, source, dated)
+    file = here(source)
     check_netcdf(Path(file))
     raw = xr.open_dataset(file, decode_times=False, mask_and_scale=False, cache=False)
     opened = xr.decode_cf(_unwritten_as_missing(raw), decode_times=False)
     for name, variable in opened.data_vars.items():
-        if "time" in variable.dims:
+        time = next((dim for dim in ("time", "valid_time") if dim in variable.dims), None)
+        if time is not None:
             stored = variable.encoding.get("chunksizes")
-            along = stored[variable.dims.index("time")] if stored else 1
-            opened[name] = variable.chunk(time=max(1, _CHUNK_TIMES // along) * along)
+            along = stored[variable.dims.index(time)] if stored else 1
+            opened[name] = variable.chunk({time: max(1, _CHUNK_TIMES // along) * along})
         else:
             opened[name] = variable.chunk()
-    return _standard_names(opened, file)
+    return _standard_names(opened, source, dated)
 
 
 def _unwritten_as_missing(raw: xr.Dataset) -> xr.Dataset:
@@ -185,7 +145,7 @@ def _tell_of_unwritten_chunks(location: str, opened: xr.Dataset, notices: Notice
             )
 
 
-def _standard_names(opened: xr.Dataset, location: str) -> xr.Dataset:
+def _standard_names(opened: xr.Dataset, location: str, dated: bool) -> xr.Dataset:
     rename = {}
     for wanted, names in (("lat", _LATITUDE_NAMES), ("lon", _LONGITUDE_NAMES)):
         present = [name for name in names if name in opened.dims]
@@ -195,12 +155,14 @@ def _standard_names(opened: xr.Dataset, location: str) -> xr.Dataset:
             )
         if present[0] != wanted:
             rename[present[0]] = wanted
-    record = opened.rename(rename)
+    record = _with_valid_time(opened.rename(rename))
     for name in ("lat", "lon"):
         if name not in record.coords:
             raise InputError(f"{location} has no coordinate variable {name}(degrees)")
         if record[name].dims != (name,) or record[name].dtype.kind not in "fiu":
             raise InputError(f"{location}: {name} is no list of numbers, expected degrees")
+    if not dated:
+        record = record.drop_vars("time", errors="ignore")
     if "time" not in record.variables:
         return record.assign_attrs(calendar="standard")
     time = record["time"]
@@ -216,6 +178,23 @@ def _standard_names(opened: xr.Dataset, location: str) -> xr.Dataset:
     except InputError as error:
         raise InputError(f"{location}: {error}") from None
     return record.assign_coords(time=(time.dims, seconds)).assign_attrs(calendar=calendar)
+
+
+def _with_valid_time(record: xr.Dataset) -> xr.Dataset:
+    """With `valid_time`, as ECMWF calls the date that values are of, as the time.
+
+    Where there is a time beside it, that is when a forecast was begun.
+    """
+    if "valid_time" not in record.variables and "valid_time" not in record.dims:
+        return record
+    if "valid_time" in record.dims:
+        if "time" in record.dims:
+            return record
+        return record.drop_vars("time", errors="ignore").rename(valid_time="time")
+    valid = record["valid_time"].variable
+    if "time" in record.dims and valid.dims != ("time",):
+        return record
+    return record.drop_vars(["valid_time", "time"], errors="ignore").assign_coords(time=valid)
 
 
 def on_grid(record: xr.Dataset, grid: Grid, location: str) -> xr.Dataset:
@@ -244,20 +223,6 @@ def in_order_of(record: T, grid: Grid) -> T:
     )
 
 
-#: Spellings of units that a field is easily given in by mistake: wanted -> given instead.
-_MISTAKEN_UNITS = {
-    "K": ("degc", "celsius", "c", "degrees_c", "deg_c", "degree_celsius", "degrees_celsius", "°c"),
-    "1": ("%", "percent"),
-}
-
-
-def check_units(location: str, field: xr.DataArray, wanted: str) -> None:
-    """Raise InputError where a field says that it is in degrees Celsius or percent but must not be."""
-    given = str(field.attrs.get("units", ""))
-    if given.strip().lower() in _MISTAKEN_UNITS.get(wanted, ()):
-        raise InputError(f"{location}: {field.name} is in {given}, the emulator wants {wanted}")
-
-
 def as_numbers(location: str, field: xr.DataArray) -> FloatArray:
     """A loaded field's values as float64. Raises InputError where they are no numbers."""
     if field.dtype.kind not in "fiub":
@@ -266,22 +231,56 @@ def as_numbers(location: str, field: xr.DataArray) -> FloatArray:
 
 
 def lacks(location: str, name: str, record: xr.Dataset, role: str | None) -> InputError:
+    if name in record.attrs.get(PARTIAL, {}):
+        return InputError(f"{location}: {record.attrs[PARTIAL][name]}")
     has = ", ".join(str(v) for v in record.data_vars) or "no variables"
     hint = f"; name it with roles.{role} in the case file" if role else ""
     return InputError(f"{location} has no {name!r} (it has: {has}){hint}")
 
 
-def read_pattern(
-    location: str, variable: str, grid: Grid, notices: Notices | None = None
-) -> FloatArray:
-    """A pattern of SST change, [lat, lon], K; NaN where the file has none.
+#: Temperatures, K, have a median beyond this, and a span beyond this from pole to equator; changes of
+#: SST have not.
+_MOST_CHANGE_K, _MOST_SPAN_K = 100.0, 20.0
 
-    Raises InputError where the file lacks the variable or is on another grid.
+
+def read_pattern(
+    location: str,
+    variable: str,
+    grid: Grid,
+    notices: Notices | None = None,
+    wanted: Wanted = CHANGE_OF_SST,
+) -> FloatArray:
+    """A field [lat, lon] of one time in what is wanted: a change of SST, K; NaN where the file has none.
+
+    Raises InputError where the file lacks the variable, is on another grid, or holds something else.
     """
-    record = on_grid(open_record(location, notices), grid, location)
+    record = on_grid(open_record(location, notices, dated=False), grid, location)
     if variable not in record:
         raise lacks(location, variable, record, None)
     field = record[variable].squeeze()
     if set(field.dims) != {"lat", "lon"}:
         raise InputError(f"{location}: {variable} has dimensions {field.dims}, expected (lat, lon)")
-    return as_numbers(location, read_whole(location, field.transpose("lat", "lon")))
+    field = field.transpose("lat", "lon")
+    fitted = fit(location, variable, field.attrs, wanted, notices or Notices())
+    values = fitted(as_numbers(location, read_whole(location, field)))
+    if wanted.kind == "change":
+        _check_is_change(location, field, values)
+    return values
+
+
+def _check_is_change(location: str, field: xr.DataArray, values: FloatArray) -> None:
+    """Raise InputError where a change of SST looks like SST itself."""
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return
+    low, middle, high = (float(v) for v in (known.min(), np.median(known), known.max()))
+    said = str(field.attrs.get("units_metadata", "")).strip().lower() == "temperature: difference"
+    units = str(field.attrs.get("units", ""))
+    if says_units(units) and in_grammar(units) == "1":
+        return  # it is only to be scaled
+    if abs(middle) > _MOST_CHANGE_K or (high - low > _MOST_SPAN_K and not said):
+        raise InputError(
+            f"{location}: {field.name} reaches from {low:.4g} to {high:.4g} K, as temperatures do and "
+            "changes of SST don't; subtract the climate that it is a change of (if it is a change, "
+            "give it the attribute units_metadata = 'temperature: difference')"
+        )

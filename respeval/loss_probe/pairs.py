@@ -78,7 +78,7 @@ class Pairs:
             Duration(1, "step"),
             aliases={k: v for k, v in aliases.items() if k not in record and v in record},
             roles={},
-            units={variable.name: variable.units for variable in states + spec.forcing},
+            units=spec.units,
             derived=spec.derived_forcing,
             notices=ranges.notices,
             ranges=ranges,

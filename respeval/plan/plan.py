@@ -16,7 +16,7 @@ from respeval.case.roles import merge_roles
 from respeval.checkpoints import open_checkpoint
 from respeval.emulator.contract import OCEAN_CUTOFF, Emulator, EmulatorSpec
 from respeval.errors import InputError
-from respeval.fields.calendar import Duration, canonical_calendar, to_date, to_seconds
+from respeval.fields.calendar import Duration, canonical_calendar, in_calendar, to_date, to_seconds
 from respeval.fields.forcing import Forcing
 from respeval.fields.fractions import LAND_CUTOFF, is_above
 from respeval.fields.grid import in_band, in_box
@@ -24,6 +24,7 @@ from respeval.fields.initial import InitialConditions, read_initial_conditions
 from respeval.fields.notices import Notices
 from respeval.fields.ranges import RangeCheck, Usual, usual
 from respeval.fields.records import OpenedRecords, read_pattern
+from respeval.fields.units import SHARE_OF_CELL
 from respeval.fields.variables import Roles
 from respeval.plan.sst_change import SstChange, preflight
 from respeval.rollout.segments import Segment, plan_segments
@@ -169,13 +170,15 @@ def _remarks(spec: EmulatorSpec, case: Case, forcing: Forcing, layout: Layout) -
         if not in_band(spec.grid.latitude, low, high).any():
             yield f"band {name} [{low:g}, {high:g}) holds no latitude of the grid"
     yield from _told_of_masks(layout, case.ocean_fraction_cutoff)
-    if spec.calendar and forcing.calendar != canonical_calendar(spec.calendar):
+    first = np.array([to_seconds(forcing.starts[0])])
+    wanted = canonical_calendar(spec.calendar) if spec.calendar else forcing.calendar
+    if in_calendar(first, forcing.calendar, wanted) is None:
         yield f"the forcing's calendar is {forcing.calendar}, the emulator's {spec.calendar}"
 
 
 def usual_ranges(spec: EmulatorSpec) -> dict[str, Usual]:
     """What is usual of all that an emulator reads: of its states, of all outputs, and of its forcing."""
-    units = _forcing_units(spec)
+    units = spec.units
     names = [variable.name for variable in spec.outputs] + list(spec.required_forcing)
     known = {name: usual(name, units.get(name, ""), spec.normalization.get(name)) for name in names}
     for name in (spec.ocean_fraction, spec.land_fraction):
@@ -190,7 +193,7 @@ def _initial_conditions(
     location = case.initial_condition
     asked = location, spec.prognostic, spec.grid, case.start
     if holds_run(location):  # what an emulator came to is no file in another unit
-        conditions, ranges = read_end_states(*asked), replace(ranges, allow=True)
+        conditions, ranges = read_end_states(*asked, ranges.notices), replace(ranges, allow=True)
     else:
         conditions = read_initial_conditions(*asked, opened, ranges.notices)
     for row, variable in enumerate(spec.prognostic):
@@ -223,7 +226,7 @@ def _open_forcing(
         case.duration,
         aliases=aliases,
         roles=roles,
-        units=_forcing_units(spec),
+        units=spec.units,
         repeat_year=case.repeat == "year",
         derived=spec.derived_forcing,
         ocean_only=None if everywhere else spec.surface_temperature,
@@ -233,12 +236,6 @@ def _open_forcing(
         notices=ranges.notices,
         ranges=ranges,
     )
-
-
-def _forcing_units(spec: EmulatorSpec) -> dict[str, str]:
-    """What the forcing must be in: variable -> units, where the emulator says them."""
-    units = {variable.name: variable.units for variable in spec.outputs + spec.forcing}
-    return {**units, spec.ocean_fraction or "": "1"}
 
 
 def _layout(spec: EmulatorSpec, case: Case, forcing: Forcing, notices: Notices) -> Layout:
@@ -314,7 +311,8 @@ def _land_boxes(
     found = {}
     for name, box in (case.land_boxes or {}).items():
         if isinstance(box, BoxMask):
-            cells = is_above(read_pattern(box.file, box.variable, spec.grid, notices), LAND_CUTOFF)
+            pattern = read_pattern(box.file, box.variable, spec.grid, notices, SHARE_OF_CELL)
+            cells = is_above(pattern, LAND_CUTOFF)
         else:
             cells = in_box(spec.grid, box[:2], box[2:])
         if not (cells & land).any():

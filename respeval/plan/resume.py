@@ -59,6 +59,7 @@ def header_of(plan: Plan, checkpoint: Path) -> dict[str, Any]:
         "timestep_s": plan.emulator.spec.timestep_s,
         "grid": str(plan.emulator.spec.grid),
         "prognostic": [variable.name for variable in plan.emulator.spec.prognostic],
+        "units": {variable.name: variable.units for variable in plan.emulator.spec.prognostic},
         "start_dates": [date.strftime("%Y-%m-%d %H:%M:%S") for date in plan.forcing.starts],
         "calendar": plan.forcing.calendar,
         "roles": asdict(plan.roles),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from respeval.errors import InputError
 from respeval.fields.calendar import parse_date, to_date, to_seconds
 from respeval.fields.grid import Grid
 from respeval.fields.initial import InitialConditions, choose_starts
+from respeval.fields.notices import Notices
+from respeval.fields.units import Conversion, Wanted, fit
 from respeval.fields.variables import Variable
 from respeval.run_folder.manifest import read_manifest, read_quarantined
 from respeval.run_folder.names import MANIFEST
@@ -27,7 +29,11 @@ def holds_run(location: str) -> bool:
 
 
 def read_end_states(
-    location: str, variables: Sequence[Variable], grid: Grid, start: Sequence[str] = ()
+    location: str,
+    variables: Sequence[Variable],
+    grid: Grid,
+    start: Sequence[str] = (),
+    notices: Notices | None = None,
 ) -> InitialConditions:
     """The states that a run's samples have come to in the baseline, or those whose dates `start` names.
 
@@ -53,13 +59,27 @@ def read_end_states(
     )
     chosen = choose_starts(location, dates, start, calendar)
     order = [names.index(variable.name) for variable in variables]
+    fitted = _fitted(location, manifest, variables, notices or Notices())
     shapes = {"state": (len(names), *grid.shape)}
     states = []
     for row in chosen:
         member = samples[row] * len(manifest["groups"])  # of each sample the baseline comes first
         snapshot = restart.read(folder, member, member + 1, shapes)
-        states.append(snapshot.state[0, order].double().numpy())
+        fields = snapshot.state[0, order].double().numpy()
+        states.append(np.stack([fit_(f) for fit_, f in zip(fitted, fields, strict=True)]))
     return InitialConditions(np.stack(states), tuple(to_date(dates[i], calendar) for i in chosen))
+
+
+def _fitted(
+    location: str, manifest: Mapping[str, Any], variables: Sequence[Variable], notices: Notices
+) -> list[Conversion]:
+    """What makes a run's variables those of the emulator; earlier manifests say no units."""
+    units = manifest.get("units")
+    units = units if isinstance(units, Mapping) else {}
+    return [
+        fit(location, v.name, {"units": units.get(v.name, v.units)}, Wanted(v.units), notices)
+        for v in variables
+    ]
 
 
 def _state_of(folder: Path, manifest: dict[str, Any]) -> tuple[list[str], str, list[int]]:

@@ -211,7 +211,7 @@ class Layout:
 def output_attributes(output: Variable) -> dict[str, str]:
     """Attributes of an output, with its standard name where there is one."""
     named = standard_name(output.name, output.units)
-    described = {"units": output.units, "long_name": output.long_name}
+    described = {"units": output.units or "1", "long_name": output.long_name}
     described |= temperature_metadata(output.units, "on_scale")
     return {"standard_name": named, **described} if named else described
 

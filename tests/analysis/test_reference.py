@@ -17,6 +17,7 @@ from respeval.diagnostics import response_maps
 from respeval.diagnostics.agreement import Noise, agreement, compared_outputs
 from respeval.errors import InputError
 from respeval.fields.grid import Grid
+from respeval.fields.notices import Notices
 from respeval.fields.regrid import Conservative
 from respeval.files.netcdf import write_netcdf
 from tests.support import studies
@@ -296,8 +297,8 @@ def test_the_error_that_a_file_tells_counts(tmp_path: Path) -> None:
     ("extra", "told"),
     [
         (
-            {"t": field(FINE, change(FINE)).assign_attrs(units="degC")},
-            "is in 'degC', the run's in 'K'",
+            {"t": field(FINE, change(FINE)).assign_attrs(units="K decade-1")},
+            "t is in K decade-1, the run's response is in K",
         ),
         ({"t": xr.DataArray(1.0)}, "shares no output with the run (the run has: t"),
         (
@@ -315,6 +316,29 @@ def test_a_reference_that_does_not_fit_is_refused(
     with pytest.raises(InputError) as error:
         compare_with(tmp_path / "run", response, str(path))
     assert told in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("units", "factor", "told"),
+    [
+        ("degC", 1.0, ""),
+        ("deg C", 1.0, ""),
+        ("Kelvin", 1.0, ""),
+        ("degF", 1.8, "t was converted from degF to K"),
+        ("mK", 1000.0, "t was converted from mK to K"),
+        (None, 1.0, "t has no units; it is taken to be in K"),
+    ],
+)
+def test_a_reference_may_say_its_units_in_other_words(
+    tmp_path: Path, units: str | None, factor: float, told: str
+) -> None:
+    response = write_run(tmp_path / "run", FINE, offset=0.25)
+    given = field(FINE, factor * change(FINE)).assign_attrs({"units": units} if units else {})
+    path = reference_file(tmp_path / "f.nc", FINE, t=given)
+    notices = Notices()
+    found = compare_with(tmp_path / "run", response, str(path), notices).isel(perturbation=0)
+    assert found["t_bias"].values == pytest.approx([0.25] * 3)
+    assert notices.texts == ((f"{path}: {told}",) if told else ())
 
 
 def test_a_grid_that_is_not_global_is_refused(tmp_path: Path) -> None:

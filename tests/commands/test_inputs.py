@@ -184,3 +184,109 @@ def test_the_data_of_a_probe_are_looked_at_too(tmp_path: Path, name: str) -> Non
     line = refused(*probe, *sizes)
     assert f"{path}: {name} can't be right at 2001" in line
     assert "allow_out_of_range: true in the case file" in line
+
+
+def other_units(folder: Path) -> None:
+    """The study's files in units that people have them in."""
+
+    def written(name: str, **changes: tuple[float, float, str]) -> None:
+        with xr.open_dataset(folder / name, decode_times=False) as opened:
+            record = opened.load()
+        for variable, (factor, offset, units) in changes.items():
+            values = record[variable].values * factor + offset
+            record[variable] = (record[variable].dims, values, {"units": units})
+        record.to_netcdf(folder / "new.nc")
+        (folder / "new.nc").replace(folder / name)
+
+    written(
+        "forcing.nc",
+        skin=(1.0, -273.15, "degrees C"),
+        sunlight=(1e-3, 0.0, "kW m-2"),
+        ocean_fraction=(100.0, 0.0, "%"),
+        land_fraction=(100.0, 0.0, "percent"),
+    )
+    written("initial.nc", skin=(1.8, -459.67, "degF"), air_temperature_0=(1e3, 0.0, "mK"))
+
+
+def test_a_run_from_files_in_other_units_gives_the_same_numbers(tmp_path: Path) -> None:
+    study = studies.write_study(tmp_path / "study")
+    expected = json.loads((_finished(study, tmp_path / "a") / "summary.json").read_text())
+    remarks = expected.pop("warnings")  # of so short a run
+    assert not any("units" in text or "converted" in text for text in remarks)
+    other_units(tmp_path / "study")
+    shown = " ".join(invoke("run", study, "-o", tmp_path / "b", *RUN).split())
+    found = json.loads((tmp_path / "b" / "summary.json").read_text())
+    folder = tmp_path / "study"
+    warnings = [
+        f"{folder}/initial.nc: air_temperature_0 was converted from mK to K",
+        f"{folder}/initial.nc: skin was converted from degF to K",
+        f"{folder}/forcing.nc: ocean_fraction was converted from % to 1",
+        f"{folder}/forcing.nc: sunlight was converted from kW m-2 to W m-2",
+        f"{folder}/forcing.nc: skin was converted from degrees C to K",
+        f"{folder}/forcing.nc: land_fraction was converted from percent to 1",
+    ]
+    assert sorted(found.pop("warnings")) == sorted(warnings + remarks)
+    for warning in warnings:
+        assert shown.count(f"warning: {warning}") == 2  # at once, and below the table
+    assert found.keys() == expected.keys()
+    known = {key: value for key, value in expected.items() if isinstance(value, float)}
+    assert {key: found[key] for key in known} == pytest.approx(known, rel=1e-4, abs=1e-4)
+
+
+def test_files_of_another_quantity_are_refused_before_the_first_step(tmp_path: Path) -> None:
+    study = studies.write_study(tmp_path / "study")
+    path = tmp_path / "study" / "forcing.nc"
+    with xr.open_dataset(path, decode_times=False) as opened:
+        record = opened.load()
+    record["sunlight"].attrs["units"] = "J m-2"
+    record.to_netcdf(tmp_path / "wrong.nc")
+    line = refused("run", study, "-o", tmp_path / "out", "--forcing", tmp_path / "wrong.nc")
+    assert "sunlight is in J m-2, the emulator wants W m-2; it is a sum over time" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_reference_in_other_units_is_looked_at_before_the_first_step(tmp_path: Path) -> None:
+    study = studies.write_study(tmp_path / "study")
+    zeros = np.zeros(studies.GRID.shape)
+    reference = xr.Dataset(
+        {"skin": (("lat", "lon"), zeros, {"units": "Pa"})},
+        {"lat": studies.GRID.latitude, "lon": studies.GRID.longitude},
+    )
+    reference.to_netcdf(tmp_path / "known.nc")
+    options = ("--reference", tmp_path / "known.nc")
+    line = refused("run", study, "-o", tmp_path / "out", *RUN, *options)
+    assert f"{tmp_path}/known.nc: skin is in Pa, the run's response is in K" in line
+    assert not (tmp_path / "out").exists()
+    reference["skin"].attrs["units"] = "mK"
+    reference.to_netcdf(tmp_path / "milli.nc")
+    _finished(study, tmp_path / "out", "--reference", tmp_path / "milli.nc")
+    assert f"{tmp_path}/milli.nc: skin was converted from mK to K" in told(tmp_path / "out")
+
+
+def test_all_files_may_lie_behind_urls(tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    study = studies.write_study(tmp_path / "study")
+    coords = {"lat": studies.GRID.latitude, "lon": studies.GRID.longitude}
+    change = xr.DataArray(
+        np.full(studies.GRID.shape, 2.0), coords, ("lat", "lon"), attrs={"units": "K"}
+    )
+    xr.Dataset({"skin": change}).to_netcdf(tmp_path / "study" / "known.nc")
+
+    def numbers(out: Path, folder: str) -> object:
+        options = (
+            "--forcing",
+            f"{folder}/forcing.nc",
+            "--initial-condition",
+            f"{folder}/initial.nc",
+        )
+        pattern = ("--perturb", f"p=pattern:{folder}/known.nc,variable=skin")
+        _finished(study, out, *options, *pattern, "--reference", f"{folder}/known.nc")
+        return json.loads((out / "summary.json").read_text())
+
+    expected = numbers(tmp_path / "a", f"{tmp_path}/study")
+    assert numbers(tmp_path / "b", f"file://{tmp_path}/study") == expected
+    assert "p/reference/within_noise/ocean/skin" in json.dumps(expected)
+    gone = f"file://{tmp_path}/study/gone.nc"
+    assert f"{gone}: no such file" in refused(
+        "run", study, "-o", tmp_path / "c", "--reference", gone
+    )

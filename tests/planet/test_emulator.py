@@ -92,7 +92,9 @@ def test_weather_and_land_enter_linearly(planet: PlanetEmulator, forcing: xr.Dat
 
 def test_surface_is_prescribed_strictly_above_one_half(planet: PlanetEmulator) -> None:
     following = torch.zeros(1, 4, *GRID.shape, dtype=torch.float64)
-    following[:, 0, 0, :3] = torch.tensor([0.5, 0.5 + 1e-12, 1.0], dtype=torch.float64)
+    # In float32, as everywhere: what lies nearer to one half than that can tell is one half.
+    above = float(torch.nextafter(torch.tensor(0.5), torch.tensor(1.0)))
+    following[:, 0, 0, :3] = torch.tensor([0.5 + 1e-12, above, 1.0], dtype=torch.float64)
     following[:, 3] = 300.0
     surface = planet.prescribe(torch.full((1, *GRID.shape), 250.0).double(), following)
     assert surface[0, 0, :4].tolist() == [250.0, 300.0, 300.0, 250.0]

@@ -86,7 +86,9 @@ def write_good(folder: Path) -> Path:
     case |= {"days": 6, "segment": "2 steps"}
     (folder / "case.yaml").write_text(yaml.safe_dump(case))
     states = {name: record["skin"] for name in ("air_temperature_0", "air_temperature_1")}
-    record.assign(**states, rain=record["skin"] * 1e-7).to_netcdf(folder / "training.nc")
+    record.assign(
+        **states, rain=(record["skin"] * 1e-7).assign_attrs(units="kg m-2 s-1")
+    ).to_netcdf(folder / "training.nc")
     (folder / "loss.yaml").write_text("type: EnsembleLoss\nkwargs: {crps_weight: 0.9}\n")
     studies.export_native(folder / "tiny.pt", folder / "tiny.pt2")
     with contextlib.chdir(folder):

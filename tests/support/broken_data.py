@@ -138,6 +138,20 @@ def never_written(folder: Path) -> None:
     )
 
 
+def two_files(change: Callable[[xr.Dataset], xr.Dataset]) -> Change:
+    """A second file beside the forcing: the same, changed."""
+
+    def changed(folder: Path) -> None:
+        with xr.open_dataset(folder / "forcing.nc", decode_times=False) as opened:
+            loaded = opened.load()
+        time = loaded["time"].attrs
+        second = change(loaded)
+        second["time"].attrs = time
+        second.to_netcdf(folder / "forcing_2.nc")
+
+    return changed
+
+
 def packed_and_flipped(folder: Path) -> None:
     """Compressed numbers, damaged in their middle: the file opens, reading it fails."""
     with xr.open_dataset(folder / "forcing.nc", decode_times=False) as opened:
@@ -329,10 +343,50 @@ CASES = [
         "the ocean fraction reaches from",
     ),
     Broken(
-        "forcing: degrees Celsius",
+        "forcing: kelvin that are said to be degrees Celsius",
         RUN,
         attributes("skin", units="degC"),
-        "skin is in degC, the emulator wants K",
+        "skin can't be right at 2001-01-01 00:00:00: 56",
+    ),
+    Broken(
+        "forcing: another quantity",
+        RUN,
+        attributes("sunlight", units="J m-2"),
+        "sunlight is in J m-2, the emulator wants W m-2; it is a sum over time",
+    ),
+    Broken(
+        "forcing: two files that overlap",
+        ("run", "tiny.pt", "--forcing", "forcing*.nc", "-o", "out"),
+        two_files(lambda d: d),
+        "forcing.nc and",
+    ),
+    Broken(
+        "forcing: a second file of another grid",
+        ("run", "tiny.pt", "--forcing", "forcing*.nc", "-o", "out"),
+        two_files(lambda d: d.isel(lon=slice(8))),
+        "is on another grid than",
+    ),
+    Broken(
+        "forcing: a second file without a variable",
+        ("run", "tiny.pt", "--forcing", "forcing*.nc", "-o", "out"),
+        two_files(lambda d: d.drop_vars("sunlight").assign_coords(time=d["time"] + 9.0)),
+        "has no 'sunlight', which",
+    ),
+    Broken(
+        "forcing: a second file of other units",
+        ("run", "tiny.pt", "--forcing", "forcing*.nc", "-o", "out"),
+        two_files(
+            lambda d: d.assign(skin=d["skin"].assign_attrs(units="Pa")).assign_coords(
+                time=d["time"] + 9.0
+            )
+        ),
+        "skin is in Pa, in",
+    ),
+    Broken(
+        "forcing: far away, without what reaches there",
+        ("run", "tiny.pt", "--forcing", "nowhere://bucket/forcing.zarr", "-o", "out"),
+        lambda folder: None,
+        "nowhere://bucket/forcing.zarr",
     ),
     Broken(
         "forcing: temperatures of another unit",
@@ -488,6 +542,18 @@ CASES = [
     ),
     Broken(
         "pattern: half of the file", PATTERN, cut("pattern.nc", 0.5), "pattern.nc can't be read as"
+    ),
+    Broken(
+        "pattern: temperatures",
+        PATTERN,
+        values("pattern.nc", "anomaly", lambda v: v + 290.0),
+        "as temperatures do and changes of SST don't",
+    ),
+    Broken(
+        "pattern: a trend",
+        PATTERN,
+        library("pattern.nc", lambda d: d["anomaly"].setncattr("units", "K decade-1")),
+        "anomaly is in K decade-1, a change of SST must be in K",
     ),
     Broken(
         "pattern: no such variable", PATTERN, without("pattern.nc", "anomaly"), "has no 'anomaly'"

@@ -126,10 +126,14 @@ def forcing(
     shape = (num_times, *grid.shape)
     return xr.Dataset(
         {
-            "skin": (("time", "lat", "lon"), np.broadcast_to(sst, shape)),
-            "sunlight": (("time", "lat", "lon"), np.broadcast_to(sunlight, shape)),
-            "ocean_fraction": (("lat", "lon"), ocean_fraction(grid)),
-            "land_fraction": (("lat", "lon"), 1.0 - ocean_fraction(grid)),
+            "skin": (("time", "lat", "lon"), np.broadcast_to(sst, shape), {"units": "K"}),
+            "sunlight": (
+                ("time", "lat", "lon"),
+                np.broadcast_to(sunlight, shape),
+                {"units": "W m-2"},
+            ),
+            "ocean_fraction": (("lat", "lon"), ocean_fraction(grid), {"units": "1"}),
+            "land_fraction": (("lat", "lon"), 1.0 - ocean_fraction(grid), {"units": "1"}),
         },
         {
             "time": ("time", time, {"units": f"days since {start}", "calendar": calendar}),
@@ -146,7 +150,7 @@ def initial(
     draw = np.random.default_rng(1).normal(280.0, 5.0, (3, len(days), *grid.shape))
     names = ("air_temperature_0", "air_temperature_1", "skin")
     return xr.Dataset(
-        {name: (("sample", "lat", "lon"), draw[i]) for i, name in enumerate(names)},
+        {name: (("sample", "lat", "lon"), draw[i], {"units": "K"}) for i, name in enumerate(names)},
         {
             "time": (
                 "sample",

@@ -17,5 +17,6 @@ def training(grid: Grid = GRID, num_times: int = 41) -> xr.Dataset:
     draw = np.random.default_rng(0).normal(size=(len(STATES), num_times, *grid.shape)).cumsum(-1)
     for name, values in zip(STATES, draw, strict=True):
         scale, mean = (1e-5, 3e-5) if name == "rain" else (5.0, 280.0)
-        record[name] = (("time", "lat", "lon"), mean + scale * values)
+        units = {"units": "kg m-2 s-1" if name == "rain" else "K"}
+        record[name] = (("time", "lat", "lon"), mean + scale * values, units)
     return record

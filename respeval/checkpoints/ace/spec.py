@@ -132,7 +132,7 @@ class _Described:
     def __call__(self, name: str) -> Variable:
         found = self._known.get(name)
         units, long_name = (found.units, found.long_name) if found is not None else (None, None)
-        return Variable(name, units or "1", long_name or name.replace("_", " "))
+        return Variable(name, units or "", long_name or name.replace("_", " "))
 
 
 def _normalization(stepper: Stepper, names: Sequence[str]) -> dict[str, tuple[float, float]]:
