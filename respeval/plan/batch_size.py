@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -74,13 +74,13 @@ def _measure(plan: Plan, comm: Comm, execution: Execution) -> dict[str, Any]:
     None where it did not fit into memory, and the bytes that torch had allocated at most on a GPU.
     """
     dealt = deal_members(plan.num_samples, len(plan.case.groups), comm.num_processes)[0]
-    num_samples = len({member.sample for member in dealt})
+    num_samples = -(-len(dealt) // len(plan.case.groups))
     tried: list[dict[str, Any]] = []
     seconds: dict[int, float] = {}
     for size in candidates(num_samples):
         memory = None
         try:
-            seconds[size], memory = _step(plan, comm, execution, size, num_samples)
+            seconds[size], memory = _step(plan, comm, execution, size, dealt)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -98,16 +98,15 @@ def _measure(plan: Plan, comm: Comm, execution: Execution) -> dict[str, Any]:
 
 
 def _step(
-    plan: Plan, comm: Comm, execution: Execution, size: int, num_samples: int
+    plan: Plan, comm: Comm, execution: Execution, size: int, dealt: Sequence[Member]
 ) -> tuple[float, int | None]:
     """Seconds per member and step with batches of so many samples, and the peak of a GPU's memory.
 
-    A GPU holds all members of the process meanwhile, as in the run; a CPU steps one batch alone.
+    dealt: the root's members. A GPU holds all of them meanwhile, as in the run; a CPU steps one batch
+    alone.
     """
     on_gpu = comm.device.type == "cuda"
-    groups = range(len(plan.case.groups))
-    chosen = range(num_samples if on_gpu else size)
-    members = [Member(sample, group) for sample in chosen for group in groups]
+    members = dealt if on_gpu else dealt[: size * len(plan.case.groups)]
     asked = replace(execution, samples_per_batch=size, compile=False)
     rollout = make_rollout(plan, members, asked, comm)
     few = replace(rollout, num_steps=min(1 + NUM_TIMED, plan.num_steps))

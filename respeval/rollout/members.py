@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 
@@ -13,25 +14,15 @@ class Member(NamedTuple):
 
 
 def deal_members(num_samples: int, num_groups: int, num_processes: int) -> list[list[Member]]:
-    """The members of each process, as even as they go.
+    """The members of each process: as many or one less than the process before it has.
 
-    All groups of a sample stay together while there are at least as many samples as processes, so
-    that a pair shares its forcing and noise; with fewer samples the groups are spread too. With
-    more processes than members the last ones get none.
+    They are cut in order, so that groups of a sample, which read the same forcing and draw the same
+    noise, stay together but where a cut falls between them; the noise is a sample's wherever its
+    groups are. With more processes than members the last ones get none.
     """
-    if num_samples >= num_processes:
-        blocks = [
-            [Member(sample, group) for group in range(num_groups)] for sample in range(num_samples)
-        ]
-    else:
-        blocks = [
-            [Member(sample, group)] for sample in range(num_samples) for group in range(num_groups)
-        ]
-    share, extra = divmod(len(blocks), num_processes)
-    dealt: list[list[Member]] = []
-    start = 0
-    for process in range(num_processes):
-        stop = start + share + (process < extra)
-        dealt.append([member for block in blocks[start:stop] for member in block])
-        start = stop
-    return dealt
+    members = [
+        Member(sample, group) for sample in range(num_samples) for group in range(num_groups)
+    ]
+    share, extra = divmod(len(members), num_processes)
+    cuts = [share * process + min(process, extra) for process in range(num_processes + 1)]
+    return [members[start:stop] for start, stop in pairwise(cuts)]

@@ -169,13 +169,19 @@ def test_every_member_is_dealt_once_and_evenly(num_samples: int, num_processes: 
     assert len(dealt) == num_processes
     together = [member for part in dealt for member in part]
     assert together == [Member(s, g) for s in range(num_samples) for g in range(3)]
-    unit = 3 if num_samples >= num_processes else 1
     sizes = [len(part) for part in dealt]
-    assert max(sizes) - min(sizes) <= unit
+    assert max(sizes) - min(sizes) <= 1
     assert all(a >= b for a, b in pairwise(sizes))
 
 
-def test_groups_of_a_sample_stay_together_while_there_are_enough_samples() -> None:
-    first, second = deal_members(3, 2, 2)
-    assert [m.sample for m in first] == [0, 0, 1, 1]
-    assert [m.sample for m in second] == [2, 2]
+@pytest.mark.parametrize(
+    ("num_samples", "num_groups", "num_processes", "expected"),
+    [(5, 3, 4, [4, 4, 4, 3]), (3, 4, 2, [6, 6]), (3, 2, 2, [3, 3]), (1, 2, 4, [1, 1, 0, 0])],
+)
+def test_the_protocol_on_a_node_keeps_every_process_busy(
+    num_samples: int, num_groups: int, num_processes: int, expected: list[int]
+) -> None:
+    dealt = deal_members(num_samples, num_groups, num_processes)
+    assert [len(part) for part in dealt] == expected
+    samples = [member.sample for part in dealt for member in part]
+    assert samples == sorted(samples)

@@ -60,6 +60,14 @@ class ConsoleReporter(Reporter):
             f"{'es' if self._num_processes > 1 else ''}",
             highlight=False,
         )
+        idle = self._num_processes - len(case.groups) * plan.num_samples
+        if idle > 0:
+            self._console.print(
+                f"warning: {idle} of {self._num_processes} processes have nothing to do: {len(case.groups)} "
+                f"groups x {plan.num_samples} samples are {len(case.groups) * plan.num_samples} members",
+                style="yellow",
+                highlight=False,
+            )
         if "weights" in spec.description:
             self._console.print(f"weights: {spec.description['weights']}", highlight=False)
         for change in plan.changes:
