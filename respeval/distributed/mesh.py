@@ -1,0 +1,168 @@
+"""Processes that share the fields of their members: each has a block of latitudes and longitudes.
+
+Everything here is the identity where fields are not split.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import accumulate, pairwise
+from typing import Any, TypeVar
+
+import torch
+
+#: A field, or a stack of them: a torch tensor or a numpy array, latitude and longitude last.
+Fields = TypeVar("Fields", bound=Any)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A block of a grid: its rows and columns, of fields of this shape in the grid's own order."""
+
+    rows: slice
+    columns: slice
+    shape: tuple[int, int]
+
+    @classmethod
+    def whole(cls, shape: tuple[int, int]) -> Tile:
+        """All of a grid."""
+        return cls(slice(0, shape[0]), slice(0, shape[1]), shape)
+
+    @property
+    def is_whole(self) -> bool:
+        return self.size == self.shape
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of the block."""
+        return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
+
+    def of(self, fields: Fields) -> Fields:
+        """The block of whole fields [..., lat, lon]; a view."""
+        assert tuple(fields.shape[-2:]) == self.shape
+        return fields[..., self.rows, self.columns]
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """The height x width processes that share fields, and this one's place among them.
+
+    row, column: of this process; row 0 has the northern end, as transforms want it. polar: the
+    processes of this column, azimuth: those of this row, spatial: all of them; None where there is
+    one process alone.
+    """
+
+    height: int = 1
+    width: int = 1
+    row: int = 0
+    column: int = 0
+    polar: Any = field(default=None, compare=False, repr=False)
+    azimuth: Any = field(default=None, compare=False, repr=False)
+    spatial: Any = field(default=None, compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.height}x{self.width}"
+
+    @property
+    def is_split(self) -> bool:
+        return self.size > 1
+
+    @property
+    def size(self) -> int:
+        """Processes that share fields."""
+        return self.height * self.width
+
+    @property
+    def place(self) -> int:
+        """This process's number among them, 0 for the one that speaks for all."""
+        return self.row * self.width + self.column
+
+    def of_height(self, number: int) -> slice:
+        """This process's share of rows from the north, or of degrees."""
+        return _share(number, self.height, self.row)
+
+    def of_width(self, number: int) -> slice:
+        """This process's share of columns, or of orders."""
+        return _share(number, self.width, self.column)
+
+    def tile(self, shape: tuple[int, int], north_to_south: bool = True) -> Tile:
+        """This process's block of a grid, whose rows may run to the north."""
+        return self.at(self.place).own_tile(shape, north_to_south)
+
+    def tiles(self, shape: tuple[int, int], north_to_south: bool = True) -> list[Tile]:
+        """The blocks of all processes, in the order of their places."""
+        return [self.at(place).own_tile(shape, north_to_south) for place in range(self.size)]
+
+    def at(self, place: int) -> Mesh:
+        """The same mesh as another process sees it, without its groups."""
+        return Mesh(self.height, self.width, *divmod(place, self.width))
+
+    def own_tile(self, shape: tuple[int, int], north_to_south: bool) -> Tile:
+        """See `tile`."""
+        rows = self.of_height(shape[0])
+        if not north_to_south:
+            rows = slice(shape[0] - rows.stop, shape[0] - rows.start)
+        return Tile(rows, self.of_width(shape[1]), shape)
+
+    def total(self, values: torch.Tensor) -> torch.Tensor:
+        """Element-wise sum over the processes that share fields, on each of them; differentiable.
+
+        Its gradient is that of a loss which is the sum over processes of what each makes of the total.
+        """
+        if not self.is_split:
+            return values
+        total: torch.Tensor = _Total.apply(values, self.spatial)  # type: ignore[no-untyped-call]
+        return total
+
+
+class _Total(torch.autograd.Function):
+    """A sum over processes. Each of them may use it, so that gradients are summed as well."""
+
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor, group: Any) -> torch.Tensor:
+        ctx.group = group
+        total = values.contiguous().clone()
+        torch.distributed.all_reduce(total, group=group)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        total = gradients[0].contiguous().clone()
+        torch.distributed.all_reduce(total, group=ctx.group)
+        return total, None
+
+
+def make_mesh(
+    rank: int, num_processes: int, height: int, width: int, timeout: timedelta
+) -> Mesh:
+    """The mesh of height x width processes that this one is part of; every process calls it.
+
+    Consecutive ranks share fields; the number of processes is a multiple of height x width.
+    """
+    size = height * width
+    own: dict[str, Any] = {}
+    place = rank % size
+    for first in range(0, num_processes, size):
+        ranks = [list(range(r, r + width)) for r in range(first, first + size, width)]
+        columns = [list(column) for column in zip(*ranks, strict=True)]
+        everyone = [rank for row in ranks for rank in row]
+        # Every process makes every group, in the same order, whether it is in it or not.
+        for name, groups in (("azimuth", ranks), ("polar", columns), ("spatial", [everyone])):
+            for members in groups:
+                made = torch.distributed.new_group(members, timeout=timeout)
+                if rank in members:
+                    own[name] = made
+    row, column = divmod(place, width)
+    return Mesh(height, width, row, column, **own)
+
+
+def _share(number: int, parts: int, part: int) -> slice:
+    """The part of so many things. Versions of torch-harmonics share them out in different ways."""
+    if parts == 1:
+        return slice(0, number)
+    from torch_harmonics.distributed import compute_split_shapes
+
+    edges = accumulate(compute_split_shapes(number, parts), initial=0)
+    start, stop = list(pairwise(edges))[part]
+    return slice(start, stop)
