@@ -12,7 +12,14 @@ from typing import Annotated, Any
 
 import typer
 
-from respeval.case.options import KEY, KEYS, check_at_least_one, parse_batch_size, read_options
+from respeval.case.options import (
+    KEY,
+    KEYS,
+    check_at_least_one,
+    parse_batch_size,
+    parse_spatial,
+    read_options,
+)
 from respeval.commands import parameters as p
 from respeval.commands.exits import EXIT_BAD_INPUT, end, one_line_errors
 from respeval.commands.export import export_app
@@ -98,6 +105,7 @@ def run(
     threads: p.Threads = None,
     window: p.Window = None,
     samples_per_batch: p.SamplesPerBatch = None,
+    spatial: p.Spatial = None,
     fail_fast: p.FailFast = False,
     compile_network: p.Compile = False,
     fast_transforms: p.FastTransforms = False,
@@ -137,6 +145,7 @@ def run(
             extend,
             restart_fresh,
             dry_run,
+            parse_spatial("--spatial", spatial),
         )
         code = run_checkpoints(checkpoint, output, wish)
         if code:

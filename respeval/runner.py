@@ -27,13 +27,13 @@ from respeval.fields.ranges import OUT_OF_RANGE
 from respeval.plan.execution import Execution, make_rollout
 from respeval.plan.goal import Goal
 from respeval.plan.plan import Plan, date_of
-from respeval.rollout.guard import Fault, Quarantine, RangeGuard
+from respeval.rollout.guard import Fault, Quarantine, RangeGuard, earliest
 from respeval.rollout.members import deal_members
 from respeval.rollout.segments import Segment
 from respeval.rollout.steps import Step
 from respeval.rollout.sums import GroupSums, MemberSums
 from respeval.run_folder.output import RunOutput
-from respeval.run_folder.restart import Snapshot, blocks_of
+from respeval.run_folder.restart import Array, Block, Snapshot, blocks_of, joined, record_on
 
 _LESS_MEMORY = (
     "give --samples-per-batch 1 or a shorter --window, run fewer samples or perturbations at a time, or on "
@@ -152,15 +152,19 @@ class _Course:
         self._plan, self._output, self._comm, self._goal = plan, output, comm, goal
         self._execution, self._reporter, self._signals = execution, reporter, signals
         spec = plan.emulator.spec
-        dealt = deal_members(plan.num_samples, len(plan.case.groups), comm.num_processes)
+        dealt = deal_members(plan.num_samples, len(plan.case.groups), comm.num_data)
         self._counts = [len(members) for members in dealt]
-        self._members = dealt[comm.rank]
+        self._members = dealt[comm.data_rank]
         self._masks = torch.from_numpy(plan.layout.surface_masks()).to(comm.device)
-        shape = (len(self._members), len(spec.outputs), *spec.grid.shape)
+        self._tiles = comm.mesh.tiles(spec.grid.shape, spec.grid.north_to_south)
+        self._tile = self._tiles[comm.mesh.place]
+        shape = (len(self._members), len(spec.outputs), *self._tile.size)
         self._sums = MemberSums(shape, comm.device)
         self._guard = RangeGuard(spec, self._members, comm.device)
         self.quarantine = Quarantine(plan.case.groups, plan.num_samples, execution.fail_fast)
+        self._outputs = [variable.name for variable in spec.outputs]
         self._held = HeldErrors(comm)
+        self._is_fatal = False
         self._num_told = 0
 
     def run(self, begin: Snapshot | None) -> None:
@@ -208,7 +212,7 @@ class _Course:
         for step in range(first_step, segment.stop_step):
             last = None  # the next step needs the memory of its outputs
             last = self._advance(steps, step)
-            stop = vote.is_stop(step + 1, self._held.any)
+            stop = vote.is_stop(step + 1, self._held.any or self._is_fatal)
             if stop and step + 1 < segment.stop_step:
                 self._leave_out_faulty()
                 self._save(step + 1, last, self._sums.total)
@@ -221,7 +225,8 @@ class _Course:
         """One step of this process's members into the sums; None without members."""
         last = None
         if self._members:
-            last = self._held.attempt(lambda: self._next(steps))
+            split = self._comm.mesh.is_split
+            last = self._held.attempt(lambda: self._next(steps), takes_part=split)
         if last is not None:
             self._sums.add(last.outputs)
             self._guard.check(last.outputs, step)
@@ -229,29 +234,31 @@ class _Course:
                 if self._comm.num_processes == 1:
                     self._leave_out_faulty()
                 elif self._execution.fail_fast:
-                    self._held.attempt(self._new_faults)
+                    # Those that share this process's fields would wait for it if it stopped now.
+                    self._is_fatal = self._is_fatal or bool(self._faults())
         self._reporter.stepped(step + 1)
         return last
 
-    @staticmethod
-    def _next(steps: Iterator[Step]) -> Step:
-        with enough_memory("to step the members", _LESS_MEMORY):
+    def _next(self, steps: Iterator[Step]) -> Step:
+        with enough_memory("to step the members", _LESS_MEMORY), self._comm.stepping():
             return next(steps)
 
-    def _new_faults(self) -> list[Fault]:
-        """Of this process's members. Raises BlowUpError where one ends the run."""
-        found = self._guard.faults(self._plan.case.groups, self._plan.forcing.starts)
-        return self.quarantine.new_faults(found)
+    def _faults(self) -> list[Fault]:
+        """The first fault of each member of this process, in its block of the grid."""
+        return self._guard.faults(self._plan.case.groups, self._plan.forcing.starts)
 
     def _leave_out_faulty(self) -> None:
-        """Agree with the other processes on the samples that count no more, and share warnings."""
-        faults = self._held.attempt(self._new_faults) or []
-        told = self._held.gather((faults, self._untold()))
+        """Agree with the other processes on the samples that count no more, and share warnings.
+
+        Raises BlowUpError, on all of them, where a fault ends the run.
+        """
+        told = self._held.gather((self._faults(), self._untold()))
+        found = earliest((fault for faults, _ in told for fault in faults), self._outputs)
         noticed = [notice for _, notices in told for notice in notices]
         self._plan.notices.take(noticed)
         for text in self._output.warn(noticed):
             self._reporter.noticed(text)
-        for fault in self.quarantine.leave_out(fault for faults, _ in told for fault in faults):
+        for fault in self.quarantine.leave_out(self.quarantine.new_faults(found)):
             self._reporter.quarantined(fault)
 
     def _untold(self) -> tuple[Notice, ...]:
@@ -275,8 +282,9 @@ class _Course:
             self._masks,
             case.save_members,
             {member for member in self._members if self.quarantine.leaves_out(member)},
+            self._tile,
         )
-        means = totals.unpack(self._comm.sum_to_root(totals.pack())).means()
+        means = totals.at_root(self._comm, self._tiles).means()
         self._held.attempt(lambda: self._output.publish_segment(segment, means))
         self._sums.reset()
         self._save(segment.stop_step, last, None)
@@ -288,20 +296,32 @@ class _Course:
         if last is not None:
             state = last.outputs[:, : len(self._plan.emulator.spec.prognostic)]
             snapshot = Snapshot(step, state, last.conserved, totals)
-        record = self._comm.from_root(snapshot.record() if snapshot else {})
-        width = sum(array.num_bytes for array in record.values())
-        own = sum(self._counts[: self._comm.rank])
+        own = self._comm.from_root(snapshot.record() if snapshot else {})
+        record = record_on(own, self._tile.shape)
         for block in blocks_of(self._counts, record):
-            packed = None
-            if block.owner == self._comm.rank and snapshot is not None:
-                packed = snapshot.pack(block.first - own, block.stop - own)
-            shape = (block.stop - block.first, width)
-            content = self._comm.to_root(block.owner, packed, shape)
-            if content is not None:
-                written = content.cpu().numpy().tobytes()
+            parts = self._blocks_at_root(block, record, snapshot)
+            if parts:
+                written = joined(parts, record, self._tiles).numpy().tobytes()
                 self._held.attempt(partial(self._output.publish_part, step, block, written))
         self._output.note_read(self._plan.forcing.fingerprints)
         self._held.attempt(lambda: self._output.commit(step, record, self.quarantine.described()))
+
+    def _blocks_at_root(
+        self, block: Block, record: dict[str, Array], snapshot: Snapshot | None
+    ) -> list[torch.Tensor]:
+        """Records of these members, [row, byte], from each process that has a block of their fields;
+        on the root's CPU, nothing elsewhere. record: of whole fields."""
+        comm, found = self._comm, []
+        own = sum(self._counts[: comm.data_rank])
+        for place, tile in enumerate(self._tiles):
+            packed, owner = None, block.owner * comm.mesh.size + place
+            if owner == comm.rank and snapshot is not None:
+                packed = snapshot.pack(block.first - own, block.stop - own)
+            width = sum(array.num_bytes for array in record_on(record, tile.size).values())
+            content = comm.to_root(owner, packed, (block.stop - block.first, width))
+            if content is not None:
+                found.append(content.cpu())
+        return found
 
     def _raise_stopped(self, step: int) -> NoReturn:
         self._held.gather(None)

@@ -101,6 +101,18 @@ def parse_batch_size(flag: str, text: str | None) -> int | Literal["auto"] | Non
     return int(text)
 
 
+def parse_spatial(flag: str, text: str | None) -> tuple[int, int] | None:
+    """The value of `--spatial`, parts in latitude and longitude. Raises InputError where it is none."""
+    if text is None:
+        return None
+    height, _, width = text.lower().partition("x")
+    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+        raise InputError(
+            f"{flag} {text}: expected parts in latitude x parts in longitude, for example 2x1"
+        )
+    return int(height), int(width)
+
+
 def _perturbations(flag: str, texts: Sequence[str]) -> dict[str, Any]:
     from respeval.fields.perturbation import parse_perturbation
 

@@ -19,7 +19,7 @@ from respeval.commands.session import Session
 from respeval.diagnostics import DiagnosticSettings, known_diagnostics, left_out
 from respeval.distributed.comm import Comm
 from respeval.distributed.stop import StopSignals
-from respeval.emulator.computing import check_precision, forget_compiled
+from respeval.emulator.computing import forget_compiled
 from respeval.errors import (
     BlowUpError,
     InputError,
@@ -37,7 +37,7 @@ from respeval.files.lock import ANALYSIS_LOCK, FolderLock
 from respeval.files.netcdf import open_saved
 from respeval.interpreter import give_back_freed, keep_freed
 from respeval.plan.batch_size import KEPT, with_batch_size
-from respeval.plan.execution import Execution
+from respeval.plan.execution import Execution, check_execution, localize_emulator
 from respeval.plan.goal import Goal, check_goal, goal_of, has_ended, settings_of_plan
 from respeval.plan.plan import Plan, prepare
 from respeval.plan.rehearsal import measure_compiling, measure_fast_transforms, measure_precision
@@ -61,8 +61,8 @@ class Wish:
     """What a user asks of `respeval run`, checkpoints and folder apart.
 
     options: keys of the case file, which win over those of `case`, the file that is given.
-    compute: fields of `Execution`. extend: runs may become longer. fresh: start over beside what the
-    folder holds.
+    compute: fields of `Execution`. spatial: parts of fields in latitude and longitude. extend: runs may
+    become longer. fresh: start over beside what the folder holds.
     """
 
     case: Path | None = None
@@ -74,6 +74,7 @@ class Wish:
     extend: bool = False
     fresh: bool = False
     dry_run: bool = False
+    spatial: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         """Raises InputError where options exclude each other, before anything is opened."""
@@ -148,7 +149,7 @@ def run_plan(
     reference: name and diagnostics of a response that the figures show beside the run's.
     """
     comm, console = session.comm, session.console
-    output = _open(plan, checkpoint, folder, comm)
+    output = _open(plan, checkpoint, folder, wish, comm)
     try:
         goal, settings, sources = goal_of(plan, output), settings_of_plan(plan), plan.case.reference
         if not _step(plan, output, folder, goal, wish, session):
@@ -171,8 +172,8 @@ def run_plan(
             forget_compiled()
 
 
-def _open(plan: Plan, checkpoint: Path, folder: Path, comm: Comm) -> RunOutput:
-    comm.together(lambda: check_precision(plan.emulator, plan.case.precision, comm.device))
+def _open(plan: Plan, checkpoint: Path, folder: Path, wish: Wish, comm: Comm) -> RunOutput:
+    comm.together(lambda: check_execution(plan, wish.execution, comm))
     return comm.together(lambda: open_output(plan, checkpoint, folder, comm))
 
 
@@ -188,6 +189,7 @@ def _step(
     left = comm.together(lambda: go_on(plan, folder, progress, comm))
     for remark in progress.remarks:
         left.notices.tell(remark)
+    localize_emulator(left, comm)
     reporter = _reporter(left, wish.execution, session)
     execution, measured = _rehearse(left, wish.execution, progress, session)
     output.keep(measured)
@@ -243,7 +245,7 @@ def _reporter(plan: Plan, execution: Execution, session: Session) -> Reporter:
     running = RunningRatio(
         settings, names, plan.case.groups, spec.grid.latitude, plan.layout.circle_areas()
     )
-    return ConsoleReporter(session.console, running, session.comm.num_processes, execution)
+    return ConsoleReporter(session.console, running, session.comm, execution)
 
 
 def _analyse(

@@ -117,6 +117,13 @@ SamplesPerBatch = Annotated[
         "are tried before the run."
     ),
 ]
+Spatial = Annotated[
+    str | None,
+    _compute(
+        "HxW: split the fields of every member over HxW processes, H in latitude and W in longitude, for a "
+        "model that does not fit one GPU; members are dealt to groups of so many processes."
+    ),
+]
 FailFast = Annotated[
     bool,
     _compute(

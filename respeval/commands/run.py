@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from respeval.commands.dry_run import look_ahead_of_all
@@ -21,6 +22,8 @@ def run_checkpoints(arguments: list[Path], folder: Path, wish: Wish) -> int:
     """
     with StopSignals() as signals:
         session = open_session(wish.device, wish.threads, signals)
+        if wish.spatial is not None:
+            session = replace(session, comm=session.comm.split(*wish.spatial))
         comm = session.comm
         checkpoints = comm.from_root(comm.together(lambda: find_checkpoints(arguments)))
         is_sweep = comm.from_root(len(checkpoints) > 1 or holds_sweep(folder))

@@ -9,13 +9,14 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 
 from respeval.distributed.heartbeat import INTERVAL_S, Heartbeat
+from respeval.distributed.mesh import Mesh, make_mesh
 from respeval.errors import (
     InputError,
     LostProcessError,
@@ -32,6 +33,9 @@ Result = TypeVar("Result")
 #: One that is gone is found at once by its connection or the launcher, or in minutes by its heartbeat.
 COLLECTIVE_TIMEOUT = timedelta(days=1)
 
+#: What a backend's error says where another process is gone.
+_LOST = re.compile(r"gloo|NCCL|[Cc]onnection (closed|reset|refused)|Broken pipe|[Tt]imed out")
+
 _UNSET = (
     "start the command with torchrun for several processes, or unset WORLD_SIZE and RANK, which an earlier "
     "launcher left, for one"
@@ -44,6 +48,8 @@ class Comm:
 
     num_restarts: how often the launcher has started these processes again.
     heartbeat: finds out which of the others are gone or late.
+    mesh: the processes that share the fields of their members with this one. Members are dealt to
+        such groups of processes, which are one process each without a split.
     """
 
     rank: int = 0
@@ -51,10 +57,55 @@ class Comm:
     device: torch.device = torch.device("cpu")
     num_restarts: int = 0
     heartbeat: Heartbeat | None = field(default=None, compare=False, repr=False)
+    mesh: Mesh = field(default_factory=Mesh)
+    _meshes: dict[tuple[int, int], Mesh] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def is_root(self) -> bool:
         return self.rank == 0
+
+    @property
+    def num_data(self) -> int:
+        """Groups of processes that members are dealt to."""
+        return self.num_processes // self.mesh.size
+
+    @property
+    def data_rank(self) -> int:
+        """The number of this process's group among them."""
+        return self.rank // self.mesh.size
+
+    def split(self, height: int, width: int) -> Comm:
+        """The same processes, height x width of which share fields; every process calls it.
+
+        Raises InputError where the number of processes is no multiple of that.
+        """
+        if self.num_processes % (height * width):
+            are = (
+                "is 1 process" if self.num_processes == 1 else f"are {self.num_processes} processes"
+            )
+            raise InputError(
+                f"--spatial {height}x{width}: fields are split over {height * width} processes each, and "
+                f"there {are}; start a multiple of {height * width} with torchrun --nproc-per-node"
+            )
+        if height * width == 1:
+            return replace(self, mesh=Mesh())
+        if (height, width) not in self._meshes:
+            with self._contact():
+                self._meshes[height, width] = make_mesh(
+                    self.rank, self.num_processes, height, width, COLLECTIVE_TIMEOUT
+                )
+        return replace(self, mesh=self._meshes[height, width])
+
+    @contextlib.contextmanager
+    def stepping(self) -> Iterator[None]:
+        """Around steps in which processes that share fields wait for each other within the network:
+        one that is gone is one line here too."""
+        try:
+            yield
+        except RuntimeError as error:
+            if self.mesh.is_split and _LOST.search(str(error)):
+                raise _lost(error) from None
+            raise
 
     @contextlib.contextmanager
     def _contact(self) -> Iterator[None]:
@@ -67,13 +118,14 @@ class Comm:
                 raise _lost(error) from None
 
     def sum_to_root(self, packed: torch.Tensor) -> torch.Tensor:
-        """Element-wise sum over processes of a tensor on the compute device; valid on the root."""
-        if self.num_processes == 1:
+        """Element-wise sum of a tensor on the compute device over the processes that have this one's
+        place in their mesh; valid on the first of them, which is the root where fields are whole."""
+        if self.num_data == 1:
             return packed
         assert packed.device.type == self.device.type and packed.is_contiguous()
         total = packed.clone()
         with self._contact():
-            torch.distributed.reduce(total, dst=0)
+            torch.distributed.reduce(total, dst=self.mesh.place, group=self.mesh.data)
         return total
 
     def to_root(
@@ -95,6 +147,34 @@ class Comm:
                 torch.distributed.recv(received, src=owner)
                 return received
         return None
+
+    def to_root_in_pieces(
+        self, owner: int, packed: torch.Tensor, like: torch.Tensor, most: int = 2**27
+    ) -> torch.Tensor | None:
+        """A vector that process `owner` has, on the root's CPU; None on all the others.
+
+        packed: on the owner. like: a vector of its size and type. most: bytes that travel at once.
+        """
+        width = max(1, most // like.element_size())
+        found = torch.empty(like.shape, dtype=like.dtype) if self.is_root else None
+        for first in range(0, len(like), width):
+            shape = (len(like[first : first + width]) * like.element_size(),)
+            piece = packed[first : first + width].view(torch.uint8) if owner == self.rank else None
+            received = self.to_root(owner, piece, shape)
+            if found is not None and received is not None:
+                found[first : first + width] = received.view(like.dtype).cpu()
+        return found
+
+    def largest_here(self, number: float) -> float:
+        """The maximum over the processes that share fields with this one, on each of them."""
+        if not self.mesh.is_split:
+            return number
+        value = torch.tensor(number, dtype=torch.float64, device=self.device)
+        with self._contact():
+            torch.distributed.all_reduce(
+                value, torch.distributed.ReduceOp.MAX, group=self.mesh.spatial
+            )
+            return float(value)
 
     def largest(self, numbers: Sequence[float]) -> list[float]:
         """Element-wise maximum over processes of a few numbers, on every process."""
@@ -123,12 +203,37 @@ class Comm:
         """Return when every process is here."""
         self.gather(None)
 
+    def together_here(self, action: Callable[[], Result]) -> Result:
+        """`together` of the processes that share fields with this one, wherever the others are."""
+        if not self.mesh.is_split:
+            return action()
+
+        def told(failed: Any) -> list[Any]:
+            found: list[Any] = [None] * self.mesh.size
+            with self._contact():
+                torch.distributed.all_gather_object(found, failed, group=self.mesh.spatial)
+            return found
+
+        return self._agreed(action, told)
+
     def together(self, action: Callable[[], Result]) -> Result:
         """What `action` returns on this process, once it has succeeded on all of them.
 
         Raises SharedInputError on every process with the first message, where it failed on any, and
         StoppedError where a signal ended it on any.
         """
+        return self._agreed(action, self.gather)
+
+    def together_unsplit(self, action: Callable[[], Result]) -> Result:
+        """`together`, but where fields are split: others may wait within the action for a process that
+        fails, so that its error ends it, and them."""
+        if not self.mesh.is_split:
+            return self.together(action)
+        with self.stepping(), enough_memory():
+            return action()
+
+    @staticmethod
+    def _agreed(action: Callable[[], Result], gather: Callable[[Any], list[Any]]) -> Result:
         result: Result | None = None
         failed: tuple[type[InputError | StoppedError], str] | None = None
         try:
@@ -138,7 +243,7 @@ class Comm:
             failed = SharedInputError, str(error)
         except StoppedError as error:
             failed = StoppedError, str(error)
-        for told in self.gather(failed):
+        for told in gather(failed):
             if told is not None:
                 kind, message = told
                 raise kind(message)
@@ -150,6 +255,16 @@ class Comm:
         Raises what `together` raises, on every process.
         """
         result = self.together(action if self.is_root else lambda: None)
+        return self.from_root(result)  # type: ignore[return-value]
+
+    def on_first(self, action: Callable[[], Result]) -> Result:
+        """What `action` returns on the root, where all that share fields with it act with it.
+
+        An error of one of them, which the others don't meet, ends the processes. Else as `on_root`.
+        """
+        if not self.mesh.is_split:
+            return self.on_root(action)
+        result = self.together_unsplit(action) if self.data_rank == 0 else None
         return self.from_root(result)  # type: ignore[return-value]
 
     def close(self) -> None:

@@ -26,14 +26,19 @@ class HeldErrors:
     def any(self) -> bool:
         return self._error is not None
 
-    def attempt(self, action: Callable[[], Result]) -> Result | None:
-        """What `action` returns; None where it fails, or an error is held already."""
+    def attempt(self, action: Callable[[], Result], takes_part: bool = False) -> Result | None:
+        """What `action` returns; None where it fails, or an error is held already.
+
+        takes_part: whether other processes wait for this one within the action. An error that they do
+        not share is raised at once then: they find that this process is gone.
+        """
         if self._error is not None:
             return None
         try:
             return action()
         except (BlowUpError, InputError) as error:
-            if self._comm.num_processes == 1:
+            alone = takes_part and not isinstance(error, SharedInputError)
+            if self._comm.num_processes == 1 or alone:
                 raise
             self._error = error
             return None

@@ -41,7 +41,8 @@ class Tile:
     def of(self, fields: Fields) -> Fields:
         """The block of whole fields [..., lat, lon]; a view."""
         assert tuple(fields.shape[-2:]) == self.shape
-        return fields[..., self.rows, self.columns]
+        block: Fields = fields[..., self.rows, self.columns]
+        return block
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ class Mesh:
     """The height x width processes that share fields, and this one's place among them.
 
     row, column: of this process; row 0 has the northern end, as transforms want it. polar: the
-    processes of this column, azimuth: those of this row, spatial: all of them; None where there is
-    one process alone.
+    processes of this column, azimuth: those of this row, spatial: all of them; data: those that have
+    this place among others, with other members. None where fields are not split.
     """
 
     height: int = 1
@@ -60,6 +61,7 @@ class Mesh:
     polar: Any = field(default=None, compare=False, repr=False)
     azimuth: Any = field(default=None, compare=False, repr=False)
     spatial: Any = field(default=None, compare=False, repr=False)
+    data: Any = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.height}x{self.width}"
@@ -133,27 +135,27 @@ class _Total(torch.autograd.Function):
         return total, None
 
 
-def make_mesh(
-    rank: int, num_processes: int, height: int, width: int, timeout: timedelta
-) -> Mesh:
+def make_mesh(rank: int, num_processes: int, height: int, width: int, timeout: timedelta) -> Mesh:
     """The mesh of height x width processes that this one is part of; every process calls it.
 
-    Consecutive ranks share fields; the number of processes is a multiple of height x width.
+    Consecutive ranks share fields; the number of processes is a multiple of height x width. timeout:
+    of collectives. Groups are made one by one, because a DeviceMesh leaves them torch's timeouts.
     """
-    size = height * width
+    ranks = torch.arange(num_processes).view(-1, height, width)
+    lines = {
+        "azimuth": ranks.flatten(0, 1),
+        "polar": ranks.mT.flatten(0, 1),
+        "spatial": ranks.flatten(1),
+        "data": ranks.flatten(1).T,
+    }
     own: dict[str, Any] = {}
-    place = rank % size
-    for first in range(0, num_processes, size):
-        ranks = [list(range(r, r + width)) for r in range(first, first + size, width)]
-        columns = [list(column) for column in zip(*ranks, strict=True)]
-        everyone = [rank for row in ranks for rank in row]
-        # Every process makes every group, in the same order, whether it is in it or not.
-        for name, groups in (("azimuth", ranks), ("polar", columns), ("spatial", [everyone])):
-            for members in groups:
-                made = torch.distributed.new_group(members, timeout=timeout)
-                if rank in members:
-                    own[name] = made
-    row, column = divmod(place, width)
+    for name, groups in lines.items():
+        for members in groups.tolist():
+            # Every process makes every group, in the same order, whether it is in it or not.
+            made = torch.distributed.new_group(members, timeout=timeout)
+            if rank in members:
+                own[name] = made
+    row, column = divmod(rank % (height * width), width)
     return Mesh(height, width, row, column, **own)
 
 

@@ -178,3 +178,13 @@ class Duration:
                 f"{self} from {start} on is no whole number of {timestep_s} s time steps"
             )
         return length // timestep_s
+
+
+def far_date(seconds: int, calendar: str) -> str:
+    """A date that may lie beyond what calendars can say."""
+    return str(to_date(seconds, calendar)) if seconds < MAX_SECONDS else "far beyond any record"
+
+
+def hours_of(seconds: int) -> str:
+    """`6 h`."""
+    return f"{seconds / 3600:g} h"

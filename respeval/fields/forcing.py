@@ -12,8 +12,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from respeval.distributed.comm import Comm
 from respeval.errors import InputError
-from respeval.fields.calendar import MAX_SECONDS, Duration, Seconds, in_year, to_date, to_seconds
+from respeval.fields.calendar import (
+    Duration,
+    Seconds,
+    far_date,
+    hours_of,
+    in_year,
+    to_date,
+    to_seconds,
+)
 from respeval.fields.combining import source_of
 from respeval.fields.fingerprints import Fingerprints, fingerprint
 from respeval.fields.fractions import is_above
@@ -146,15 +155,15 @@ class Forcing:
         usual = int(np.median(steps)) if steps.size else timestep_s
         if usual != timestep_s:
             raise InputError(
-                f"{self._location} has another time step than the emulator: {_hours(usual)} "
-                f"instead of {_hours(timestep_s)}"
+                f"{self._location} has another time step than the emulator: {hours_of(usual)} "
+                f"instead of {hours_of(timestep_s)}"
             )
         gaps = np.flatnonzero(steps != timestep_s)
         if gaps.size:
             before, after = self._times[gaps[0]], self._times[gaps[0] + 1]
             raise InputError(
                 f"{self._location} has a gap: no times between {to_date(before, self.calendar)} and "
-                f"{to_date(after, self.calendar)}, expected one every {_hours(timestep_s)}"
+                f"{to_date(after, self.calendar)}, expected one every {hours_of(timestep_s)}"
             )
 
     def _locate(self, timestep_s: int, num_steps: int, repeat_year: bool) -> NDArray[np.int64]:
@@ -169,7 +178,7 @@ class Forcing:
         covers = f"{to_date(first, self.calendar)} to {to_date(last, self.calendar)}"
         end = int(begin.max()) + timestep_s * num_steps
         if not repeat_year and (begin.min() < first or end > last):
-            wanted = f"{to_date(begin.min(), self.calendar)} to {_far_date(end, self.calendar)}"
+            wanted = f"{to_date(begin.min(), self.calendar)} to {far_date(end, self.calendar)}"
             raise InputError(
                 f"{self._location} is too short: the run reads {wanted} (each step needs its start and "
                 f"its end), the record has {covers}; shorten the run, extend the forcing, or use "
@@ -181,7 +190,7 @@ class Forcing:
         offset = needed - first
         if (offset % timestep_s).any():
             raise InputError(
-                f"{self._location} ({covers}, every {_hours(timestep_s)}) has no value at "
+                f"{self._location} ({covers}, every {hours_of(timestep_s)}) has no value at "
                 f"{self.starts[int(np.argmax((offset % timestep_s).any(axis=1)))]}"
             )
         return offset // timestep_s
@@ -357,18 +366,23 @@ class Forcing:
         samples: Sequence[int],
         length: int,
         dtype: torch.dtype,
-        device: torch.device,
+        comm: Comm,
     ) -> Iterator[Window]:
-        """Windows of at most `length` steps; the next one is read while one is in use."""
+        """Windows of at most `length` steps, read ahead, with this process's block of their fields.
+
+        Read they are whole, so that what is told of them, and refused, is the same in every layout.
+        """
+        tile = comm.mesh.tile(self._grid.shape, self._grid.north_to_south)
 
         def read(first: int) -> Window:
             window = self.read(first, min(length, stop_step - first), samples, dtype)
-            return Window(sent(window.fields, device), window.index, first)
+            fields = tile.of(window.fields).contiguous()
+            return Window(sent(fields, comm.device), window.index, first)
 
         with ThreadPoolExecutor(1, thread_name_prefix="forcing") as pool:
             ahead = pool.submit(read, first_step) if first_step < stop_step else None
             while ahead is not None:
-                window = ahead.result()
+                window = comm.together_here(ahead.result)
                 following = window.first_step + window.num_steps
                 ahead = pool.submit(read, following) if following < stop_step else None
                 yield window
@@ -388,12 +402,3 @@ def _in_calendar(date: cftime.datetime, calendar: str) -> cftime.datetime:
         raise InputError(
             f"the initial condition's date {date} does not exist in the forcing's calendar ({calendar})"
         ) from None
-
-
-def _far_date(seconds: int, calendar: str) -> str:
-    """A date that may lie beyond what calendars can say."""
-    return str(to_date(seconds, calendar)) if seconds < MAX_SECONDS else "far beyond any record"
-
-
-def _hours(seconds: int) -> str:
-    return f"{seconds / 3600:g} h"

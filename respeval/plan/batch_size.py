@@ -41,7 +41,7 @@ def with_batch_size(
         return replace(execution, samples_per_batch=_chosen(measured[KEPT])), None
     if asked is None:
         return execution, None
-    found = comm.on_root(lambda: _measure(plan, comm, execution))
+    found = comm.on_first(lambda: _measure(plan, comm, execution))
     return replace(execution, samples_per_batch=found["chosen"]), found
 
 
@@ -73,7 +73,7 @@ def _measure(plan: Plan, comm: Comm, execution: Execution) -> dict[str, Any]:
     """What the manifest keeps: `chosen`, and in `tried` for each size the seconds per member and step,
     None where it did not fit into memory, and the bytes that torch had allocated at most on a GPU.
     """
-    dealt = deal_members(plan.num_samples, len(plan.case.groups), comm.num_processes)[0]
+    dealt = deal_members(plan.num_samples, len(plan.case.groups), comm.num_data)[0]
     num_samples = -(-len(dealt) // len(plan.case.groups))
     tried: list[dict[str, Any]] = []
     seconds: dict[int, float] = {}
@@ -82,8 +82,8 @@ def _measure(plan: Plan, comm: Comm, execution: Execution) -> dict[str, Any]:
         try:
             seconds[size], memory = _step(plan, comm, execution, size, dealt)
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
+            if comm.mesh.is_split or not is_out_of_memory(error):
+                raise  # those that share fields may wait for this process
         spent = seconds.get(size)
         tried.append({"size": size, "seconds": spent, "memory": memory})
         if spent is None or spent > (1.0 + TOO_SLOW) * min(seconds.values()):
@@ -100,7 +100,8 @@ def _measure(plan: Plan, comm: Comm, execution: Execution) -> dict[str, Any]:
 def _step(
     plan: Plan, comm: Comm, execution: Execution, size: int, dealt: Sequence[Member]
 ) -> tuple[float, int | None]:
-    """Seconds per member and step with batches of so many samples, and the peak of a GPU's memory.
+    """Seconds per member and step with batches of so many samples, and the peak of a GPU's memory, of
+    the slowest of the processes that share fields and of the one that needs most.
 
     dealt: the root's members. A GPU holds all of them meanwhile, as in the run; a CPU steps one batch
     alone.
@@ -111,13 +112,14 @@ def _step(
     rollout = make_rollout(plan, members, asked, comm)
     few = replace(rollout, num_steps=min(1 + NUM_TIMED, plan.num_steps))
     if not on_gpu:
-        return _seconds(time_steps(few).seconds) / len(members), None
-    spec = plan.emulator.spec
+        return comm.largest_here(_seconds(time_steps(few).seconds)) / len(members), None
     torch.cuda.reset_peak_memory_stats(comm.device)
-    sums = MemberSums((len(members), len(spec.outputs), *spec.grid.shape), comm.device)
+    shape = (len(members), len(plan.emulator.spec.outputs), *rollout.tile.size)
+    sums = MemberSums(shape, comm.device)
     timed = time_steps(few)
     sums.add(timed.first)
-    return _seconds(timed.seconds) / len(members), torch.cuda.max_memory_allocated(comm.device)
+    peak = comm.largest_here(torch.cuda.max_memory_allocated(comm.device))
+    return comm.largest_here(_seconds(timed.seconds)) / len(members), int(peak)
 
 
 def _seconds(spent: list[float]) -> float:

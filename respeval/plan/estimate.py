@@ -16,20 +16,25 @@ import torch
 import xarray as xr
 
 from respeval.distributed.comm import Comm
-from respeval.emulator.computing import check_precision, num_parameters
+from respeval.emulator.computing import num_parameters
 from respeval.fields.calendar import to_seconds
 from respeval.files.netcdf import netcdf_size
 from respeval.plan.batch_size import with_batch_size
-from respeval.plan.execution import Execution, make_rollout
+from respeval.plan.execution import (
+    Execution,
+    check_execution,
+    localize_emulator,
+    make_rollout,
+)
 from respeval.plan.goal import goal_of, has_ended
 from respeval.plan.plan import Plan
 from respeval.plan.rehearsal import measure_compiling
 from respeval.plan.resume import go_on, open_output
-from respeval.rollout.members import Member, deal_members
+from respeval.rollout.members import deal_members
 from respeval.rollout.steps import Rollout, Step
 from respeval.rollout.sums import GroupSums, MemberSums
 from respeval.run_folder.joining import results_of
-from respeval.run_folder.restart import Snapshot
+from respeval.run_folder.restart import Snapshot, record_on
 
 Result = TypeVar("Result")
 
@@ -102,7 +107,7 @@ def look_ahead(
 
     Raises SharedInputError where the folder does not take this run, or its forcing can't be read.
     """
-    comm.together(lambda: check_precision(plan.emulator, plan.case.precision, comm.device))
+    comm.together(lambda: check_execution(plan, execution, comm))
     output = comm.together(lambda: open_output(plan, checkpoint, folder, comm))
     progress = comm.on_root(lambda: output.peek(extend))
     ended = has_ended(progress, goal_of(plan, output), comm)
@@ -121,10 +126,11 @@ def look_ahead(
     if ended:
         return replace(known, warnings=plan.warnings)
     left = comm.together(lambda: go_on(plan, folder, progress, comm))
+    localize_emulator(plan, comm)
     execution, _ = with_batch_size(plan, comm, execution, progress.measured)
     if execution.compile:
         measure_compiling(plan, comm, execution)
-    peak, (per_step, disk) = comm.together(
+    peak, (per_step, disk) = comm.together_unsplit(
         lambda: measure_peak(comm.device, lambda: _measure(plan, left, comm, execution))
     )
     slowest, most = comm.largest([per_step, float(peak)])
@@ -135,9 +141,12 @@ def look_ahead(
 
 def _measure(plan: Plan, left: Plan, comm: Comm, execution: Execution) -> tuple[float, Disk]:
     """Seconds per step of this process's members, and what the rest of the run writes."""
-    dealt = deal_members(plan.num_samples, len(plan.case.groups), comm.num_processes)
-    members = dealt[comm.rank]
-    shape = (len(members), len(plan.emulator.spec.outputs), *plan.emulator.spec.grid.shape)
+    dealt = deal_members(plan.num_samples, len(plan.case.groups), comm.num_data)
+    members = dealt[comm.data_rank]
+    grid = plan.emulator.spec.grid
+    tiles = comm.mesh.tiles(grid.shape, grid.north_to_south)
+    tile = tiles[comm.mesh.place]
+    shape = (len(members), len(plan.emulator.spec.outputs), *tile.size)
     sums = MemberSums(shape, comm.device)
     per_step, last = 0.0, None
     with torch.inference_mode():
@@ -147,8 +156,15 @@ def _measure(plan: Plan, left: Plan, comm: Comm, execution: Execution) -> tuple[
             stepping, last = _time_steps(rollout, sums)
             per_step = max(stepping, reading)  # the next window is read while one is stepped
             del windows
-        disk = _disk(plan, left, sums, members, last) if comm.is_root else Disk()
-    return per_step, disk
+        if not (comm.is_root or comm.mesh.is_split):
+            return per_step, Disk()
+        case, masks = plan.case, torch.from_numpy(plan.layout.surface_masks()).to(comm.device)
+        totals = GroupSums.encode(
+            sums, members, len(case.groups), plan.num_samples, masks, case.save_members, tile=tile
+        )
+        if comm.mesh.is_split:
+            totals = totals.at_root(comm, tiles)
+        return per_step, _disk(plan, left, totals.means(), last) if comm.is_root else Disk()
 
 
 def _read_windows(rollout: Rollout) -> tuple[float, list[torch.Tensor]]:
@@ -158,7 +174,7 @@ def _read_windows(rollout: Rollout) -> tuple[float, list[torch.Tensor]]:
     begun = time.perf_counter()
     window = rollout.forcing.read(0, length, samples, rollout.dtype)
     spent = time.perf_counter() - begun
-    fields = window.fields.to(rollout.device)
+    fields = rollout.tile.of(window.fields).to(rollout.device).contiguous()
     held = [fields] if length == rollout.num_steps else [fields, fields.clone()]
     return spent / length, held
 
@@ -180,20 +196,15 @@ def _time_steps(rollout: Rollout, sums: MemberSums) -> tuple[float, Step]:
     return median(spent[1:] or spent), step
 
 
-def _disk(
-    plan: Plan, left: Plan, sums: MemberSums, members: list[Member], last: Step | None
-) -> Disk:
-    """From a segment that is made of the few steps' sums, in memory; on the root, which has members."""
+def _disk(plan: Plan, left: Plan, means: GroupSums, last: Step | None) -> Disk:
+    """From a segment that is made of the few steps' means, in memory; on the root, which has members."""
     assert last is not None
     spec, case, layout = plan.emulator.spec, plan.case, plan.layout
-    masks = torch.from_numpy(layout.surface_masks()).to(sums.total.device)
-    totals = GroupSums.encode(
-        sums, members, len(case.groups), plan.num_samples, masks, case.save_members
-    )
     origin_s = to_seconds(plan.forcing.starts[0])
-    segment = layout.segment_dataset(plan.segments[0], origin_s, totals.means())
+    segment = layout.segment_dataset(plan.segments[0], origin_s, means)
     state = Snapshot(last.number + 1, last.outputs[:, : len(spec.prognostic)], last.conserved)
-    record = sum(array.num_bytes for array in state.record().values())
+    whole = record_on(state.record(), spec.grid.shape)
+    record = sum(array.num_bytes for array in whole.values())
     num_means = sum(not segment.spinup for segment in plan.segments)
     return Disk(
         netcdf_size(segment) * len(left.segments),

@@ -10,7 +10,9 @@ from typing import Literal
 import torch
 
 from respeval.distributed.comm import Comm
+from respeval.emulator.computing import check_precision
 from respeval.emulator.contract import EmulatorSpec
+from respeval.emulator.splitting import check_split, localize
 from respeval.errors import InputError
 from respeval.plan.plan import Plan
 from respeval.rollout.members import Member
@@ -71,6 +73,34 @@ def default_threads(spec: EmulatorSpec, comm: Comm) -> int | None:
     return 1 if comm.num_processes > 1 or small else None
 
 
+def check_execution(plan: Plan, execution: Execution, comm: Comm) -> None:
+    """Raise InputError where the plan's emulator can't compute so."""
+    precision = plan.case.precision
+    check_precision(plan.emulator, precision, comm.device)
+    if not comm.mesh.is_split:
+        return
+    for asked, is_asked in (
+        ("--compile", execution.compile),
+        ("--fast-transforms", execution.fast_transforms),
+        ("precision bfloat16", precision == "bfloat16"),
+    ):
+        if is_asked:
+            raise InputError(
+                f"{asked} is not for fields that are split (--spatial {comm.mesh}); leave out either"
+            )
+    check_split(plan.emulator, comm.mesh.height, comm.mesh.width)
+
+
+def localize_emulator(plan: Plan, comm: Comm) -> None:
+    """Make the plan's emulator work on this process's block of the grid; every process calls it, once.
+
+    What needs whole fields, such as the plan itself, comes before.
+    """
+    if comm.mesh.is_split:
+        with torch.inference_mode(False), comm.stepping():
+            localize(plan.emulator, comm.mesh)
+
+
 def make_rollout(
     plan: Plan, members: Sequence[Member], execution: Execution, comm: Comm
 ) -> Rollout:
@@ -96,7 +126,7 @@ def make_rollout(
         case.paired_noise,
         samples_per_batch * len(case.groups),
         execution.window_length or plan.forcing.window_length(),
-        comm.device,
+        comm,
         case.precision,
         execution.compile,
         execution.fast_transforms,

@@ -52,14 +52,14 @@ class ResponseError:
 def measure_precision(plan: Plan, comm: Comm, execution: Execution) -> dict[str, Any] | None:
     """How the response of the first steps in the case's precision differs from that in float32.
 
-    Every process calls it; the root steps, the others wait. Returns what the manifest keeps of it:
-    `precision`, `num_steps`, `num_samples`, and `response` with a `ResponseError` for each
+    Every process calls it; the root steps, and those that share its fields, the others wait. Returns
+    what the manifest keeps of it: `precision`, `num_steps`, `num_samples`, and `response` with a `ResponseError` for each
     perturbation; None where the precision is float32. Raises SharedInputError where the emulator's
     network can't compute so.
     """
     if plan.case.precision == "float32":
         return None
-    return comm.on_root(lambda: _compare(plan, comm, execution))
+    return comm.on_first(lambda: _compare(plan, comm, execution))
 
 
 def _compare(plan: Plan, comm: Comm, execution: Execution) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def _compare(plan: Plan, comm: Comm, execution: Execution) -> dict[str, Any]:
         "precision": precision,
         "num_steps": few.num_steps,
         "num_samples": len(members) // len(plan.case.groups),
-        "response": _errors(plan, exact.mean, given.mean),
+        "response": _errors(plan, comm, exact.mean, given.mean),
     }
 
 
@@ -108,7 +108,7 @@ def _try_fast(plan: Plan, comm: Comm, execution: Execution) -> dict[str, Any]:
         "usual_step_s": usual.usual_s,
         "response": {
             label: {name: error[name] for name in ("output", "largest")}
-            for label, error in _errors(plan, usual.mean, fast.mean).items()
+            for label, error in _errors(plan, comm, usual.mean, fast.mean).items()
         },
     }
 
@@ -124,31 +124,39 @@ def _first_day(plan: Plan, comm: Comm, execution: Execution, members: list[Membe
 def _samples_of_root(plan: Plan, comm: Comm) -> list[Member]:
     """The root's members, and those of other groups that belong to their pairs."""
     num_groups = len(plan.case.groups)
-    dealt = deal_members(plan.num_samples, num_groups, comm.num_processes)[0]
+    dealt = deal_members(plan.num_samples, num_groups, comm.num_data)[0]
     samples = sorted({member.sample for member in dealt})
     return [Member(sample, group) for sample in samples for group in range(num_groups)]
 
 
-def _errors(plan: Plan, exact: torch.Tensor, given: torch.Tensor) -> dict[str, dict[str, Any]]:
-    """Label -> its `ResponseError`; exact, given: means [member, output, lat, lon], samples of all groups."""
+def _errors(
+    plan: Plan, comm: Comm, exact: torch.Tensor, given: torch.Tensor
+) -> dict[str, dict[str, Any]]:
+    """Label -> its `ResponseError`; exact, given: means [member, output, lat, lon], samples of all
+    groups, in this process's block of the grid."""
     num_groups = len(plan.case.groups)
     means = (mean.unflatten(0, (-1, num_groups)).mean(0) for mean in (exact, given))
     responses = [mean[1:] - mean[:1] for mean in means]
-    return {label: asdict(error) for label, error in _errors_of_responses(plan, *responses)}
+    return {label: asdict(error) for label, error in _errors_of_responses(plan, comm, *responses)}
 
 
 def _errors_of_responses(
-    plan: Plan, exact: torch.Tensor, given: torch.Tensor
+    plan: Plan, comm: Comm, exact: torch.Tensor, given: torch.Tensor
 ) -> Iterator[tuple[str, ResponseError]]:
     """exact, given: responses [perturbation, output, lat, lon] in float32 and as the run computes."""
     outputs = [variable.name for variable in plan.emulator.spec.outputs]
-    weights = torch.from_numpy(plan.layout.area_weight)
-    size, error = (
-        ((weights * field.square()).sum((-2, -1)).sqrt()) for field in (exact, given - exact)
-    )
+    grid = plan.emulator.spec.grid
+    tile = comm.mesh.tile(grid.shape, grid.north_to_south)
+    weights = tile.of(torch.from_numpy(plan.layout.area_weight))
+
+    def global_mean(field: torch.Tensor) -> torch.Tensor:
+        part = (weights * field).sum((-2, -1)).to(comm.device)
+        return comm.mesh.total(part).cpu()
+
+    size, error = (global_mean(field.square()).sqrt() for field in (exact, given - exact))
     # No response in both is no error.
     relative = torch.where((size == 0) & (error == 0), -1.0, error / size)
-    mean = [(weights * field).sum((-2, -1)) for field in (given, exact)]
+    mean = [global_mean(field) for field in (given, exact)]
     name = plan.roles.near_surface_temperature
     for row, label in enumerate(plan.case.perturbations):
         at = int(relative[row].argmax())
@@ -191,8 +199,8 @@ def measure_compiling(plan: Plan, comm: Comm, execution: Execution) -> Compiling
 
 
 def _compile(plan: Plan, comm: Comm, execution: Execution) -> tuple[float, float, float]:
-    dealt = deal_members(plan.num_samples, len(plan.case.groups), comm.num_processes)
-    members = dealt[comm.rank]
+    dealt = deal_members(plan.num_samples, len(plan.case.groups), comm.num_data)
+    members = dealt[comm.data_rank]
     if not members:
         return 0.0, 0.0, 0.0
     rollout = make_rollout(plan, members, execution, comm)

@@ -113,17 +113,19 @@ def open_output(plan: Plan, checkpoint: Path, folder: Path, comm: Comm) -> RunOu
 
 
 def read_snapshot(plan: Plan, folder: Path, progress: Progress, comm: Comm) -> Snapshot | None:
-    """This process's members as the folder's restart files have them; None where the run begins.
+    """This process's block of its members as the folder's restart files have them; None where the run begins.
 
     Raises InputError where the files are missing, damaged or of another shape.
     """
     if progress.restart is None:
         return None
     spec = plan.emulator.spec
-    dealt = deal_members(plan.num_samples, len(plan.case.groups), comm.num_processes)
-    first = sum(map(len, dealt[: comm.rank]))
+    dealt = deal_members(plan.num_samples, len(plan.case.groups), comm.num_data)
+    first = sum(map(len, dealt[: comm.data_rank]))
     shapes = {
         "state": (len(spec.prognostic), *spec.grid.shape),
         "totals": (len(spec.outputs), *spec.grid.shape),
     }
-    return progress.restart.read(folder, first, first + len(dealt[comm.rank]), shapes)
+    stop = first + len(dealt[comm.data_rank])
+    tile = comm.mesh.tile(spec.grid.shape, spec.grid.north_to_south)
+    return progress.restart.read(folder, first, stop, shapes).of_tile(tile)

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from respeval.distributed.comm import Comm
+from respeval.distributed.mesh import Tile
 from respeval.emulator.computing import compiled, computing_in
 from respeval.emulator.contract import Emulator, Precision
 from respeval.emulator.noise import CounterNoise
@@ -23,6 +25,7 @@ from respeval.rollout.members import Member
 class Step(NamedTuple):
     """A step's number, and the outputs [member, output, lat, lon] at its end, physical units.
 
+    Where fields are split, all are this process's block of them.
     conserved: [member, number], what every step of these members needs; see `Emulator.conserve`.
     """
 
@@ -33,10 +36,11 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Rollout:
-    """Members of one process, and what they start from and read.
+    """Members of one process, or of those that share their fields, and what they start from and read.
 
+    emulator: works on this process's block of the grid.
     initial: [sample, prognostic, lat, lon], every sample of the run, physical units.
-    patterns: [group, lat, lon], K, SST change of each group; zero for the baseline.
+    patterns: [group, lat, lon], K, SST change of each group; zero for the baseline. Both are whole.
     members_per_batch: members that the emulator steps at once.
     paired_noise: whether all groups of a sample draw the same noise.
     compile: whether the network runs as torch.compile makes it.
@@ -55,7 +59,7 @@ class Rollout:
     paired_noise: bool
     members_per_batch: int
     window_length: int
-    device: torch.device
+    comm: Comm
     precision: Precision = "float32"
     compile: bool = False
     fast_transforms: bool = False
@@ -86,9 +90,9 @@ class Rollout:
         samples = sorted({member.sample for member in self.members})
         slots = [samples.index(member.sample) for member in self.members]
         patterns = torch.from_numpy(self.patterns[[m.group for m in self.members]])
-        patterns = patterns.to(self.device, self.dtype)
+        patterns = self.tile.of(patterns).to(self.device, self.dtype)
         for window in self.forcing.windows(
-            first_step, self.num_steps, samples, self.window_length, self.dtype, self.device
+            first_step, self.num_steps, samples, self.window_length, self.dtype, self.comm
         ):
             rows = sent(torch.from_numpy(window.index[slots]), self.device)
             current = self._member_forcing(window, rows[:, 0], patterns)
@@ -105,6 +109,16 @@ class Rollout:
                 yield Step(step, outputs, conserved)
                 # Nobody reads them any more, and the next step needs the memory.
                 del outputs
+
+    @property
+    def device(self) -> torch.device:
+        return self.comm.device
+
+    @property
+    def tile(self) -> Tile:
+        """This process's block of the grid."""
+        grid = self.emulator.spec.grid
+        return self.comm.mesh.tile(grid.shape, grid.north_to_south)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -156,8 +170,8 @@ class Rollout:
         self, window: Window, rows: torch.Tensor, patterns: torch.Tensor
     ) -> torch.Tensor:
         spec = self.emulator.spec
-        state = torch.from_numpy(self.initial[[m.sample for m in self.members]])
-        state = state.to(self.device, self.dtype)
+        whole = torch.from_numpy(self.initial[[m.sample for m in self.members]])
+        state = self.tile.of(whole).to(self.device, self.dtype).contiguous()
         if spec.prescribes_sst:
             at = [variable.name for variable in spec.prognostic].index(
                 spec.surface_temperature or ""

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from respeval.distributed.comm import Comm
+from respeval.distributed.mesh import Tile
 from respeval.rollout.members import Member
 
 #: The most steps whose outputs wait to be added together on a CPU, and the most memory for them.
@@ -85,7 +87,8 @@ class GroupSums:
 
     field: [group, output, lat, lon]; field_count: [group], member-steps.
     zonal: [group, sample, surface, output, lat], totals over steps of the mean over a surface's
-        cells of each latitude circle, zero where a circle has no such cell.
+        cells of each latitude circle, zero where a circle has no such cell. Of a block of the grid it
+        is the block's part of that mean.
     zonal_count: [group, sample], steps.
     member: [group, sample, output, lat, lon], or None where members are not kept.
     """
@@ -106,29 +109,94 @@ class GroupSums:
         surface_masks: torch.Tensor,
         keep_members: bool = False,
         left_out: Collection[Member] = (),
+        tile: Tile | None = None,
     ) -> GroupSums:
         """Totals of this process's members by group and sample.
 
-        surface_masks: [surface, lat, lon], bool: `SURFACES`, and maybe more after them.
-        left_out: those that do not count.
+        surface_masks: [surface, lat, lon], bool: `SURFACES`, and maybe more after them; of the whole
+        grid. left_out: those that do not count. tile: the block of the grid that `sums` are of.
         """
         total, shape = sums.total, sums.total.shape[1:]
-        field = total.new_zeros((num_groups, *shape))
-        field_count = total.new_zeros(num_groups)
-        zonal = total.new_zeros((num_groups, num_samples, len(surface_masks), *shape[:-1]))
-        zonal_count = total.new_zeros((num_groups, num_samples))
-        member = total.new_zeros((num_groups, num_samples, *shape)) if keep_members else None
+        empty = cls.zeros(
+            num_groups, num_samples, len(surface_masks), shape, keep_members, total.device
+        )
+        field, field_count, zonal, zonal_count, *_ = empty._parts()
+        member = empty.member
+        masks = surface_masks if tile is None else tile.of(surface_masks)
+        rows = slice(None) if tile is None else tile.rows
+        num_cells = surface_masks[:, rows].sum(-1)
         for row, (sample, group) in enumerate(members):
             if members[row] in left_out:
                 continue
             field[group] += total[row]
             field_count[group] += sums.num_steps
             zonal_count[group, sample] += sums.num_steps
-            for s, mask in enumerate(surface_masks):
-                zonal[group, sample, s] += circle_means(total[row], mask)
+            for s, mask in enumerate(masks):
+                zonal[group, sample, s] += circle_means(total[row], mask, num_cells[s])
             if member is not None:
                 member[group, sample] += total[row]
         return cls(field, field_count, zonal, zonal_count, member)
+
+    @classmethod
+    def zeros(
+        cls,
+        num_groups: int,
+        num_samples: int,
+        num_surfaces: int,
+        shape: Sequence[int],
+        keep_members: bool,
+        device: torch.device,
+    ) -> GroupSums:
+        """Totals of nothing; shape: output, lat, lon."""
+
+        def zeros(*size: int) -> torch.Tensor:
+            return torch.zeros(size, dtype=torch.float64, device=device)
+
+        return cls(
+            zeros(num_groups, *shape),
+            zeros(num_groups),
+            zeros(num_groups, num_samples, num_surfaces, *shape[:-1]),
+            zeros(num_groups, num_samples),
+            zeros(num_groups, num_samples, *shape) if keep_members else None,
+        )
+
+    def at_root(self, comm: Comm, tiles: Sequence[Tile]) -> GroupSums:
+        """The sum over all processes, of the whole grid; valid on the root. Every process calls it.
+
+        tiles: the blocks of the grid that the processes of a mesh have, in the order of their places.
+        """
+        summed = comm.sum_to_root(self.pack())
+        if not comm.mesh.is_split:
+            return self.unpack(summed)
+        groups, samples, surfaces, outputs, _ = self.zonal.shape
+        keep = self.member is not None
+
+        def layout(size: tuple[int, int], kind: str) -> GroupSums:
+            shape = outputs, *size
+            return GroupSums.zeros(groups, samples, surfaces, shape, keep, torch.device(kind))
+
+        whole = layout(tiles[0].shape, "cpu") if comm.is_root else self
+        for place, tile in enumerate(tiles):
+            part = layout(tile.size, "meta")
+            like = torch.empty(part.num_numbers, dtype=torch.float64, device="meta")
+            packed = comm.to_root_in_pieces(place, summed, like)
+            if packed is not None:
+                whole._take(part.unpack(packed), tile)
+        return whole
+
+    def _take(self, part: GroupSums, tile: Tile) -> None:
+        """Put in the totals of a block; counts are the same in every block."""
+        tile.of(self.field).copy_(part.field)
+        self.field_count.copy_(part.field_count)
+        self.zonal[..., tile.rows] += part.zonal
+        self.zonal_count.copy_(part.zonal_count)
+        if self.member is not None and part.member is not None:
+            tile.of(self.member).copy_(part.member)
+
+    @property
+    def num_numbers(self) -> int:
+        """How many `pack` gives."""
+        return sum(part.numel() for part in self._parts())
 
     def __add__(self, other: GroupSums) -> GroupSums:
         return self.unpack(self.pack() + other.pack())
@@ -144,8 +212,7 @@ class GroupSums:
         return GroupSums(*(piece.view_as(part) for piece, part in zip(pieces, parts, strict=True)))
 
     def _parts(self) -> tuple[torch.Tensor, ...]:
-        parts = (self.field, self.field_count, self.zonal, self.zonal_count)
-        return parts if self.member is None else (*parts, self.member)
+        return tuple(part for part in vars(self).values() if part is not None)
 
     def means(self) -> GroupSums:
         """Totals divided by their counts, which stay; NaN where nothing was counted."""
@@ -159,10 +226,14 @@ class GroupSums:
         )
 
 
-def circle_means(field: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def circle_means(
+    field: torch.Tensor, mask: torch.Tensor, num_cells: torch.Tensor | None = None
+) -> torch.Tensor:
     """Mean of [..., lat, lon] over the cells of each latitude circle in `mask`, [..., lat].
 
-    Zero where a circle has none: the caller knows the mask and says NaN.
+    num_cells: [lat], of a whole circle, where these longitudes are a part of it; their part of the
+    mean is what comes. Zero where a circle has none: the caller knows the mask and says NaN.
     """
+    count = mask.sum(-1) if num_cells is None else num_cells
     kept = torch.where(mask, field, torch.zeros((), dtype=field.dtype, device=field.device))
-    return kept.sum(-1) / mask.sum(-1).clamp(min=1)
+    return kept.sum(-1) / count.clamp(min=1)

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from respeval.distributed.mesh import Tile
 from respeval.errors import InputError
 from respeval.files.text import check_regular
 
@@ -66,6 +67,16 @@ class Snapshot:
             for name, array in self._arrays().items()
         }
 
+    def of_tile(self, tile: Tile) -> Snapshot:
+        """The same members on a block of the grid."""
+
+        def part(fields: torch.Tensor | None) -> torch.Tensor | None:
+            return fields if fields is None or tile.is_whole else tile.of(fields).contiguous()
+
+        state = part(self.state)
+        assert state is not None
+        return Snapshot(self.step, state, self.conserved, part(self.totals))
+
     def pack(self, first: int, stop: int) -> torch.Tensor:
         """Records of these rows, [row, byte], uint8, on the arrays' device."""
         rows = [
@@ -75,9 +86,37 @@ class Snapshot:
         return torch.cat(rows, dim=1)
 
 
+def record_on(record: dict[str, Array], size: tuple[int, int]) -> dict[str, Array]:
+    """The record of members whose fields are of this size, [lat, lon]."""
+    return {
+        name: array if name == "conserved" else Array(array.dtype, (*array.shape[:-2], *size))
+        for name, array in record.items()
+    }
+
+
+def joined(
+    blocks: Sequence[torch.Tensor], record: dict[str, Array], tiles: Sequence[Tile]
+) -> torch.Tensor:
+    """Records [row, byte] of whole fields, from those of their blocks.
+
+    blocks: [row, byte] of each of the tiles. record: of whole fields.
+    """
+    if len(blocks) == 1:
+        return blocks[0]
+    whole: dict[str, torch.Tensor] = {}
+    for rows, tile in zip(blocks, tiles, strict=True):
+        for name, values in _unpack(rows, record_on(record, tile.size)).items():
+            if name == "conserved":
+                whole[name] = values
+                continue
+            shape = len(values), *record[name].shape
+            tile.of(whole.setdefault(name, values.new_empty(shape))).copy_(values)
+    return Snapshot(0, **whole).pack(0, len(blocks[0]))
+
+
 @dataclass(frozen=True)
 class Block:
-    """Consecutive members first <= m < stop that one process holds."""
+    """Consecutive members first <= m < stop that one process holds, or those that share fields."""
 
     owner: int
     first: int

@@ -11,6 +11,7 @@ import pytest
 import torch
 import xarray as xr
 
+from respeval.distributed.comm import Comm
 from respeval.errors import InputError
 from respeval.fields.fingerprints import MOST_DATES, Fingerprints, fingerprint
 from tests.support import studies
@@ -72,7 +73,7 @@ def test_a_field_is_the_same_however_it_is_stored() -> None:
 
 def read_all(location: Path, num_steps: int) -> dict[int, dict[str, str]]:
     source = open_forcing(location, num_steps)
-    for _ in source.windows(0, num_steps, [0], 7, torch.float32, torch.device("cpu")):
+    for _ in source.windows(0, num_steps, [0], 7, torch.float32, Comm()):
         pass
     return source.fingerprints
 

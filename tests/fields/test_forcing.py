@@ -13,6 +13,7 @@ import pytest
 import torch
 import xarray as xr
 
+from respeval.distributed.comm import Comm
 from respeval.errors import InputError
 from respeval.fields.grid import Grid
 from respeval.fields.initial import read_initial_conditions
@@ -21,8 +22,6 @@ from respeval.fields.variables import DerivedForcing
 from tests.support import studies
 from tests.support.inputs import kelvin, open_forcing, start_dates, write
 from tests.support.studies import GRID
-
-CPU = torch.device("cpu")
 
 
 def test_windows_join_to_the_whole_record(tmp_path: Path) -> None:
@@ -33,7 +32,7 @@ def test_windows_join_to_the_whole_record(tmp_path: Path) -> None:
     expected = studies.forcing()["skin"].values[:51].astype(np.float32)
     assert (whole.fields[:, 2].numpy() == expected).all()
     seen = []
-    for window in source.windows(0, 50, [0], 7, torch.float32, CPU):
+    for window in source.windows(0, 50, [0], 7, torch.float32, Comm()):
         now = window.fields[window.index[0, :-1]]
         following = window.fields[window.index[0, 1:]]
         first = window.first_step

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from respeval.diagnostics import DiagnosticSettings
 from respeval.diagnostics.formulas.warming import land_ocean_warming_ratio
+from respeval.distributed.comm import Comm
 from respeval.fields.grid import SURFACES
 from respeval.plan.execution import Execution
 from respeval.plan.plan import Plan, date_of
@@ -34,11 +35,11 @@ class ConsoleReporter(Reporter):
         self,
         console: Console,
         running: RunningRatio,
-        num_processes: int,
+        comm: Comm,
         execution: Execution | None = None,
     ) -> None:
         self._console, self._running = console, running
-        self._num_processes, self._execution = num_processes, execution or Execution()
+        self._comm, self._execution = comm, execution or Execution()
         self._progress: Progress | None = None
         self._ratio = ""
         self._num_published = 0
@@ -56,14 +57,14 @@ class ConsoleReporter(Reporter):
         self._console.print(
             f"{len(case.groups)} groups ({', '.join(case.groups)}) x {plan.num_samples} samples, "
             f"{plan.num_steps} steps of {spec.timestep_s / 3600:g} h from {plan.forcing.starts[0]}, "
-            f"grid {spec.grid}, {numbers} on {self._num_processes} process"
-            f"{'es' if self._num_processes > 1 else ''}",
+            f"grid {spec.grid}, {numbers} on {self._processes()}",
             highlight=False,
         )
-        idle = self._num_processes - len(case.groups) * plan.num_samples
+        comm = self._comm
+        idle = comm.num_processes - comm.mesh.size * len(case.groups) * plan.num_samples
         if idle > 0:
             self._console.print(
-                f"warning: {idle} of {self._num_processes} processes have nothing to do: {len(case.groups)} "
+                f"warning: {idle} of {comm.num_processes} processes have nothing to do: {len(case.groups)} "
                 f"groups x {plan.num_samples} samples are {len(case.groups) * plan.num_samples} members",
                 style="yellow",
                 highlight=False,
@@ -89,6 +90,12 @@ class ConsoleReporter(Reporter):
             )
             self._task = self._progress.add_task("", total=plan.num_steps)
             self._progress.start()
+
+    def _processes(self) -> str:
+        """`4 processes, fields split 2x1`."""
+        comm = self._comm
+        count = f"{comm.num_processes} process{'es' if comm.num_processes > 1 else ''}"
+        return f"{count}, fields split {comm.mesh}" if comm.mesh.is_split else count
 
     def stepped(self, step: int) -> None:
         """Move the bar."""
