@@ -101,14 +101,17 @@ def parse_batch_size(flag: str, text: str | None) -> int | Literal["auto"] | Non
     return int(text)
 
 
-def parse_spatial(flag: str, text: str | None) -> tuple[int, int] | None:
+Parts = tuple[int, int] | Literal["auto"]
+
+
+def parse_spatial(flag: str, text: str | None) -> Parts | None:
     """The value of `--spatial`, parts in latitude and longitude. Raises InputError where it is none."""
-    if text is None:
-        return None
+    if text is None or text == "auto":
+        return text  # type: ignore[return-value]
     height, _, width = text.lower().partition("x")
     if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
         raise InputError(
-            f"{flag} {text}: expected parts in latitude x parts in longitude, for example 2x1"
+            f"{flag} {text}: expected parts in latitude x parts in longitude, for example 2x1, or auto"
         )
     return int(height), int(width)
 

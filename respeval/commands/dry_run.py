@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from respeval.commands.exits import EXIT_SOME_FAILED
-from respeval.commands.one_run import Wish, named, plan_of, reason_of
+from respeval.commands.one_run import Wish, named, plan_of, reason_of, spread_over
 from respeval.commands.session import Session
 from respeval.distributed.comm import Comm
 from respeval.plan.estimate import NUM_MEASURED, Estimate, look_ahead
@@ -41,6 +41,7 @@ def look_ahead_of_all(
 def _estimate(checkpoint: Path, folder: Path, wish: Wish, session: Session) -> Estimate:
     try:
         plan = plan_of(checkpoint, wish, session)
+        session = spread_over(plan, wish, session)
         return look_ahead(plan, checkpoint, folder, session.comm, wish.execution, wish.extend)
     except Exception as error:
         return Estimate(checkpoint, folder, reason_of(error, session.comm))

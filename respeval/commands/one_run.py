@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from respeval.analysis.reference import check_references
 from respeval.analysis.results import analyse
 from respeval.case.case import Sources
 from respeval.case.file import load_case
+from respeval.case.options import Parts
 from respeval.commands.session import Session
 from respeval.diagnostics import DiagnosticSettings, known_diagnostics, left_out
 from respeval.distributed.comm import Comm
@@ -42,6 +43,7 @@ from respeval.plan.goal import Goal, check_goal, goal_of, has_ended, settings_of
 from respeval.plan.plan import Plan, prepare
 from respeval.plan.rehearsal import measure_compiling, measure_fast_transforms, measure_precision
 from respeval.plan.resume import go_on, open_output, read_snapshot
+from respeval.plan.spreading import choose_spreading
 from respeval.presentation.console.progress import ConsoleReporter, RunningRatio
 from respeval.presentation.console.rehearsal import (
     batch_table,
@@ -74,7 +76,7 @@ class Wish:
     extend: bool = False
     fresh: bool = False
     dry_run: bool = False
-    spatial: tuple[int, int] | None = None
+    spatial: Parts | None = None
 
     def __post_init__(self) -> None:
         """Raises InputError where options exclude each other, before anything is opened."""
@@ -124,7 +126,18 @@ class Outcome:
 def run_one(checkpoint: Path, folder: Path, wish: Wish, session: Session) -> Outcome:
     """Run one checkpoint."""
     # A name for the plan here would keep the emulator in memory during the analysis.
-    return run_plan(plan_of(checkpoint, wish, session), checkpoint, folder, wish, session)
+    plan = plan_of(checkpoint, wish, session)
+    session = spread_over(plan, wish, session)
+    return run_plan(plan, checkpoint, folder, wish, session)
+
+
+def spread_over(plan: Plan, wish: Wish, session: Session) -> Session:
+    """The session whose processes share fields as the wish asks, where the plan is to decide that."""
+    if wish.spatial != "auto":
+        return session
+    chosen = choose_spreading(plan, session.comm, wish.execution)
+    session.console.print(str(chosen), highlight=False)
+    return replace(session, comm=session.comm.split(chosen.height, chosen.width))
 
 
 def plan_of(checkpoint: Path, wish: Wish, session: Session) -> Plan:
@@ -173,7 +186,7 @@ def run_plan(
 
 
 def _open(plan: Plan, checkpoint: Path, folder: Path, wish: Wish, comm: Comm) -> RunOutput:
-    comm.together(lambda: check_execution(plan, wish.execution, comm))
+    comm.together(lambda: check_execution(plan, checkpoint, wish.execution, comm))
     return comm.together(lambda: open_output(plan, checkpoint, folder, comm))
 
 

@@ -121,7 +121,8 @@ Spatial = Annotated[
     str | None,
     _compute(
         "HxW: split the fields of every member over HxW processes, H in latitude and W in longitude, for a "
-        "model that does not fit one GPU; members are dealt to groups of so many processes."
+        "model that does not fit one GPU; members are dealt to groups of so many processes. auto: split "
+        "where a member does not fit, or processes are left over."
     ),
 ]
 FailFast = Annotated[

@@ -22,7 +22,7 @@ def run_checkpoints(arguments: list[Path], folder: Path, wish: Wish) -> int:
     """
     with StopSignals() as signals:
         session = open_session(wish.device, wish.threads, signals)
-        if wish.spatial is not None:
+        if isinstance(wish.spatial, tuple):
             session = replace(session, comm=session.comm.split(*wish.spatial))
         comm = session.comm
         checkpoints = comm.from_root(comm.together(lambda: find_checkpoints(arguments)))

@@ -77,13 +77,13 @@ class Comm:
     def split(self, height: int, width: int) -> Comm:
         """The same processes, height x width of which share fields; every process calls it.
 
-        Raises InputError where the number of processes is no multiple of that.
+        Raises SharedInputError where the number of processes is no multiple of that.
         """
         if self.num_processes % (height * width):
             are = (
                 "is 1 process" if self.num_processes == 1 else f"are {self.num_processes} processes"
             )
-            raise InputError(
+            raise SharedInputError(
                 f"--spatial {height}x{width}: fields are split over {height * width} processes each, and "
                 f"there {are}; start a multiple of {height * width} with torchrun --nproc-per-node"
             )

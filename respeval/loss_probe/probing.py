@@ -24,11 +24,12 @@ from respeval.files.publish import write_json
 from respeval.loss_probe.activations import Recompute
 from respeval.loss_probe.files import profile_dataset
 from respeval.loss_probe.filters import select_filters
-from respeval.loss_probe.footprint import Footprint, free_memory, measure_footprint
+from respeval.loss_probe.footprint import Footprint, measure_footprint
 from respeval.loss_probe.gradients import Normalization, Probe
 from respeval.loss_probe.plan import ProbePlan, transform_of
 from respeval.loss_probe.profile import ProbeSums, make_profile
 from respeval.loss_probe.summary import summarize
+from respeval.plan.estimate import free_memory
 from respeval.plotting import gradient_profile, save
 from respeval.run_folder.names import FIGURES, SUMMARY, WARNINGS
 

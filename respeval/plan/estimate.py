@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import sys
 import time
@@ -107,7 +108,7 @@ def look_ahead(
 
     Raises SharedInputError where the folder does not take this run, or its forcing can't be read.
     """
-    comm.together(lambda: check_execution(plan, execution, comm))
+    comm.together(lambda: check_execution(plan, checkpoint, execution, comm))
     output = comm.together(lambda: open_output(plan, checkpoint, folder, comm))
     progress = comm.on_root(lambda: output.peek(extend))
     ended = has_ended(progress, goal_of(plan, output), comm)
@@ -242,6 +243,22 @@ def memory_held(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device)
     return _of_this_process("VmRSS")
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that this process may still take: of its GPU, or its share of this machine's memory."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    with contextlib.suppress(OSError, StopIteration, ValueError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = 1024 * int(next(line.split()[1] for line in lines if "MemAvailable" in line))
+    with contextlib.suppress(OSError, ValueError):  # a job's own limit, where it has one
+        group = Path("/sys/fs/cgroup")
+        used = int((group / "memory.current").read_text())
+        free = min(free, int((group / "memory.max").read_text()) - used)
+    return free // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def _of_this_process(name: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -73,8 +74,8 @@ def default_threads(spec: EmulatorSpec, comm: Comm) -> int | None:
     return 1 if comm.num_processes > 1 or small else None
 
 
-def check_execution(plan: Plan, execution: Execution, comm: Comm) -> None:
-    """Raise InputError where the plan's emulator can't compute so."""
+def check_execution(plan: Plan, checkpoint: Path, execution: Execution, comm: Comm) -> None:
+    """Raise InputError where the plan's emulator, of this checkpoint, can't compute so."""
     precision = plan.case.precision
     check_precision(plan.emulator, precision, comm.device)
     if not comm.mesh.is_split:
@@ -88,7 +89,7 @@ def check_execution(plan: Plan, execution: Execution, comm: Comm) -> None:
             raise InputError(
                 f"{asked} is not for fields that are split (--spatial {comm.mesh}); leave out either"
             )
-    check_split(plan.emulator, comm.mesh.height, comm.mesh.width)
+    check_split(plan.emulator, comm.mesh.height, comm.mesh.width, str(checkpoint))
 
 
 def localize_emulator(plan: Plan, comm: Comm) -> None:
