@@ -13,7 +13,7 @@ import torch
 
 from respeval.diagnostics.formulas.registry import declared
 from tests.support.gpu import kind
-from tests.support.studies import forcing, write_study
+from tests.support.studies import write_study
 
 # The tests of ACE have an environment, and a conftest, of their own; `make ace` runs them alone. So
 # do those of the demo's files, which `make exchange` runs, and those on a GPU, which `make gpu` runs.
@@ -57,7 +57,4 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def long_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint whose case takes some seconds: 16 months of a forcing that repeats."""
     folder = tmp_path_factory.mktemp("long") / "study"
-    path = write_study(folder, days=485, repeat="year")
-    (folder / "forcing.nc").unlink()
-    forcing(num_times=366).to_netcdf(folder / "forcing.nc")
-    return path
+    return write_study(folder, num_times=366, days=485, repeat="year")

@@ -36,19 +36,19 @@ def alone(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_three_samples_on_two_processes_equal_one_process(
+def test_three_samples_on_three_processes_equal_one_process(
     study: Path, alone: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    done = torchrun(2, "run", study, "-o", out, *BOX)
+    done = torchrun(3, "run", study, "-o", out, *BOX)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("[95 % interval]") == 1  # the root alone speaks
-    assert "on 2 processes" in done.stdout
+    assert "on 3 processes" in done.stdout
     expected, got = means(alone), means(out)
     assert got.keys() == expected.keys()
     for name, values in expected.items():
         np.testing.assert_allclose(got[name], values, rtol=1e-10, atol=0, err_msg=name)
-    again = torchrun(2, "run", study, "-o", out, *BOX)
+    again = torchrun(3, "run", study, "-o", out, *BOX)
     assert again.returncode == 0, again.stderr
     assert "nothing to do" in again.stdout
     first, second = (json.loads((f / "summary.json").read_text()) for f in (alone, out))

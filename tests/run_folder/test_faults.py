@@ -45,7 +45,7 @@ class Runs:
 
     def __init__(self, peers: Peers, folder: Path) -> None:
         self._peers, self.out = peers, folder / "out"
-        self._checkpoint = write_study(folder, days=15, segment="4 steps")
+        self._checkpoint = write_study(folder, num_samples=6, days=15, segment="4 steps")
         self.expected = folder / "expected"
         assert self.run(2, out=self.expected).codes == [0, 0]
 

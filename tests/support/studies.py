@@ -163,11 +163,11 @@ def initial(
     )
 
 
-def write_study(folder: Path, **case: Any) -> Path:
+def write_study(folder: Path, num_samples: int = 3, num_times: int = 91, **case: Any) -> Path:
     """A folder with tiny.pt, forcing.nc, initial.nc and case.yaml; returns the checkpoint."""
     folder.mkdir(parents=True, exist_ok=True)
-    forcing().to_netcdf(folder / "forcing.nc")
-    initial().to_netcdf(folder / "initial.nc")
+    forcing(num_times=num_times).to_netcdf(folder / "forcing.nc")
+    initial(days=(0,) * num_samples).to_netcdf(folder / "initial.nc")
     content: dict[str, Any] = {
         "forcing": "forcing.nc",
         "initial_condition": "initial.nc",
