@@ -26,7 +26,9 @@ from respeval.checkpoints.manifest import (
     parse_manifest,
 )
 from respeval.checkpoints.normalized import NormalizedEmulator
+from respeval.checkpoints.splitting import split_sfno
 from respeval.checkpoints.weights_file import HOW_TO_EXPORT, check_plain
+from respeval.distributed.mesh import Mesh
 from respeval.errors import InputError, pass_on
 from respeval.fields.grid import Grid
 from respeval.interpreter import lazily_compiled
@@ -123,6 +125,18 @@ class NativeEmulator(NormalizedEmulator):
             manifest.num_network_outputs(),
         )
         super().__init__(manifest, network)
+
+    @property
+    def most_parts(self) -> tuple[int, int]:
+        """See `Emulator`."""
+        transform, (rows, columns) = self.manifest.architecture.transform, self.spec.grid.shape
+        return min(rows, transform.lmax), min(columns, transform.mmax)
+
+    def localize(self, mesh: Mesh) -> None:
+        """See `Emulator`."""
+        if mesh.is_split:
+            self.keep_tile(mesh)
+            split_sfno(self.network, mesh)
 
     def _run_network(self, inputs: torch.Tensor) -> torch.Tensor:
         """The network's transforms run north to south; fields that do not are flipped for it."""

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from respeval.checkpoints.manifest import ModelManifest
+from respeval.distributed.mesh import Mesh, Tile
 from respeval.emulator.contract import OCEAN_CUTOFF
 from respeval.emulator.noise import NoiseSource
 from respeval.fields.fractions import is_above
@@ -35,6 +36,7 @@ class NormalizedEmulator(nn.Module):
         super().__init__()
         self.manifest = manifest
         self.spec = spec = manifest.spec()
+        self._tile = Tile.whole(spec.grid.shape)
         self._forcing_index = {name: i for i, name in enumerate(spec.required_forcing)}
         self._outputs = [v.name for v in spec.outputs]
         self._inputs = [v.name for v in spec.prognostic] + [v.name for v in spec.forcing]
@@ -72,13 +74,21 @@ class NormalizedEmulator(nn.Module):
             norms[name] = (mean.detach().cpu().double().numpy(), norms[name][1])
         self.spec = replace(self.spec, normalization=norms)
 
+    def keep_tile(self, mesh: Mesh) -> None:
+        """Keep this process's block of all that is a field here, of which the network has no part.
+
+        For the `localize` of a kind whose network works on blocks then; see `Emulator`.
+        """
+        self._tile = mesh.tile(self.spec.grid.shape, self.spec.grid.north_to_south)
+        for name, mean in self.climatology.items():
+            self.climatology[name] = nn.Parameter(self._tile.of(mean.detach()).clone(), False)
+
     def _means(self, names: list[str], means: torch.Tensor) -> torch.Tensor:
         """`means` [variable, 1, 1] with climatologies in their places; broadcasts to the grid."""
         if not self.climatology:
             return means
-        shape = self.spec.grid.shape
         fields = [
-            self.climatology[name] if name in self.climatology else mean.expand(shape)
+            self.climatology[name] if name in self.climatology else mean.expand(self._tile.size)
             for name, mean in zip(names, means, strict=True)
         ]
         return torch.stack(fields)
@@ -128,7 +138,8 @@ class NormalizedEmulator(nn.Module):
             sea, land = torch.where(ocean, surface, zero), torch.where(ocean, zero, surface)
             inputs = torch.cat([inputs[:, :at], sea, land, inputs[:, at + 1 :]], dim=1)
         if manifest.num_noise_channels:
-            drawn = noise.normal(manifest.num_noise_channels, *spec.grid.shape)
+            whole = noise.normal(manifest.num_noise_channels, *spec.grid.shape)
+            drawn = self._tile.of(whole)
             inputs = torch.cat([inputs, drawn.to(inputs)], dim=1)
         predicted = self._run_network(inputs)
         outputs = predicted * self._output_scale

@@ -5,9 +5,11 @@ Everything here is the identity where fields are not split.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import torch
@@ -82,11 +84,11 @@ class Mesh:
 
     def of_height(self, number: int) -> slice:
         """This process's share of rows from the north, or of degrees."""
-        return _share(number, self.height, self.row)
+        return shares(number, self.height)[self.row]
 
     def of_width(self, number: int) -> slice:
         """This process's share of columns, or of orders."""
-        return _share(number, self.width, self.column)
+        return shares(number, self.width)[self.column]
 
     def tile(self, shape: tuple[int, int], north_to_south: bool = True) -> Tile:
         """This process's block of a grid, whose rows may run to the north."""
@@ -112,10 +114,71 @@ class Mesh:
 
         Its gradient is that of a loss which is the sum over processes of what each makes of the total.
         """
-        if not self.is_split:
-            return values
-        total: torch.Tensor = _Total.apply(values, self.spatial)  # type: ignore[no-untyped-call]
-        return total
+        return _total(values, self.spatial) if self.is_split else values
+
+    def row_total(self, values: torch.Tensor) -> torch.Tensor:
+        """`total` over the processes of this row alone."""
+        return _total(values, self.azimuth) if self.width > 1 else values
+
+    def column_total(self, values: torch.Tensor) -> torch.Tensor:
+        """`total` over the processes of this column alone."""
+        return _total(values, self.polar) if self.height > 1 else values
+
+    def across_row(
+        self, parts: Sequence[torch.Tensor], shapes: Sequence[Sequence[int]]
+    ) -> list[torch.Tensor]:
+        """One part to each process of this row, and one from each of them; differentiable.
+
+        parts: real, in the order of columns. shapes: of those that come. Parts may be empty.
+        """
+        return _exchange(parts, shapes, self.azimuth) if self.width > 1 else list(parts)
+
+    def across_column(
+        self, parts: Sequence[torch.Tensor], shapes: Sequence[Sequence[int]]
+    ) -> list[torch.Tensor]:
+        """`across_row` with the processes of this column, in the order of rows."""
+        return _exchange(parts, shapes, self.polar) if self.height > 1 else list(parts)
+
+
+def _total(values: torch.Tensor, group: Any) -> torch.Tensor:
+    total: torch.Tensor = _Total.apply(values, group)  # type: ignore[no-untyped-call]
+    return total
+
+
+def _exchange(
+    parts: Sequence[torch.Tensor], shapes: Sequence[Sequence[int]], group: Any
+) -> list[torch.Tensor]:
+    sent = torch.cat([part.reshape(-1) for part in parts])
+    sizes = [math.prod(shape) for shape in shapes]
+    received: torch.Tensor = _Exchange.apply(  # type: ignore[no-untyped-call]
+        sent, [part.numel() for part in parts], sizes, group
+    )
+    return [piece.view(*shape) for piece, shape in zip(received.split(sizes), shapes, strict=True)]
+
+
+class _Exchange(torch.autograd.Function):
+    """Pieces of a flat tensor, one to each process of a group; gradients go the other way.
+
+    torch.distributed's form for flat tensors is the one whose pieces may differ in size on gloo too.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, sent: torch.Tensor, given: list[int], taken: list[int], group: Any
+    ) -> torch.Tensor:
+        ctx.sizes, ctx.group = (given, taken), group
+        received = sent.new_empty(sum(taken))
+        torch.distributed.all_to_all_single(received, sent, taken, given, group=group)
+        return received
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+        given, taken = ctx.sizes
+        gradient = gradients[0].new_empty(sum(given))
+        torch.distributed.all_to_all_single(
+            gradient, gradients[0].contiguous(), given, taken, group=ctx.group
+        )
+        return gradient, None, None, None
 
 
 class _Total(torch.autograd.Function):
@@ -159,12 +222,8 @@ def make_mesh(rank: int, num_processes: int, height: int, width: int, timeout: t
     return Mesh(height, width, row, column, **own)
 
 
-def _share(number: int, parts: int, part: int) -> slice:
-    """The part of so many things. Versions of torch-harmonics share them out in different ways."""
-    if parts == 1:
-        return slice(0, number)
-    from torch_harmonics.distributed import compute_split_shapes
-
-    edges = accumulate(compute_split_shapes(number, parts), initial=0)
-    start, stop = list(pairwise(edges))[part]
-    return slice(start, stop)
+def shares(number: int, parts: int) -> list[slice]:
+    """So many things dealt as evenly as they go, in order; some get none where there are too few."""
+    least, more = divmod(number, parts)
+    starts = [part * least + min(part, more) for part in range(parts + 1)]
+    return [slice(*bounds) for bounds in pairwise(starts)]

@@ -13,7 +13,6 @@ On one thread of a CPU a step takes 0.6 to 0.8 of its time: `make bench BENCH=tr
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
@@ -25,6 +24,7 @@ from torch import nn
 from respeval.emulator.computing import computing_by, networks_of
 from respeval.emulator.contract import Emulator
 from respeval.errors import InputError
+from respeval.fields.split_transform import HOMES, SCALES, SplitTransform
 
 #: RMS of a difference over RMS of what it is a difference to: float32 rounds to 6e-8, and sums of a
 #: thousand numbers stay well below this.
@@ -64,13 +64,8 @@ _LAYOUTS: dict[tuple[str, str], _Layout] = {
     ),
 }
 
-_HOMES = ("torch_harmonics.sht", "fme.sht_fix")
-_FORWARD = {(home, "RealSHT") for home in _HOMES}
-_INVERSE = {(home, "InverseRealSHT") for home in _HOMES}
-
-#: What forward transforms multiply their tables by: nothing where these hold it already, which
-#: torch-harmonics' do since 0.9.
-_SCALES = (1.0, 2 * math.pi)
+_FORWARD = {(home, "RealSHT") for home in HOMES}
+_INVERSE = {(home, "InverseRealSHT") for home in HOMES}
 
 
 @contextlib.contextmanager
@@ -81,9 +76,13 @@ def fast_transforms(emulator: Emulator) -> Iterator[tuple[int, int]]:
     Gives how many of how many are: one stays as it is where its class, its settings or its transforms
     aren't known, or where its fast form gave other numbers for noise. Weights stay what they are, but
     lie in memory by degree from then on. Raises InputError where the emulator doesn't say its
-    networks, or none of its convolutions is known.
+    networks, none of its convolutions is known, or they are split over processes.
     """
     networks = networks_of(emulator, "--fast-transforms")
+    if any(isinstance(module, SplitTransform) for n in networks for module in n.modules()):
+        raise InputError(
+            "--fast-transforms are of whole fields, and these are split over processes; leave it out"
+        )
     found = [m for n in networks for m in n.modules() if hasattr(m, "inverse_transform")]
     # Convolutions share transforms, whose tables are large.
     analyse, synthesize = cache(_Analysis), cache(_Synthesis)
@@ -249,7 +248,7 @@ def _fast_form(
     ):
         return None
     synthesis = synthesize(back)
-    forms = (_Convolution(module, layout, analyse(there, s), synthesis) for s in _SCALES)
+    forms = (_Convolution(module, layout, analyse(there, s), synthesis) for s in SCALES)
     form = _tried(module, forms, layout)
     # A plain attribute, of which neither the parameters nor the state of the network learn.
     vars(module)["_fast_form"] = form

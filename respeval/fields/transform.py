@@ -17,6 +17,8 @@ from respeval.interpreter import lazily_compiled
 if TYPE_CHECKING:
     import torch
 
+    from respeval.distributed.mesh import Mesh
+
 
 class SphericalTransform:
     """Real spherical-harmonic transform of fields [..., lat, lon] on one grid and back.
@@ -56,13 +58,23 @@ class SphericalTransform:
         self._flip = not grid.north_to_south
         self._dtype = dtype or torch.float64
         size = {"lmax": lmax, "mmax": mmax, "grid": grid.kind, "norm": "ortho"}
-        self._forward = RealSHT(grid.num_lat, grid.num_lon, **size).to(self._dtype)
-        self._inverse = InverseRealSHT(grid.num_lat, grid.num_lon, **size).to(self._dtype)
+        self._forward: torch.nn.Module = RealSHT(grid.num_lat, grid.num_lon, **size).to(self._dtype)
+        self._inverse: torch.nn.Module = InverseRealSHT(grid.num_lat, grid.num_lon, **size).to(
+            self._dtype
+        )
 
     def to(self, device: torch.device) -> SphericalTransform:
         self._forward.to(device)
         self._inverse.to(device)
         return self
+
+    def localize(self, mesh: Mesh) -> None:
+        """Work on this process's block of fields, and of coefficients, from now on."""
+        from respeval.fields.split_transform import split_transform
+
+        if mesh.is_split:
+            self._forward = split_transform(self._forward, mesh)
+            self._inverse = split_transform(self._inverse, mesh)
 
     def forward(self, field: torch.Tensor) -> torch.Tensor:
         """Field [..., lat, lon] to coefficients [..., l, m]."""

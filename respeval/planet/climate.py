@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from respeval.distributed.mesh import Mesh
 from respeval.fields.grid import FloatArray, Grid
 from respeval.fields.variables import Roles, Variable
 from respeval.planet.geography import Geography
@@ -116,6 +117,15 @@ class Climate:
         self._reference_tropics = self._tropical_sst(self._reference_sst)
         self._reference_humidity = self._sea_humidity(self._reference_near)
         self.weather_amplitude = self._weather_amplitude()
+
+    def localize(self, mesh: Mesh) -> None:
+        """Work on this process's block of fields."""
+        tile = mesh.tile(self.grid.shape, self.grid.north_to_south)
+        for name, value in vars(self).items():
+            if isinstance(value, torch.Tensor) and value.shape[-2:] == self.grid.shape:
+                setattr(self, name, tile.of(value).clone())
+        self._near.localize(mesh)
+        self._wide.localize(mesh)
 
     def _map(self, values: FloatArray) -> torch.Tensor:
         whole = np.array(np.broadcast_to(values, self.grid.shape))

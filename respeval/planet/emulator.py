@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from respeval.distributed.mesh import Mesh
 from respeval.emulator.contract import OCEAN_CUTOFF, EmulatorSpec
 from respeval.emulator.noise import NoiseSource
 from respeval.fields.fractions import is_above
@@ -59,10 +60,26 @@ class PlanetEmulator:
         self.climate = Climate(self.spec.grid, device)
         self.weather = Weather(self.spec.grid, device)
         self._at = {name: i for i, name in enumerate(self.spec.required_forcing)}
+        self._mesh = Mesh()
 
     def to(self, device: torch.device) -> PlanetEmulator:
         """The planet with its tensors on `device`."""
-        return PlanetEmulator(self.spec.grid, device)
+        planet = PlanetEmulator(self.spec.grid, device)
+        planet.localize(self._mesh)
+        return planet
+
+    @property
+    def most_parts(self) -> tuple[int, int]:
+        """See `Emulator`; its transforms have as many degrees as orders."""
+        grid, degrees = self.spec.grid, self.weather.num_degrees
+        return min(grid.num_lat, degrees), min(grid.num_lon, degrees)
+
+    def localize(self, mesh: Mesh) -> None:
+        """See `Emulator`."""
+        if mesh.is_split:
+            self._mesh = mesh
+            self.climate.localize(mesh)
+            self.weather.localize(mesh)
 
     def prescribe(
         self, surface_temperature: torch.Tensor, next_forcing: torch.Tensor

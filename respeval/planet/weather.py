@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from respeval.distributed.mesh import Mesh
 from respeval.fields.grid import FloatArray, Grid
 from respeval.fields.transform import SphericalTransform
 
@@ -71,6 +72,14 @@ class Weather:
         common = np.sqrt(1.0 - INDEPENDENT_SHARE) * structures
         mixing = np.concatenate([common, np.sqrt(INDEPENDENT_SHARE) * np.eye(NUM_CHANNELS)], axis=1)
         self._mixing = torch.as_tensor(mixing, device=device)
+        self._own: tuple[slice, slice] = slice(None), slice(None)
+
+    def localize(self, mesh: Mesh) -> None:
+        """Work on this process's block of fields; what is drawn stays whole."""
+        self._transform.localize(mesh)
+        self._own = mesh.of_height(self.num_degrees), mesh.of_width(self.num_degrees)
+        self._factor = self._factor[self._own]
+        self._spread, self._kick = self._spread[self._own], self._kick[self._own]
 
     @property
     def noise_shape(self) -> tuple[int, int, int, int]:
@@ -99,7 +108,7 @@ class Weather:
         real, imaginary = normal[..., 0, :, :] / np.sqrt(2.0), normal[..., 1, :, :] / np.sqrt(2.0)
         real = torch.cat([real[..., :1] * np.sqrt(2.0), real[..., 1:]], dim=-1)
         imaginary = torch.cat([torch.zeros_like(imaginary[..., :1]), imaginary[..., 1:]], dim=-1)
-        coefficients = torch.complex(real, imaginary) * amplitude
+        coefficients = torch.complex(real, imaginary)[..., *self._own] * amplitude
         mixed = torch.einsum("cs,bslm->bclm", self._mixing.to(coefficients.dtype), coefficients)
         return self._transform.inverse(mixed)
 
@@ -126,6 +135,11 @@ class Smoother:
             self._transform.to(device)
         degree = torch.arange(num_degrees, dtype=torch.float64, device=device)
         self._damping = torch.exp(-degree * (degree + 1.0) * np.radians(radius) ** 2 / 2.0)[:, None]
+
+    def localize(self, mesh: Mesh) -> None:
+        """Work on this process's block of fields."""
+        self._transform.localize(mesh)
+        self._damping = self._damping[mesh.of_height(len(self._damping))]
 
     def __call__(self, field: torch.Tensor) -> torch.Tensor:
         return self._transform.inverse(self._damping * self._transform.forward(field))

@@ -83,6 +83,7 @@ class ExportedEmulator(NormalizedEmulator):
 
     manifest: ExportManifest
     probe_hint = _HOW_TO_PROBE
+    split_hindrance = "is a fixed program on the whole grid"
 
     def __init__(
         self, manifest: ExportManifest, program: ExportedProgram, sizes: BatchSizes, beside: Path
