@@ -163,11 +163,13 @@ def initial(
     )
 
 
-def write_study(folder: Path, num_samples: int = 3, num_times: int = 91, **case: Any) -> Path:
+def write_study(
+    folder: Path, num_samples: int = 3, num_times: int = 91, grid: Grid = GRID, **case: Any
+) -> Path:
     """A folder with tiny.pt, forcing.nc, initial.nc and case.yaml; returns the checkpoint."""
     folder.mkdir(parents=True, exist_ok=True)
-    forcing(num_times=num_times).to_netcdf(folder / "forcing.nc")
-    initial(days=(0,) * num_samples).to_netcdf(folder / "initial.nc")
+    forcing(grid, num_times=num_times).to_netcdf(folder / "forcing.nc")
+    initial(grid, days=(0,) * num_samples).to_netcdf(folder / "initial.nc")
     content: dict[str, Any] = {
         "forcing": "forcing.nc",
         "initial_condition": "initial.nc",
@@ -180,7 +182,7 @@ def write_study(folder: Path, num_samples: int = 3, num_times: int = 91, **case:
         "tropical_lat_max": 30,
     }
     (folder / "case.yaml").write_text(yaml.safe_dump({**content, **case}))
-    return checkpoint(folder / "tiny.pt")
+    return checkpoint(folder / "tiny.pt", grid=grid)
 
 
 def run(
