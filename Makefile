@@ -64,7 +64,7 @@ pytest: $(PACKAGE)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 soak: $(PACKAGE) ## kill runs a hundred times and more, and compare their numbers; many minutes
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/run_folder/test_kill.py tests/run_folder/test_faults.py --kills 100
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/run_folder/test_kill.py tests/run_folder/test_faults.py tests/emulator/test_splitting.py --kills 100
 
 fuzz: $(PACKAGE) ## change every kind of file in FUZZ ways, 2000 by default, and read it; many minutes
 	RESPEVAL_FUZZ=$(FUZZ) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_fuzz.py

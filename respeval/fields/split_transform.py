@@ -22,7 +22,7 @@ from respeval.errors import InputError
 #: Where transforms come from that are known.
 HOMES = ("torch_harmonics.sht", "fme.sht_fix")
 
-#: What forward transforms multiply their tables by: nothing where these hold it already, which
+#: What forward transforms multiply their sums by: nothing where their tables hold it already, which
 #: torch-harmonics' do since 0.9.
 SCALES = (1.0, 2 * math.pi)
 
@@ -80,9 +80,10 @@ class SplitAnalysis(SplitTransform):
     """Blocks of fields [..., lat, lon], rows from the north, to blocks of coefficients [..., l, m]."""
 
     def __init__(self, whole: Any, mesh: Mesh) -> None:
-        table = _forward_table(whole)
+        table: torch.Tensor = whole.weights
         orders, rows = mesh.of_width(len(table)), mesh.of_height(table.shape[2])
         super().__init__(whole, mesh, table[orders, :, rows].clone())
+        self._scale = _forward_scale(whole)
 
     def forward(self, fields: torch.Tensor) -> torch.Tensor:
         num_fields = math.prod(fields.shape[:-2])
@@ -90,7 +91,7 @@ class SplitAnalysis(SplitTransform):
         circles = self._swapped(stacked, 0, 2, self.nlon)
         waves = _waves(circles, self.mmax)
         waves = self._swapped(waves, 2, 0, len(stacked))[:num_fields]
-        coefficients = self._summed(_over_rows(waves, self.table), 1)
+        coefficients = self._summed(_over_rows(waves, self.table, self._scale), 1)
         found = torch.view_as_complex(coefficients.contiguous())
         return found.reshape(*fields.shape[:-2], *found.shape[-2:])
 
@@ -162,10 +163,10 @@ def _circles(waves: torch.Tensor, num_lon: int) -> torch.Tensor:
     return fields
 
 
-def _over_rows(waves: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+def _over_rows(waves: torch.Tensor, table: torch.Tensor, scale: float) -> torch.Tensor:
     """Sums over latitudes: waves [field, lat, m, 2] and a table [m, l, lat] to [field, l, m, 2]."""
     sums: torch.Tensor = torch.einsum("fkmr,mlk->flmr", waves, table.to(waves.dtype))
-    return sums
+    return sums if scale == 1.0 else scale * sums
 
 
 def _over_degrees(coefficients: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
@@ -174,11 +175,11 @@ def _over_degrees(coefficients: torch.Tensor, table: torch.Tensor) -> torch.Tens
     return sums
 
 
-def _forward_table(whole: Any) -> torch.Tensor:
-    """What a forward transform sums over latitudes with, [m, l, lat]."""
+def _forward_scale(whole: Any) -> float:
+    """What a forward transform, whose table is [m, l, lat], multiplies its sums by."""
     weights: torch.Tensor = whole.weights
     if weights.is_meta:
-        return weights
+        return 1.0
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(1, whole.nlat, whole.nlon, dtype=weights.dtype, generator=generator)
     noise = noise.to(weights.device)
@@ -186,9 +187,9 @@ def _forward_table(whole: Any) -> torch.Tensor:
         exact = whole(noise)
         waves = _waves(noise, len(weights))
         for scale in SCALES:
-            table = weights if scale == 1.0 else scale * weights
-            if _is_same(torch.view_as_complex(_over_rows(waves, table).contiguous()), exact):
-                return table
+            found = _over_rows(waves, weights, scale).contiguous()
+            if _is_same(torch.view_as_complex(found), exact):
+                return scale
     raise _unknown(whole)
 
 

@@ -24,7 +24,8 @@ from tests.support.splitting import PLANET, VARIANTS
 from tests.support.studies import GRID
 from tests.support.toy import Toy
 
-LAYOUTS = [(2, 1), (1, 2), (2, 2)]
+#: `make soak` has more: `--kills 100`.
+LAYOUTS = [(2, 1), (1, 2), pytest.param((2, 2), marks=pytest.mark.th080)]
 MORE_LAYOUTS = [(3, 1), (1, 4), (3, 2)]
 
 #: Of a field's spread after 20 steps; float32 rounds to 6e-8, and differences grow.
@@ -40,7 +41,15 @@ def whole(name: str) -> tuple[Any, torch.Tensor, dict[str, torch.Tensor]]:
     return emulator, rollout, splitting.gradients(emulator, Mesh()) if has_weights else {}
 
 
-@pytest.fixture(scope="module", params=LAYOUTS, ids="{0[0]}x{0[1]}".format)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "parts" in metafunc.fixturenames:
+        many = metafunc.config.getoption("--kills") >= 100
+        layouts = LAYOUTS + (MORE_LAYOUTS if many else [])
+        name = "{0[0]}x{0[1]}".format
+        metafunc.parametrize("parts", layouts, indirect=True, ids=name, scope="module")
+
+
+@pytest.fixture(scope="module")
 def parts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A layout, and what its processes have of all networks."""
     folder = tmp_path_factory.mktemp("parts")
@@ -88,6 +97,7 @@ def test_without_a_split_no_bit_changes() -> None:
         assert torch.equal(splitting.rollout(emulator, Mesh(), 2), expected[:2])
 
 
+@pytest.mark.th080
 def test_a_process_keeps_its_part_of_the_filters_and_tables_alone() -> None:
     emulator = splitting.build("plain")
     convolution = emulator.network.blocks[0].global_conv
@@ -172,6 +182,7 @@ def test_an_exported_program_is_refused_by_name(tmp_path: Path) -> None:
         check_split(exported, 2, 1, str(tmp_path / "a.pt2"))
 
 
+@pytest.mark.th080
 def test_tables_that_are_laid_out_in_another_way_are_refused() -> None:
     """As those of a later library may be: whatever is multiplied then, it is a wrong number."""
     for transform, changed in ((RealSHT, "weights"), (InverseRealSHT, "pct")):
