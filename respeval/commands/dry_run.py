@@ -11,6 +11,7 @@ from respeval.commands.one_run import Wish, named, plan_of, reason_of, spread_ov
 from respeval.commands.session import Session
 from respeval.distributed.comm import Comm
 from respeval.plan.estimate import NUM_MEASURED, Estimate, look_ahead
+from respeval.plan.spreading import smallest_layout
 from respeval.presentation.console.sweep import amount, estimate_table
 from respeval.presentation.console.terminal import WIDE, make_console
 from respeval.run_folder.folder import free_folder
@@ -47,6 +48,22 @@ def _estimate(checkpoint: Path, folder: Path, wish: Wish, session: Session) -> E
         return Estimate(checkpoint, folder, reason_of(error, session.comm))
 
 
+def _told_of_layout(estimate: Estimate) -> str:
+    """Whether a run fits as its fields are split, and how they would have to be."""
+    height, width = estimate.parts
+    room = f"{amount(estimate.held + estimate.free)} that a process can have"
+    found = smallest_layout(estimate)
+    if found is None:
+        return f"layout: {height}x{width} does not fit the {room}, and no more parts would"
+    (rows, columns), needed = found
+    if (rows, columns) == (height, width):
+        return f"layout: {height}x{width} fits the {room}"
+    return (
+        f"layout: {height}x{width} does not fit the {room}; --spatial {rows}x{columns}, on a multiple of "
+        f"{rows * columns} processes, would take about {amount(needed)} each"
+    )
+
+
 def _show_estimates(folder: Path, estimates: list[Estimate], comm: Comm) -> None:
     console = make_console(plain_width=WIDE)
     console.print(estimate_table(folder, estimates))
@@ -67,6 +84,8 @@ def _show_estimates(folder: Path, estimates: list[Estimate], comm: Comm) -> None
         lacking = f"warning: the disk lacks {amount(needed - free)}; make room before the runs"
         console.print(lacking, style="yellow", highlight=False)
     for estimate in estimates:
+        if estimate.disk is not None:
+            console.print(_told_of_layout(estimate), highlight=False)
         for text in estimate.warnings:
             of_one = f" ({estimate.folder.name})" if len(estimates) > 1 else ""
             console.print(f"warning{of_one}: {text}", style="yellow", highlight=False)

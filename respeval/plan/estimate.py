@@ -18,6 +18,7 @@ import xarray as xr
 
 from respeval.distributed.comm import Comm
 from respeval.emulator.computing import num_parameters
+from respeval.emulator.splitting import most_parts
 from respeval.fields.calendar import to_seconds
 from respeval.files.netcdf import netcdf_size
 from respeval.plan.batch_size import with_batch_size
@@ -71,7 +72,9 @@ class Estimate:
     problem: why it can't run; nothing below is known then. done_step: how many of `num_steps` are
     done. num_parameters: real numbers, None where the emulator does not tell. seconds_per_step: of the
     slowest process, reading included. memory: bytes of the process that needs most, see
-    `measure_peak`. disk: None where nothing is left. warnings: what its plan, and the first steps,
+    `measure_peak`. held, free: bytes of it that were in use before the steps, and that there were
+    beside them. parts: of fields, in latitude and longitude, and the most that there can be, None where
+    they can't be split. disk: None where nothing is left. warnings: what its plan, and the first steps,
     warn of.
     """
 
@@ -87,6 +90,10 @@ class Estimate:
     num_steps: int = 0
     seconds_per_step: float = 0.0
     memory: int = 0
+    held: int = 0
+    free: int = 0
+    parts: tuple[int, int] = (1, 1)
+    most_parts: tuple[int, int] | None = None
     disk: Disk | None = None
     warnings: tuple[str, ...] = ()
 
@@ -131,12 +138,23 @@ def look_ahead(
     execution, _ = with_batch_size(plan, comm, execution, progress.measured)
     if execution.compile:
         measure_compiling(plan, comm, execution)
+    held, free = memory_held(comm.device), free_memory(comm.device)
     peak, (per_step, disk) = comm.together_unsplit(
         lambda: measure_peak(comm.device, lambda: _measure(plan, left, comm, execution))
     )
-    slowest, most = comm.largest([per_step, float(peak)])
-    disk = comm.from_root(disk)
-    measured = replace(known, seconds_per_step=slowest, memory=int(most), disk=disk)
+    slowest, *memory = comm.largest([per_step, peak, held, -free])
+    most, held, free = int(memory[0]), int(memory[1]), -int(memory[2])
+    disk, mesh = comm.from_root(disk), comm.mesh
+    measured = replace(
+        known,
+        seconds_per_step=slowest,
+        memory=most,
+        held=held,
+        free=free,
+        parts=(mesh.height, mesh.width),
+        most_parts=most_parts(plan.emulator),
+        disk=disk,
+    )
     return replace(measured, warnings=plan.warnings)
 
 

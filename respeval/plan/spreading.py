@@ -11,7 +11,7 @@ import torch
 from respeval.distributed.comm import Comm
 from respeval.emulator.splitting import most_parts
 from respeval.errors import is_out_of_memory
-from respeval.plan.estimate import free_memory, measure_peak, memory_held
+from respeval.plan.estimate import Estimate, free_memory, measure_peak, memory_held
 from respeval.plan.execution import Execution, make_rollout
 from respeval.plan.plan import Plan
 from respeval.rollout.members import Member
@@ -21,6 +21,9 @@ NUM_TRIED = 2
 
 #: Of the memory that is free, what a member may take: others, and the sums, need theirs.
 _SHARE = 0.8
+
+#: No more are looked at where a run does not fit.
+MOST_PARTS = 64
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,9 @@ class Need:
         return self.member is not None and self.member <= _SHARE * self.free
 
 
-def spread(num_members: int, num_processes: int, most: tuple[int, int] | None, need: Need) -> Spreading:
+def spread(
+    num_members: int, num_processes: int, most: tuple[int, int] | None, need: Need
+) -> Spreading:
     """How to use so many processes for so many members.
 
     most: parts in latitude and in longitude, None where fields can't be split. Where members are fewer
@@ -65,7 +70,11 @@ def spread(num_members: int, num_processes: int, most: tuple[int, int] | None, n
     if not need.fits:
         wide = [size for size in shapes if size > 1]
         if not wide:
-            why = "they can't be split" if most is None else "there are too few processes to split them"
+            why = (
+                "they can't be split"
+                if most is None
+                else "there are too few processes to split them"
+            )
             return Spreading(1, 1, f"{lacking}, but {why}")
         enough = [size for size in wide if _fits(need, size)] or wide[-1:]
         size = max([s for s in enough if s <= spare], default=enough[0])
@@ -82,6 +91,20 @@ def _fits(need: Need, size: int) -> bool:
     return need.member is None or need.member / size <= _SHARE * need.free
 
 
+def smallest_layout(estimate: Estimate) -> tuple[tuple[int, int], int] | None:
+    """The fewest parts that a run's fields must be split into to fit, and what a process takes then;
+    None where no number of them does. What was there before the steps is taken to be the same."""
+    now, room = estimate.parts[0] * estimate.parts[1], estimate.held + estimate.free
+    if estimate.memory <= _SHARE * room:
+        return estimate.parts, estimate.memory
+    for size in range(now + 1, MOST_PARTS + 1):
+        shape = _shape(size, estimate.most_parts)
+        needed = estimate.held + (estimate.memory - estimate.held) * now // size
+        if shape is not None and needed <= _SHARE * room:
+            return shape, needed
+    return None
+
+
 def _shape(size: int, most: tuple[int, int] | None) -> tuple[int, int] | None:
     """So many parts, as many of them in latitude as there can be: filters are shared out by these, and
     transforms send half as often."""
@@ -89,7 +112,9 @@ def _shape(size: int, most: tuple[int, int] | None) -> tuple[int, int] | None:
         return 1, 1
     if most is None:
         return None
-    heights = [h for h in range(min(size, most[0]), 0, -1) if size % h == 0 and size // h <= most[1]]
+    heights = [
+        h for h in range(min(size, most[0]), 0, -1) if size % h == 0 and size // h <= most[1]
+    ]
     return (heights[0], size // heights[0]) if heights else None
 
 

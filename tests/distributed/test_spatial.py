@@ -34,7 +34,9 @@ def peers() -> Iterator[Peers]:
     started.close()
 
 
-def run(peers: Peers, layout: str, *arguments: object, fault: object = None, **more: float) -> Ended:
+def run(
+    peers: Peers, layout: str, *arguments: object, fault: object = None, **more: float
+) -> Ended:
     """`respeval run` on data x height x width processes, written `2 x 2x1`."""
     data, _, spatial = layout.rpartition(" x ")
     height, width = map(int, spatial.split("x"))
@@ -157,9 +159,7 @@ def test_a_process_that_is_stopped_for_ever_ends_those_that_share_its_fields(
 
 
 @pytest.mark.parametrize("fail_fast", [False, True])
-def test_a_blow_up_in_one_block_is_one_fault(
-    peers: Peers, tmp_path: Path, fail_fast: bool
-) -> None:
+def test_a_blow_up_in_one_block_is_one_fault(peers: Peers, tmp_path: Path, fail_fast: bool) -> None:
     checkpoint = studies.write_study(tmp_path / "study", days=20, segment="10 steps")
     initial = studies.initial()
     initial["air_temperature_0"][2, 0, 0] = 1e9
@@ -245,9 +245,7 @@ def test_what_can_not_be_split_is_one_line(
     assert told in "".join(ended.errors)
 
 
-def test_an_exported_program_is_refused_by_name(
-    peers: Peers, alone: Path, tmp_path: Path
-) -> None:
+def test_an_exported_program_is_refused_by_name(peers: Peers, alone: Path, tmp_path: Path) -> None:
     program = studies.export_native(alone, tmp_path / "tiny.pt2")
     shutil.copy(alone.parent / "case.yaml", tmp_path)
     for name in ("forcing.nc", "initial.nc"):
@@ -255,3 +253,31 @@ def test_an_exported_program_is_refused_by_name(
     ended = run(peers, "2x1", program, "-o", tmp_path / "out")
     assert set(ended.codes) == {2}, ended.errors
     assert "fixed program on the whole grid" in "".join(ended.errors)
+
+
+def test_processes_that_are_left_over_share_fields(
+    peers: Peers, alone: Path, tmp_path: Path
+) -> None:
+    one = ["--start-date", "2001-01-01", "--perturb", "p4K=uniform:4"]
+    few = xr.open_dataset(alone.parent / "initial.nc", decode_times=False).isel(sample=slice(0, 1))
+    few.to_netcdf(tmp_path / "one.nc")
+    arguments = [alone, *one, "--initial-condition", tmp_path / "one.nc"]
+    out = serial(*arguments[:1], tmp_path / "alone", *arguments[1:])
+    given = ["run", *map(str, arguments), "-o", str(tmp_path / "out"), "--spatial", "auto"]
+    ended = peers.call("tests.support.faults:run", 4, 120.0, arguments=given)
+    assert set(ended.codes) == {0}, ended.errors
+    shown = " ".join(ended.shown[0].split())
+    assert "--spatial auto: fields split 2x1: 2 members on 4 processes leave 2 over" in shown
+    assert "on 4 processes, fields split 2x1" in shown
+    assert_same(tmp_path / "out", out)
+
+
+def test_a_sweep_goes_on_behind_a_checkpoint_that_can_not_be_split(
+    peers: Peers, alone: Path, tmp_path: Path
+) -> None:
+    program = studies.export_native(alone, tmp_path / "a.pt2")
+    arguments = [program, alone, "--case", alone.parent / "case.yaml", "-o", tmp_path / "out"]
+    ended = run(peers, "2x1", *arguments)
+    assert ended.codes[0] == 1, ended.errors
+    assert "fixed program on the whole grid" in ended.errors[0]
+    assert_same(tmp_path / "out" / "planet", alone.parent / "alone")

@@ -63,9 +63,26 @@ def _facts_table(checkpoint: Path, emulator: Emulator) -> Table:
     count = num_parameters(emulator)
     if count is not None:
         table.add_row("parameters", f"{count:,} real numbers")
+    table.add_row("split over processes", _told_of_split(emulator))
     for heading, text in spec.description.items():
         table.add_row(heading, text)
     return table
+
+
+def _told_of_split(emulator: Emulator) -> str:
+    from respeval.emulator.splitting import check_split, most_parts
+    from respeval.errors import InputError
+
+    most = most_parts(emulator)
+    if most is not None:
+        return (
+            f"at most {most[0]}x{most[1]} parts (--spatial): rows and degrees, columns and orders"
+        )
+    try:
+        check_split(emulator, 2, 1, "it")
+    except InputError as error:
+        return str(error).partition(";")[0]
+    return "yes"
 
 
 def _sst_rule(spec: EmulatorSpec) -> str:
