@@ -17,6 +17,7 @@ from respeval.case.options import (
     KEYS,
     check_at_least_one,
     parse_batch_size,
+    parse_parts,
     parse_spatial,
     read_options,
 )
@@ -244,6 +245,7 @@ def gradient_probe(
     dry_run: p.DryProbe = False,
     device: p.Device = None,
     threads: p.Threads = None,
+    spatial: p.ProbeSpatial = None,
     trust_checkpoint: p.Trust = False,
     **given: Any,
 ) -> None:
@@ -269,5 +271,6 @@ def gradient_probe(
             threads=threads,
             trust=trust_checkpoint,
             dry_run=dry_run,
+            spatial=parse_parts("--spatial", spatial),
         )
         probe_checkpoint(checkpoint, output, wish)

@@ -105,13 +105,21 @@ Parts = tuple[int, int] | Literal["auto"]
 
 
 def parse_spatial(flag: str, text: str | None) -> Parts | None:
-    """The value of `--spatial`, parts in latitude and longitude. Raises InputError where it is none."""
-    if text is None or text == "auto":
-        return text  # type: ignore[return-value]
+    """The value of `--spatial` of a run. Raises InputError where it is none."""
+    return "auto" if text == "auto" else parse_parts(flag, text, ", or auto")
+
+
+def parse_parts(flag: str, text: str | None, others: str = "") -> tuple[int, int] | None:
+    """Parts of fields in latitude and longitude. Raises InputError where the text is none.
+
+    others: what may be given too, for the message.
+    """
+    if text is None:
+        return None
     height, _, width = text.lower().partition("x")
     if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
         raise InputError(
-            f"{flag} {text}: expected parts in latitude x parts in longitude, for example 2x1, or auto"
+            f"{flag} {text}: expected parts in latitude x parts in longitude, for example 2x1{others}"
         )
     return int(height), int(width)
 

@@ -125,6 +125,14 @@ Spatial = Annotated[
         "where a member does not fit, or processes are left over."
     ),
 ]
+ProbeSpatial = Annotated[
+    str | None,
+    typer.Option(
+        "--spatial",
+        help="HxW: split fields over HxW processes, H in latitude and W in longitude, for a network that "
+        "does not fit one GPU; batches are dealt to groups of so many processes.",
+    ),
+]
 FailFast = Annotated[
     bool,
     _compute(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from rich.console import Console
 
 from respeval.checkpoints import open_checkpoint
 from respeval.commands.session import Session, open_session
+from respeval.emulator.splitting import check_split
 from respeval.loss_probe.plan import ProbePlan, parse_settings, prepare_probe
 from respeval.loss_probe.probing import (
     ProbeReporter,
@@ -40,7 +41,8 @@ class ProbeWish:
 
     data: states; default: those that `case`, the case file, names. arms: as texts. settings: fields
     of `ProbeSettings`. loss: fields of `LossWeights`, or else loss_config, the file of a training's
-    loss. reader: options of the checkpoint's reader, which win over the case's.
+    loss. reader: options of the checkpoint's reader, which win over the case's. spatial: parts of fields
+    in latitude and longitude.
     """
 
     data: str | None = None
@@ -54,6 +56,7 @@ class ProbeWish:
     reader: Mapping[str, Any] = field(default_factory=dict)
     trust: bool = False
     dry_run: bool = False
+    spatial: tuple[int, int] | None = None
 
     def plan(self, checkpoint: Path) -> ProbePlan:
         """The plan of a checkpoint's probe. Raises InputError in one line."""
@@ -64,17 +67,19 @@ class ProbeWish:
 def probe_checkpoint(checkpoint: Path, folder: Path, wish: ProbeWish) -> None:
     """`respeval gradient-probe`."""
     session = open_session(wish.device, wish.threads)
+    if wish.spatial is not None:
+        session = replace(session, comm=session.comm.split(*wish.spatial))
     comm, console = session.comm, session.console
     plan = comm.together(lambda: wish.plan(checkpoint))
+    height, width = comm.mesh.height, comm.mesh.width
+    comm.together(lambda: check_split(plan.emulator, height, width, str(checkpoint)))
     if not wish.dry_run:
         comm.on_root(lambda: check_folder(folder))
     session.threads.choose(plan.emulator.spec, comm)
     if wish.dry_run:
         _look_ahead(plan, session)
         return
-    reporter = (
-        ConsoleProbeReporter(console, comm.num_processes) if comm.is_root else ProbeReporter()
-    )
+    reporter = ConsoleProbeReporter(console, comm.num_data) if comm.is_root else ProbeReporter()
     try:
         sums = run_probe(plan, comm, reporter)
     finally:
@@ -89,7 +94,7 @@ def _look_ahead(plan: ProbePlan, session: Session) -> None:
     comm, console = session.comm, session.console
     footprint, free = look_ahead(plan, comm)
     chosen = plan.settings.recompute or footprint.choice(free)
-    console.print(footprint_table(plan, footprint, free, comm.num_processes, chosen))
+    console.print(footprint_table(plan, footprint, free, comm.num_data, chosen))
     each = " of each process" if comm.num_processes > 1 else ""
     for line in (
         f"memory{each}: what comes on top of the loaded model; {amount(free)} are free",

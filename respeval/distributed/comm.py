@@ -260,11 +260,19 @@ class Comm:
     def on_first(self, action: Callable[[], Result]) -> Result:
         """What `action` returns on the root, where all that share fields with it act with it.
 
-        An error of one of them, which the others don't meet, ends the processes. Else as `on_root`.
+        Raises SharedInputError on every process where these raise it. Another error of one of them, for
+        which the others may wait, ends the processes.
         """
         if not self.mesh.is_split:
             return self.on_root(action)
-        result = self.together_unsplit(action) if self.data_rank == 0 else None
+        result, failed = None, None
+        try:
+            result = self.together_unsplit(action) if self.data_rank == 0 else None
+        except SharedInputError as error:
+            failed = str(error)
+        for told in self.gather(failed):
+            if told is not None:
+                raise SharedInputError(told)
         return self.from_root(result)  # type: ignore[return-value]
 
     def close(self) -> None:

@@ -116,6 +116,17 @@ class Mesh:
         """
         return _total(values, self.spatial) if self.is_split else values
 
+    def whole(self, blocks: torch.Tensor, tile: Tile) -> torch.Tensor:
+        """Whole fields [..., lat, lon] on every process that has a block of them; no gradient goes back.
+
+        blocks: this process's. tile: where they are.
+        """
+        if not self.is_split:
+            return blocks
+        fields = blocks.new_zeros(*blocks.shape[:-2], *tile.shape)
+        tile.of(fields).copy_(blocks)
+        return self.total(fields)
+
     def row_total(self, values: torch.Tensor) -> torch.Tensor:
         """`total` over the processes of this row alone."""
         return _total(values, self.azimuth) if self.width > 1 else values

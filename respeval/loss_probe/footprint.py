@@ -100,7 +100,7 @@ def measure_footprint(probe: Probe, batch: Batch, num_batches: int) -> Footprint
         spent,
         len(batch.rows) * probe.ensemble.num_members,
         num_arms,
-        made[0].nbytes,
+        probe.normalize.mean.nbytes,
         num_arms * sum(sums),
         sum(sizes),
         max(sizes),

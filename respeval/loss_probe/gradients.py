@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
 from torch import nn
 
+from respeval.distributed.mesh import Mesh, Tile
 from respeval.emulator.contract import Emulator, EmulatorSpec
 from respeval.emulator.noise import CounterNoise
 from respeval.errors import InputError
@@ -54,9 +55,10 @@ class Normalization:
         outputs = [variable.name for variable in spec.outputs]
         self._scored = None if names == outputs else [outputs.index(name) for name in names]
 
-    def predicted(self, outputs: torch.Tensor) -> torch.Tensor:
-        """What the loss scores of all outputs, [..., output, lat, lon], normalized."""
-        return self(outputs if self._scored is None else outputs[..., self._scored, :, :])
+    def predicted(self, outputs: torch.Tensor, tile: Tile) -> torch.Tensor:
+        """What the loss scores of all outputs, [..., output, lat, lon], normalized; tile: their block."""
+        scored = outputs if self._scored is None else outputs[..., self._scored, :, :]
+        return (scored - tile.of(self.mean)) / self.scale
 
     def __call__(self, outputs: torch.Tensor) -> torch.Tensor:
         """Normalized, of the outputs that the loss scores."""
@@ -103,6 +105,8 @@ class Probe:
     """What is asked of an emulator: arms of a loss, and the filters whose gradients are wanted.
 
     recompute: what runs a second time instead of being kept; see `Recompute`.
+    mesh: the processes that share the network's fields. Outputs are gathered for the loss, which every
+    one of them computes whole, and its gradient goes back through each one's block.
     """
 
     emulator: Emulator
@@ -113,9 +117,16 @@ class Probe:
     normalize: Normalization
     transform: SphericalTransform
     recompute: Recompute = "nothing"
+    mesh: Mesh = field(default_factory=Mesh)
+
+    @property
+    def tile(self) -> Tile:
+        """This process's block of the grid."""
+        grid = self.emulator.spec.grid
+        return self.mesh.tile(grid.shape, grid.north_to_south)
 
     def predict(self, batch: Batch, chosen: Sequence[tuple[int, int]]) -> torch.Tensor:
-        """Normalized outputs of (sample, member) pairs, [chosen, loss output, lat, lon].
+        """Normalized outputs of (sample, member) pairs, [chosen, loss output, lat, lon], in this block.
 
         Noise depends on the seed, the sample's row in the record and the member, on nothing else.
         """
@@ -125,10 +136,12 @@ class Probe:
         if self.ensemble.input_noise:
             noise = CounterNoise(seed, streams, _INPUT_NOISE_STEP, state.device)
             scale = self.ensemble.input_noise * self.normalize.state_scale
-            state = state + scale * noise.normal(*state.shape[1:]).to(state)
+            drawn = noise.normal(state.shape[1], *self.tile.shape)
+            state = state + scale * self.tile.of(drawn).to(state)
         noise = CounterNoise(seed, streams, 0, state.device)
         forcing, next_forcing = batch.forcing[samples], batch.next_forcing[samples]
-        return self.normalize.predicted(self.emulator.step(state, forcing, next_forcing, noise))
+        outputs = self.emulator.step(state, forcing, next_forcing, noise)
+        return self.normalize.predicted(outputs, self.tile)
 
     def gradients(self, batch: Batch, take: Take) -> BatchGradients:
         """Losses of all arms on one batch, and their gradients; those of filters go to `take`.
@@ -146,8 +159,8 @@ class Probe:
             if self.recompute != "nothing":
                 stack.enter_context(called_through(self.blocks(), run_again))
             fields = self._forward(batch, chosen)
-            shape = (num_members, num_samples, *fields.shape[1:])
-            members = fields.detach().reshape(shape).requires_grad_()
+            whole = self.mesh.whole(fields.detach(), self.tile)
+            members = whole.unflatten(0, (num_members, num_samples)).requires_grad_()
             with torch.enable_grad():
                 target = self.normalize(batch.target)
                 weights = self.weights.of_variables(self.normalize.names)
@@ -157,7 +170,7 @@ class Probe:
                 torch.autograd.grad(loss.total, members, retain_graph=i + 1 < len(losses))[0]
                 for i, loss in enumerate(losses)
             ]
-            flat = [gradient.reshape(fields.shape) for gradient in outputs]
+            flat = [self.tile.of(gradient.flatten(0, 1)).contiguous() for gradient in outputs]
             if self._one_by_one:
                 del fields
                 self._go_back(self._again(batch, chosen, flat), len(chosen), take)
@@ -198,7 +211,7 @@ class Probe:
         """Hand over the filters' gradients, summed over the parts of a batch."""
         hint = getattr(self.emulator, "probe_hint", "")
         weights = [entry.parameter for entry in self.filters]
-        handover = _Handover(num_parts, take)
+        handover = _Handover(num_parts, self._totals_of(take))
         for part, (fields, output_gradients) in enumerate(parts):
             if not fields.requires_grad:
                 raise _no_gradient(self.filters, hint)
@@ -209,6 +222,15 @@ class Probe:
                 without = [entry for i, entry in enumerate(self.filters) if i not in reached]
                 if without:
                     raise _no_gradient(without, hint)
+
+    def _totals_of(self, take: Take) -> Take:
+        """Takes gradients of this process's block, and hands over those of the whole circle: filters by
+        degree are the same on all processes of a row."""
+
+        def take_total(arm: int, layer: int, gradient: torch.Tensor) -> None:
+            take(arm, layer, self.mesh.row_total(gradient))
+
+        return take_total
 
 
 class _Handover:

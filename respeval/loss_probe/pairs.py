@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from respeval.distributed.mesh import Tile
 from respeval.emulator.contract import EmulatorSpec
 from respeval.errors import InputError
 from respeval.fields.calendar import Duration, to_date
@@ -30,6 +31,15 @@ class Batch:
     next_forcing: torch.Tensor
     target: torch.Tensor
     rows: tuple[int, ...]
+
+    def of_tile(self, tile: Tile) -> Batch:
+        """The pairs with a block of what the emulator gets; the target stays whole."""
+        if tile.is_whole:
+            return self
+        state, forcing, following = (
+            tile.of(fields).contiguous() for fields in (self.state, self.forcing, self.next_forcing)
+        )
+        return Batch(state, forcing, following, self.target, self.rows)
 
 
 class Pairs:

@@ -16,8 +16,10 @@ from torch import nn
 
 from respeval.checkpoints import checkpoint_digest
 from respeval.distributed.comm import Comm
+from respeval.distributed.held import HeldErrors
 from respeval.emulator.computing import computing_in
 from respeval.emulator.noise import METHOD
+from respeval.emulator.splitting import localize
 from respeval.errors import InputError, enough_memory
 from respeval.files.netcdf import write_netcdf
 from respeval.files.publish import write_json
@@ -76,33 +78,37 @@ def run_probe(plan: ProbePlan, comm: Comm, reporter: ProbeReporter) -> ProbeSums
             device,
         )
 
-        def probe_batches() -> None:
-            for batch in range(comm.rank, pairs.num_batches, comm.num_processes):
-                read = pairs.read(batch, dtype, device)
-                found = probe.gradients(read, partial(sums.take, batch))
-                sums.add(batch, found, area_weight, probe.transform)
-                reporter.probed(batch)
+        def probe_batch(batch: int) -> None:
+            read = comm.together_here(lambda: pairs.read(batch, dtype, device))
+            found = probe.gradients(read.of_tile(probe.tile), partial(sums.take, batch))
+            sums.add(batch, found, area_weight, probe.transform)
+            reporter.probed(batch)
 
-        def with_memory() -> None:
-            with enough_memory("for the probe", _LESS_MEMORY):
-                probe_batches()
+        def with_memory(batch: int) -> None:
+            with enough_memory("for the probe", _LESS_MEMORY), comm.stepping():
+                probe_batch(batch)
 
-        comm.together(with_memory)
+        held, split = HeldErrors(comm), comm.mesh.is_split
+        for batch in range(comm.data_rank, pairs.num_batches, comm.num_data):
+            held.attempt(partial(with_memory, batch), takes_part=split)
+        held.gather(None)
         for told in comm.gather(plan.notices.told):
             plan.notices.take(told)
     sums.reduce(comm.sum_to_root)
+    if comm.data_rank == 0:
+        sums.gather_degrees(comm.mesh, [entry.num_degrees for entry in plan.filters])
     return sums
 
 
 def look_ahead(plan: ProbePlan, comm: Comm) -> tuple[Footprint, int]:
     """What a probe would take on the root, and the bytes that are free there, on every process."""
     with _ready(plan, comm) as probe:
-        return comm.on_root(lambda: _measure(plan, probe, comm))
+        return comm.on_first(lambda: _measure(plan, probe, comm))
 
 
 def _choose(plan: ProbePlan, probe: Probe, comm: Comm, reporter: ProbeReporter) -> Recompute:
     """What runs again instead of being kept: as asked, or what fits into the root's memory."""
-    footprint, free = comm.on_root(lambda: _measure(plan, probe, comm))
+    footprint, free = comm.on_first(lambda: _measure(plan, probe, comm))
     chosen = plan.settings.recompute or footprint.choice(free)
     reporter.sized(footprint, chosen, free)
     return chosen
@@ -111,7 +117,8 @@ def _choose(plan: ProbePlan, probe: Probe, comm: Comm, reporter: ProbeReporter) 
 def _measure(plan: ProbePlan, probe: Probe, comm: Comm) -> tuple[Footprint, int]:
     dtype = getattr(torch, plan.emulator.spec.precision)
     with enough_memory("for one forward pass of the probe", _LESS_MEMORY):
-        batch = plan.pairs.read(0, dtype, comm.device)
+        read = comm.together_here(lambda: plan.pairs.read(0, dtype, comm.device))
+        batch = read.of_tile(probe.tile)
         footprint = measure_footprint(probe, batch, plan.pairs.num_batches)
     return footprint, free_memory(comm.device)
 
@@ -119,13 +126,15 @@ def _measure(plan: ProbePlan, probe: Probe, comm: Comm) -> tuple[Footprint, int]
 @contextlib.contextmanager
 def _ready(plan: ProbePlan, comm: Comm) -> Iterator[Probe]:
     """The probe on this process's device, whose filters alone ask for gradients, in float32."""
-    probe = _make_probe(plan, comm.device)
+    probe = _make_probe(plan, comm)
     with _only_filters_need_gradients(probe), computing_in("float32", probe.emulator, comm.device):
         yield probe
 
 
-def _make_probe(plan: ProbePlan, device: torch.device) -> Probe:
-    spec, settings = plan.emulator.spec, plan.settings
+def _make_probe(plan: ProbePlan, comm: Comm) -> Probe:
+    spec, settings, device = plan.emulator.spec, plan.settings, comm.device
+    with comm.stepping():
+        localize(plan.emulator, comm.mesh)
     emulator = plan.emulator.to(device)
     assert isinstance(emulator, nn.Module)
     emulator.eval()
@@ -137,6 +146,7 @@ def _make_probe(plan: ProbePlan, device: torch.device) -> Probe:
         plan.ensemble,
         Normalization(spec, getattr(torch, spec.precision), device),
         transform_of(spec).to(device),
+        mesh=comm.mesh,
     )
 
 

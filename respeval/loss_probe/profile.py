@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from respeval.distributed.mesh import Mesh
 from respeval.fields.transform import SphericalTransform
 from respeval.loss_probe.arms import Arm, PerSample
 from respeval.loss_probe.filters import SpectralFilter
@@ -40,7 +41,9 @@ class ProbeSums:
     output, degree]. filter_square[layer]: [arm, batch, degree], sum of |dL/dw|².
     filter_sum[layer]: [arm, *weight shape, 2 where complex], sum of the gradients over batches; empty
     for a single batch, which has no signal-to-noise ratio.
-    Entries of batches that this process was not dealt are zero.
+    square_of_sum[layer]: [arm, degree], |its sum|², once it is `reduce`d.
+    Entries of batches that this process was not dealt are zero. Where fields are split, filters are
+    those of this process's degrees.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class ProbeSums:
             torch.zeros((num_arms, *_real(f.parameter).shape), dtype=dtype, device=device)
             for f, dtype in zip(filters, sum_dtypes(filters, num_arms, num_batches), strict=False)
         ]
+        self.square_of_sum: list[torch.Tensor] = []
 
     def take(self, batch: int, arm: int, layer: int, gradient: torch.Tensor) -> None:
         """Take in one filter's gradient."""
@@ -100,9 +104,27 @@ class ProbeSums:
         parts = packed.split([tensor.numel() for tensor in by_batch])
         for tensor, part in zip(by_batch, parts, strict=True):
             tensor.copy_(part.reshape(tensor.shape))
-        for total in self.filter_sum:
+        for total, entry in zip(self.filter_sum, self._filters, strict=False):
             for of_arm in total:
                 of_arm.copy_(sum_to_root(of_arm))
+            self.square_of_sum.append(_square_of_sum(total, entry))
+
+    def gather_degrees(self, mesh: Mesh, num_degrees: Sequence[int]) -> None:
+        """Put the filters' degrees, of which each process of a mesh has some, in their places among all.
+
+        num_degrees: of every filter; every process calls it behind `reduce`.
+        """
+        if not mesh.is_split:
+            return
+
+        def whole(part: torch.Tensor, number: int) -> torch.Tensor:
+            placed = part.new_zeros(*part.shape[:-1], number)
+            if mesh.column == 0:
+                placed[..., mesh.of_height(number)] = part
+            return mesh.total(placed)
+
+        self.filter_square = list(map(whole, self.filter_square, num_degrees))
+        self.square_of_sum = list(map(whole, self.square_of_sum, num_degrees))
 
 
 def sum_dtypes(
@@ -179,8 +201,8 @@ def make_profile(
         kept, count = slice(entry.num_degrees), entry.num_weights().numpy()
         by_batch = sums.filter_square[layer].cpu().numpy()
         square[:, :, layer, kept] = by_batch / count
-        if sums.filter_sum:
-            of_sum = _square_of_sum(sums.filter_sum[layer], entry)
+        if sums.square_of_sum:
+            of_sum = sums.square_of_sum[layer].cpu().numpy()
             snr[:, layer, kept] = signal_to_noise(of_sum, by_batch.sum(axis=1), num_batches)
         weights = entry.square_by_degree(entry.parameter).cpu().numpy()
         weight_rms[layer, kept] = np.sqrt(weights / count)
@@ -204,12 +226,10 @@ def make_profile(
         )
 
 
-def _square_of_sum(total: torch.Tensor, entry: SpectralFilter) -> FloatArray:
+def _square_of_sum(total: torch.Tensor, entry: SpectralFilter) -> torch.Tensor:
     """|Σ_b g_b|², [arm, degree], of the summed gradients [arm, *weight shape, 2 where complex]."""
     vectors = torch.view_as_complex(total) if entry.parameter.is_complex() else total
-    squares = torch.stack([entry.square_by_degree(vector) for vector in vectors])
-    result: FloatArray = squares.cpu().numpy()
-    return result
+    return torch.stack([entry.square_by_degree(vector) for vector in vectors])
 
 
 def _factors(factor: torch.Tensor, arms: Sequence[Arm]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -54,8 +54,8 @@ def measure_precision(plan: Plan, comm: Comm, execution: Execution) -> dict[str,
 
     Every process calls it; the root steps, and those that share its fields, the others wait. Returns
     what the manifest keeps of it: `precision`, `num_steps`, `num_samples`, and `response` with a
-    `ResponseError` for each perturbation; None where the precision is float32. Raises SharedInputError where the emulator's
-    network can't compute so.
+    `ResponseError` for each perturbation; None where the precision is float32. Raises SharedInputError
+    where the emulator's network can't compute so.
     """
     if plan.case.precision == "float32":
         return None

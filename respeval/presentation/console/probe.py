@@ -31,10 +31,13 @@ Number = float | list[float] | None
 
 
 class ConsoleProbeReporter(ProbeReporter):
-    """Progress on the root by batch: a live bar on a terminal, else a plain line now and then."""
+    """Progress on the root by batch: a live bar on a terminal, else a plain line now and then.
 
-    def __init__(self, console: Console, num_processes: int) -> None:
-        self._console, self._num_processes = console, num_processes
+    num_dealt_to: groups of processes that batches are dealt to.
+    """
+
+    def __init__(self, console: Console, num_dealt_to: int) -> None:
+        self._console, self._num_dealt_to = console, num_dealt_to
         self._progress: Progress | None = None
 
     def planned(self, plan: ProbePlan) -> None:
@@ -57,7 +60,7 @@ class ConsoleProbeReporter(ProbeReporter):
             highlight=False,
         )
         # Batches are dealt in turn, so the root's last one is the last but a few of all.
-        self._total = -(-pairs.num_batches // self._num_processes)
+        self._total = -(-pairs.num_batches // self._num_dealt_to)
         self._done = 0
         self._last_line = time.monotonic()
         if self._console.is_terminal:
@@ -93,7 +96,7 @@ class ConsoleProbeReporter(ProbeReporter):
 
 
 def footprint_table(
-    plan: ProbePlan, footprint: Footprint, free: int, num_processes: int, chosen: Recompute
+    plan: ProbePlan, footprint: Footprint, free: int, num_dealt_to: int, chosen: Recompute
 ) -> Table:
     """What a probe would take, by what runs again on the way back; the chosen way is marked."""
     table = Table(title=f"A probe of {plan.checkpoint} would take", title_justify="left")
@@ -101,7 +104,7 @@ def footprint_table(
     for heading in ("memory", "time"):
         table.add_column(heading, justify="right")
     table.add_column("")
-    rounds = -(-plan.pairs.num_batches // num_processes)
+    rounds = -(-plan.pairs.num_batches // num_dealt_to)
     for recompute in CHOICES:
         needed = footprint.memory(recompute)
         remark = "taken" if recompute == chosen else "" if needed <= free else "does not fit"
