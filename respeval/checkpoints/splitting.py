@@ -23,13 +23,19 @@ def split_sfno(network: nn.Module, mesh: Mesh) -> None:
     for block in whole.blocks:
         convolution = block.global_conv
         convolution.weight = by_degree(convolution.weight, mesh)
-        if isinstance(block.norm, nn.LayerNorm):
-            block.norm = SplitLayerNorm(block.norm, mesh)
-        elif isinstance(block.norm, nn.InstanceNorm2d):
-            block.norm = SplitInstanceNorm(block.norm, mesh, *whole.img_size)
+        block.norm = split_norm(block.norm, mesh, whole.img_size)
     position = getattr(whole.pos_embed, "position_embeddings", None)
     if position is not None:
-        whole.pos_embed.position_embeddings = _placed(position, mesh)
+        whole.pos_embed.position_embeddings = placed(position, mesh)
+
+
+def split_norm(
+    norm: nn.Module, mesh: Mesh, shape: tuple[int, int], north_to_south: bool = True
+) -> nn.Module:
+    """What a norm over fields of this shape becomes; any other module stays as it is."""
+    if isinstance(norm, nn.LayerNorm):
+        return SplitLayerNorm(norm, mesh, north_to_south)
+    return SplitInstanceNorm(norm, mesh, shape) if isinstance(norm, nn.InstanceNorm2d) else norm
 
 
 def by_degree(weight: nn.Parameter, mesh: Mesh, axis: int = -1) -> nn.Parameter:
@@ -39,11 +45,11 @@ def by_degree(weight: nn.Parameter, mesh: Mesh, axis: int = -1) -> nn.Parameter:
     return split_weight(weight, part, BY_ROWS)
 
 
-def _placed(values: torch.Tensor, mesh: Mesh) -> torch.Tensor:
+def placed(values: torch.Tensor, mesh: Mesh, north_to_south: bool = True) -> torch.Tensor:
     """The block of a weight or buffer [..., lat, lon], or its rows where it has one column."""
-    rows, columns = mesh.of_height(values.shape[-2]), mesh.of_width(values.shape[-1])
+    tile = mesh.tile((values.shape[-2], values.shape[-1]), north_to_south)
     by_rows = values.shape[-1] == 1
-    part = values[..., rows, :] if by_rows else values[..., rows, columns]
+    part = values[..., tile.rows, :] if by_rows else tile.of(values)
     if isinstance(values, nn.Parameter):
         return split_weight(values, part, BY_ROWS if by_rows else BY_BLOCKS)
     return part.clone()
@@ -52,13 +58,15 @@ def _placed(values: torch.Tensor, mesh: Mesh) -> torch.Tensor:
 class SplitLayerNorm(nn.Module):
     """torch's LayerNorm of fields whose last axes are latitude and longitude, from blocks of them."""
 
-    def __init__(self, norm: nn.LayerNorm, mesh: Mesh) -> None:
+    def __init__(self, norm: nn.LayerNorm, mesh: Mesh, north_to_south: bool = True) -> None:
         super().__init__()
         self.eps, self._mesh = norm.eps, mesh
         self._num_axes = len(norm.normalized_shape)
         self._count = torch.Size(norm.normalized_shape).numel()
-        self.weight = None if norm.weight is None else _placed(norm.weight, mesh)
-        self.bias = None if norm.bias is None else _placed(norm.bias, mesh)
+        self.weight, self.bias = (
+            None if values is None else placed(values, mesh, north_to_south)
+            for values in (norm.weight, norm.bias)
+        )
 
     def forward(self, fields: torch.Tensor) -> torch.Tensor:
         axes = tuple(range(-self._num_axes, 0))
@@ -69,11 +77,11 @@ class SplitLayerNorm(nn.Module):
 
 
 class SplitInstanceNorm(nn.Module):
-    """torch's InstanceNorm2d, with weights and no running averages, of num_lat x num_lon fields."""
+    """torch's InstanceNorm2d, with weights and no running averages, of fields of this shape."""
 
-    def __init__(self, norm: nn.InstanceNorm2d, mesh: Mesh, num_lat: int, num_lon: int) -> None:
+    def __init__(self, norm: nn.InstanceNorm2d, mesh: Mesh, shape: tuple[int, int]) -> None:
         super().__init__()
-        self.eps, self._mesh, self._count = norm.eps, mesh, num_lat * num_lon
+        self.eps, self._mesh, self._count = norm.eps, mesh, shape[0] * shape[1]
         assert norm.affine and not norm.track_running_stats
         self.weight, self.bias = norm.weight, norm.bias
 

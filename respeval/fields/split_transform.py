@@ -9,7 +9,7 @@ in both directions. They are those of the transform that is split, of whatever l
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any
 
@@ -34,17 +34,21 @@ class SplitTransform(nn.Module):
     """One direction of a transform on this process's block; see its two kinds.
 
     nlat, nlon, lmax, mmax, grid: of the whole, as the transform that was split has them.
+    north_to_south: how the rows of its fields run. Most transforms take the first row for the northern
+        one, but what is done to each degree alone comes out the same from fields upside down.
     """
 
     table: torch.Tensor
 
-    def __init__(self, whole: Any, mesh: Mesh, table: torch.Tensor) -> None:
+    def __init__(self, whole: Any, mesh: Mesh, north_to_south: bool = True) -> None:
         super().__init__()
         self.nlat, self.nlon = int(whole.nlat), int(whole.nlon)
         self.lmax, self.mmax = int(whole.lmax), int(whole.mmax)
         self.grid, self.norm, self.csphase = whole.grid, whole.norm, whole.csphase
         self._mesh = mesh
-        self.register_buffer("table", table, persistent=False)
+        tiles = mesh.tiles((self.nlat, self.nlon), north_to_south)
+        self._rows = [tile.rows for tile in tiles[:: mesh.width]]
+        self._degrees = shares(self.lmax, mesh.height)
 
     def _enough(self, stacked: torch.Tensor) -> torch.Tensor:
         """Fields of zeros behind them, so that no process of a row has none, which MKL refuses."""
@@ -52,12 +56,16 @@ class SplitTransform(nn.Module):
         zeros = stacked.new_zeros(missing, *stacked.shape[1:])
         return torch.cat([stacked, zeros]) if missing else stacked
 
-    def _summed(self, parts: torch.Tensor, axis: int) -> torch.Tensor:
-        """Sums over the processes of this column, of which it gets its share along an axis."""
+    def _keep(self, table: torch.Tensor) -> None:
+        """Keep a part of a table [m, l, lat] alone."""
+        self.register_buffer("table", table.clone(), persistent=False)
+
+    def _summed(self, parts: torch.Tensor, dealt: Sequence[slice]) -> torch.Tensor:
+        """Sums over the processes of this column, which are dealt these parts along the axis 1."""
         mesh = self._mesh
         if mesh.height == 1:
             return parts
-        given = [parts.narrow(axis, *_bounds(s)) for s in shares(parts.shape[axis], mesh.height)]
+        given = [parts[:, share] for share in dealt]
         return reduce(torch.add, mesh.across_column(given, [given[mesh.row].shape] * mesh.height))
 
     def _swapped(self, values: torch.Tensor, given: int, taken: int, size: int) -> torch.Tensor:
@@ -77,12 +85,11 @@ class SplitTransform(nn.Module):
 
 
 class SplitAnalysis(SplitTransform):
-    """Blocks of fields [..., lat, lon], rows from the north, to blocks of coefficients [..., l, m]."""
+    """Blocks of fields [..., lat, lon] to blocks of coefficients [..., l, m]."""
 
-    def __init__(self, whole: Any, mesh: Mesh) -> None:
-        table: torch.Tensor = whole.weights
-        orders, rows = mesh.of_width(len(table)), mesh.of_height(table.shape[2])
-        super().__init__(whole, mesh, table[orders, :, rows].clone())
+    def __init__(self, whole: Any, mesh: Mesh, north_to_south: bool = True) -> None:
+        super().__init__(whole, mesh, north_to_south)
+        self._keep(whole.weights[mesh.of_width(self.mmax), :, self._rows[mesh.row]])
         self._scale = _forward_scale(whole)
 
     def forward(self, fields: torch.Tensor) -> torch.Tensor:
@@ -91,46 +98,47 @@ class SplitAnalysis(SplitTransform):
         circles = self._swapped(stacked, 0, 2, self.nlon)
         waves = _waves(circles, self.mmax)
         waves = self._swapped(waves, 2, 0, len(stacked))[:num_fields]
-        coefficients = self._summed(_over_rows(waves, self.table, self._scale), 1)
+        coefficients = self._summed(_over_rows(waves, self.table, self._scale), self._degrees)
         found = torch.view_as_complex(coefficients.contiguous())
         return found.reshape(*fields.shape[:-2], *found.shape[-2:])
 
 
 class SplitSynthesis(SplitTransform):
-    """Blocks of coefficients [..., l, m] to blocks of fields [..., lat, lon], rows from the north."""
+    """Blocks of coefficients [..., l, m] to blocks of fields [..., lat, lon]."""
 
-    def __init__(self, whole: Any, mesh: Mesh) -> None:
-        table = _inverse_table(whole)
-        orders, degrees = mesh.of_width(len(table)), mesh.of_height(table.shape[1])
-        super().__init__(whole, mesh, table[orders, degrees].clone())
+    def __init__(self, whole: Any, mesh: Mesh, north_to_south: bool = True) -> None:
+        super().__init__(whole, mesh, north_to_south)
+        self._keep(_inverse_table(whole)[mesh.of_width(self.mmax), self._degrees[mesh.row]])
 
     def forward(self, coefficients: torch.Tensor) -> torch.Tensor:
         num_fields = math.prod(coefficients.shape[:-2])
         stacked = torch.view_as_real(coefficients).reshape(-1, *coefficients.shape[-2:], 2)
-        waves = self._enough(self._summed(_over_degrees(stacked, self.table), 1))
+        waves = self._enough(self._summed(_over_degrees(stacked, self.table), self._rows))
         circles = _circles(self._swapped(waves, 0, 2, self.mmax), self.nlon)
         fields = self._swapped(circles, 2, 0, len(waves))[:num_fields]
         return fields.reshape(*coefficients.shape[:-2], *fields.shape[-2:])
 
 
 #: Names of classes -> what they become.
-_KINDS: dict[str, Callable[[Any, Mesh], SplitTransform]] = {
+_KINDS: dict[str, Callable[[Any, Mesh, bool], SplitTransform]] = {
     "RealSHT": SplitAnalysis,
     "InverseRealSHT": SplitSynthesis,
 }
 
 
-def split_transforms(network: nn.Module, mesh: Mesh) -> None:
+def split_transforms(network: nn.Module, mesh: Mesh, north_to_south: bool = True) -> None:
     """Let every transform in a network work on blocks; where modules share one they go on to do so.
 
-    Raises InputError where a transform does not do what its tables say.
+    north_to_south: how the rows of the network's fields run; see `SplitTransform`. Raises InputError
+    where a transform does not do what its tables say.
     """
     made: dict[int, SplitTransform] = {}
     for module in list(network.modules()):
-        for name, child in list(module.named_children()):
-            if is_transform(child):
+        # Not `named_children`, which leaves out the second name of one module.
+        for name, child in list(module._modules.items()):
+            if child is not None and is_transform(child):
                 if id(child) not in made:
-                    made[id(child)] = split_transform(child, mesh)
+                    made[id(child)] = split_transform(child, mesh, north_to_south)
                 setattr(module, name, made[id(child)])
 
 
@@ -140,9 +148,9 @@ def is_transform(module: nn.Module) -> bool:
     return kind.__qualname__ in _KINDS and kind.__module__ in HOMES
 
 
-def split_transform(whole: nn.Module, mesh: Mesh) -> SplitTransform:
+def split_transform(whole: nn.Module, mesh: Mesh, north_to_south: bool = True) -> SplitTransform:
     """A transform on this process's block. Raises InputError where it doesn't do what its tables say."""
-    return _KINDS[type(whole).__qualname__](whole, mesh)
+    return _KINDS[type(whole).__qualname__](whole, mesh, north_to_south)
 
 
 def _waves(circles: torch.Tensor, num_orders: int) -> torch.Tensor:

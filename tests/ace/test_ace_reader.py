@@ -26,6 +26,7 @@ from respeval.emulator.contract import OCEAN_CUTOFF, Emulator
 from respeval.emulator.noise import CounterNoise
 from respeval.errors import InputError
 from respeval.fields.fractions import is_above
+from tests.support.ace.fields import fields
 from tests.support.ace.files import AceFiles
 
 Content = dict[str, Any]
@@ -34,29 +35,6 @@ Content = dict[str, Any]
 def content_of(path: Path) -> Content:
     content: Content = torch.load(path, map_location="cpu", weights_only=False)
     return content
-
-
-def fields(emulator: Emulator, ace: AceFiles, num_members: int) -> list[torch.Tensor]:
-    """State and forcing at two times, [member, …], every member from its own day."""
-    spec = emulator.spec
-    outputs = [variable.name for variable in spec.prognostic]
-    with xr.open_mfdataset(str(ace.training_folder / "2000.nc")) as opened:
-        rows = (
-            opened.isel(time=slice(0, 4 * num_members, 4)),
-            opened.isel(time=slice(1, 4 * num_members, 4)),
-        )
-
-        def stack(names: list[str], record: xr.Dataset) -> torch.Tensor:
-            shape = (num_members, *spec.grid.shape)
-            values = []
-            for name in names:
-                value = record[name].values
-                value = value[:, None, None] if value.ndim == 1 else value
-                values.append(np.broadcast_to(value, shape))
-            return torch.from_numpy(np.stack(values, axis=1).astype(np.float32))
-
-        forced = list(spec.required_forcing)
-        return [stack(outputs, rows[0]), stack(forced, rows[0]), stack(forced, rows[1])]
 
 
 @pytest.mark.parametrize("model", ["deterministic", "stochastic", "interpolate"])
@@ -145,6 +123,18 @@ def test_members_of_a_pair_draw_equal_noise_and_others_do_not(ace: AceFiles) -> 
     assert torch.equal(outputs[0], outputs[1])
     assert not torch.equal(outputs[0], outputs[2])
     assert not torch.equal(outputs[0], later[0])
+
+
+def test_members_that_share_a_draw_can_be_one_pair(ace: AceFiles) -> None:
+    """The isotropic noise of this model changes in place what was drawn."""
+    emulator = open_checkpoint(ace.checkpoint("labels"), {"labels": ["autumn"]})
+    given = [field[[0, 0]] for field in fields(emulator, ace, 1)]
+    with torch.inference_mode():
+        emulator.conserve(*given)
+        outputs = emulator.step(*given, CounterNoise(5, [(0, 0), (0, 0)], 2))
+        alone = emulator.step(*(field[:1] for field in given), CounterNoise(5, [(0, 0)], 2))
+    assert torch.equal(outputs[0], outputs[1])
+    assert torch.allclose(outputs[:1], alone, rtol=1e-5)
 
 
 def test_fme_s_device_is_one_thread_s_at_a_time() -> None:

@@ -13,7 +13,7 @@ from fme.ace.stepper.single_module import Stepper
 from fme.core.ema import load_ema_params_if_available
 from torch import nn
 
-from respeval.checkpoints.ace.emulator import AceEmulator
+from respeval.checkpoints.ace.emulator import AceEmulator, Builder
 from respeval.checkpoints.ace.fme import fme_on, fme_version
 from respeval.checkpoints.ace.options import AceOptions
 from respeval.checkpoints.ace.spec import describe, entries
@@ -57,14 +57,15 @@ def build_emulator(
     return AceEmulator(replace(spec, description=description), names, build, stepper, labels)
 
 
-def _builder(
-    path: Path, shapes: Mapping[str, Any]
-) -> Callable[[nn.ModuleList, torch.device], Stepper]:
+def _builder(path: Path, shapes: Mapping[str, Any]) -> Builder:
     """What makes the model on a device, with the weights of another one's modules."""
 
-    def build(modules: nn.ModuleList, device: torch.device) -> Stepper:
+    def build(
+        modules: nn.ModuleList, device: torch.device, change: Callable[[Stepper], None]
+    ) -> Stepper:
         with fme_on(device), Unfilled():
             stepper = _from_state(path, shapes)
+        change(stepper)
         fill_like(stepper.modules, modules, device)
         return stepper
 

@@ -18,9 +18,19 @@ from torch.overrides import TorchFunctionMode
 
 from respeval.checkpoints.ace.fme import fme_on
 from respeval.checkpoints.ace.spec import StepNames
+from respeval.checkpoints.ace.splitting import (
+    draws_coefficients,
+    hindrance,
+    most_parts,
+    split_stepper,
+)
+from respeval.distributed.mesh import Mesh, Tile
 from respeval.emulator.contract import EmulatorSpec
 from respeval.emulator.noise import CounterNoise, NoiseSource
 from respeval.errors import InputError
+
+#: Makes a model on a device, with the weights of these modules, once it is changed as they are.
+Builder = Callable[[nn.ModuleList, torch.device, Callable[[Stepper], None]], Stepper]
 
 
 @dataclass(frozen=True)
@@ -52,7 +62,7 @@ class _FirstStep:
 class AceEmulator(nn.Module):
     """One ACE model; see `Emulator`.
 
-    build: makes the model on a device, with the weights of these modules.
+    build: makes the model on a device.
     labels: those that every member gets; None for a model without labels.
     """
 
@@ -60,7 +70,7 @@ class AceEmulator(nn.Module):
         self,
         spec: EmulatorSpec,
         names: StepNames,
-        build: Callable[[nn.ModuleList, torch.device], Stepper],
+        build: Builder,
         stepper: Stepper,
         labels: Sequence[str] | None,
     ) -> None:
@@ -68,6 +78,7 @@ class AceEmulator(nn.Module):
         self.spec = spec
         self._names, self._build, self._labels = names, build, labels
         self._device = torch.device("cpu")
+        self._mesh, self._tile = Mesh(), Tile.whole(spec.grid.shape)
         self._held: tuple[_Held, ...] = ()
         self._first_steps: list[_FirstStep] = []
         self._use(stepper)
@@ -84,9 +95,33 @@ class AceEmulator(nn.Module):
         if device != self._device:
             if device.type == "cuda":
                 torch.cuda.set_device(device)
-            self._use(self._build(self._stepper[0].modules, device))
+            self._use(self._build(self._stepper[0].modules, device, self._split))
             self._device = device
         return self
+
+    @property
+    def split_hindrance(self) -> str | None:
+        """See `Emulator`."""
+        return None if self._mesh.is_split else hindrance(self._stepper[0])
+
+    @property
+    def most_parts(self) -> tuple[int, int]:
+        """See `Emulator`."""
+        return most_parts(self._stepper[0])
+
+    def localize(self, mesh: Mesh) -> None:
+        """See `Emulator`."""
+        grid = self.spec.grid
+        self._mesh, self._tile = mesh, mesh.tile(grid.shape, grid.north_to_south)
+        self._split(self._stepper[0])
+
+    def _split(self, stepper: Stepper) -> None:
+        if self._mesh.is_split:
+            split_stepper(stepper, self._mesh, self.spec.grid.north_to_south)
+
+    def _drawn_by_member(self, noise: NoiseSource, num_members: int) -> _DrawnByMember:
+        whole = draws_coefficients(self._stepper[0])
+        return _DrawnByMember(noise, num_members, None if whole else self._tile)
 
     def prescribe(
         self, surface_temperature: torch.Tensor, next_forcing: torch.Tensor
@@ -107,7 +142,7 @@ class AceEmulator(nn.Module):
         It takes a step to find out, which is kept for the `step` that is asked for next.
         """
         unused = CounterNoise(0, [(0, 0)] * len(state), 0, self._device)
-        with torch.no_grad(), fme_on(self._device), _DrawnByMember(unused, len(state)):
+        with torch.no_grad(), fme_on(self._device), self._drawn_by_member(unused, len(state)):
             stepped = self._stepper[0].step(self._arguments(state, forcing, next_forcing, None))
         conserved = self._flatten(stepped.stepper_state)
         if not self.spec.num_noise_channels:
@@ -144,7 +179,7 @@ class AceEmulator(nn.Module):
             outputs = self._kept(state, forcing, next_forcing, conserved)
             if outputs is None:
                 arguments = self._arguments(state, forcing, next_forcing, conserved)
-                drawn = _DrawnByMember(noise, len(state))
+                drawn = self._drawn_by_member(noise, len(state))
                 with drawn if self.spec.num_noise_channels else nullcontext():
                     outputs = dict(self._stepper[0].step(arguments).output)
             if self._names.derived:
@@ -156,7 +191,9 @@ class AceEmulator(nn.Module):
         if not self._first_steps or torch.is_grad_enabled():
             return None
         first = self._first_steps.pop(0)
-        if first.is_of(*given):
+        # All processes that share fields step, or none does.
+        others = torch.tensor(0.0 if first.is_of(*given) else 1.0, device=self._device)
+        if not self._mesh.total(others):
             return dict(first.outputs)
         self._first_steps.clear()
         return None
@@ -232,13 +269,17 @@ class _DrawnByMember(TorchFunctionMode):
 
     fme draws one field over the whole batch, so that members of a pair could not get equal noise, and
     a member's noise would depend on the others in its batch.
+
+    tile: the block that fields are of; they are drawn whole, and the block is kept. None where what is
+        drawn are no fields.
     """
 
     _OTHERS = (torch.rand, torch.rand_like, torch.normal, torch.randint, torch.bernoulli)
 
-    def __init__(self, noise: NoiseSource, num_members: int) -> None:
+    def __init__(self, noise: NoiseSource, num_members: int, tile: Tile | None = None) -> None:
         super().__init__()
         self._noise, self._num_members = noise, num_members
+        self._tile = None if tile is None or tile.is_whole else tile
 
     def __torch_function__(
         self,
@@ -271,5 +312,18 @@ class _DrawnByMember(TorchFunctionMode):
                 f"the model draws noise of shape {list(shape)} for {self._num_members} members; "
                 "respeval needs one draw for each member"
             )
-        drawn = self._noise.normal(*shape[1:])
-        return drawn.to(options.get("device"), options.get("dtype") or torch.get_default_dtype())
+        drawn = self._normal(shape[1:])
+        drawn = drawn.to(options.get("device"), options.get("dtype") or torch.get_default_dtype())
+        # Some models change what they drew in place, and members of a pair may share one tensor.
+        return drawn.contiguous()
+
+    def _normal(self, shape: tuple[int, ...]) -> torch.Tensor:
+        tile = self._tile
+        if tile is None:
+            return self._noise.normal(*shape)
+        if shape[-2:] != tile.size:
+            raise InputError(
+                f"the model draws noise of shape {list(shape)} for fields of {tile.size[0]} x {tile.size[1]} "
+                "cells of this process; respeval splits noise that is a field; leave --spatial out"
+            )
+        return tile.of(self._noise.normal(*shape[:-2], *tile.shape))
