@@ -69,6 +69,12 @@ def test_group_means_are_those_of_separate_inference_runs(
     options = ["--segment=all", *OPTIONS]
     run_respeval(ace, checkpoint, tmp_path / "ours", NUM_STEPS, *options, samples=samples)
     assert_same_means(tmp_path / "ours", expected, 1e-4)
+    if model == "deterministic":  # the other one's network can't be split
+        split = ["--spatial=2x1", *options]
+        run_respeval(
+            ace, checkpoint, tmp_path / "split", NUM_STEPS, *split, samples=samples, num_processes=2
+        )
+        assert_same_means(tmp_path / "split", expected, 1e-4)
     difference = expected["p4K"]["TMP2m"] - expected["baseline"]["TMP2m"]
     assert float(np.abs(difference).max()) > 0.1  # the comparison is of climates that differ
 
@@ -101,6 +107,24 @@ def test_derived_variables_are_fme_s(ace: AceFiles, tmp_path: Path) -> None:
             got = ours[name].sel(group="baseline").isel(time=0).values
             np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-3 * float(np.std(wanted)))
             assert ours[name].attrs["units"] != "1"
+
+
+@pytest.mark.parametrize("layout", ["2x1", "2x2"])
+def test_a_stochastic_model_draws_the_same_noise_where_it_is_split(
+    ace: AceFiles, tmp_path: Path, layout: str
+) -> None:
+    checkpoint, num_steps = ace.checkpoint("stochastic"), 40
+    options = ["--num-realizations=2", "--segment=all", "--perturb=p4K=uniform:4"]
+    run_respeval(ace, checkpoint, tmp_path / "whole", num_steps, *options)
+    split, num_processes = [f"--spatial={layout}", *options], 2 if layout == "2x1" else 4
+    run_respeval(
+        ace, checkpoint, tmp_path / "split", num_steps, *split, num_processes=num_processes
+    )
+    with xr.open_dataset(tmp_path / "whole" / "group_means.nc", decode_timedelta=False) as whole:
+        groups = {str(g): whole.sel(group=g).isel(time=0) for g in whole["group"].values}
+        assert_same_means(tmp_path / "split", groups, 1e-4)
+        noise = groups["p4K"]["TMP2m"] - groups["baseline"]["TMP2m"]
+        assert float(np.abs(noise).max()) > 0.1
 
 
 def test_a_stochastic_model_agrees_in_distribution(ace: AceFiles, tmp_path: Path) -> None:
