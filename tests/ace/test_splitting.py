@@ -173,7 +173,7 @@ def test_what_can_t_be_split_is_refused_with_the_reason(
 
 def test_another_network_is_refused_by_name(ace: AceFiles) -> None:
     emulator = open_checkpoint(ace.checkpoint("interpolate"), {})
-    with pytest.raises(InputError, match="respeval splits NoiseConditionedSFNO and Spherical"):
+    with pytest.raises(InputError, match="fme's network SFNO-v0.1.0, and respeval splits"):
         check_split(emulator, 2, 1, "ckpt.tar")
 
 

@@ -102,7 +102,9 @@ class AceEmulator(nn.Module):
     @property
     def split_hindrance(self) -> str | None:
         """See `Emulator`."""
-        return None if self._mesh.is_split else hindrance(self._stepper[0])
+        if self._mesh.is_split:
+            return None
+        return hindrance(self._stepper[0], self.spec.architecture)
 
     @property
     def most_parts(self) -> tuple[int, int]:

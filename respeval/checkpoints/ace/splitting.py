@@ -64,9 +64,12 @@ _WITH_MEANS = (
 _CORRECTIONS = (ForcePositive, *_WITH_MEANS)
 
 
-def hindrance(stepper: Stepper) -> str | None:
-    """Why a model's fields can't be split, to be put behind "it"; None where they can."""
-    return next(_hindrances(stepper), None)
+def hindrance(stepper: Stepper, architecture: str) -> str | None:
+    """Why a model's fields can't be split, to be put behind "it"; None where they can.
+
+    architecture: fme's name of its network, since classes of two networks may have one name.
+    """
+    return next(_hindrances(stepper, architecture), None)
 
 
 def most_parts(stepper: Stepper) -> tuple[int, int]:
@@ -121,7 +124,7 @@ def draws_coefficients(stepper: Stepper) -> bool:
     return any(model._inverse_sht is not None for model in models)
 
 
-def _hindrances(stepper: Stepper) -> Iterator[str]:
+def _hindrances(stepper: Stepper, architecture: str) -> Iterator[str]:
     step = _single_step(stepper)
     if type(step) is not SingleModuleStep:
         yield f"is stepped by fme's {type(step).__name__}, which respeval can't split"
@@ -142,19 +145,18 @@ def _hindrances(stepper: Stepper) -> Iterator[str]:
         ):
             yield "takes its means over the globe in a way that respeval does not know"
     first, *others = stepper.modules
-    yield from _of_network(first)
+    yield from _of_network(first, architecture)
     for network in others:
         yield from _of_modules(network)
 
 
-def _of_network(network: nn.Module) -> Iterator[str]:
+def _of_network(network: nn.Module, architecture: str) -> Iterator[str]:
     known = [
         m for m in network.modules() if isinstance(m, SphericalFourierNeuralOperatorNet | OlderNet)
     ]
     if len(known) != 1:
-        inner = getattr(network, "module", network)
         yield (
-            f"has fme's network {type(inner).__name__}, and respeval splits NoiseConditionedSFNO and "
+            f"has fme's network {architecture}, and respeval splits NoiseConditionedSFNO and "
             "SphericalFourierNeuralOperatorNet"
         )
         return
