@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_map
 from respeval.emulator.contract import Emulator, Precision
 from respeval.emulator.noise import CounterNoise
 from respeval.errors import InputError
+from respeval.fields.split_transform import SplitTransform
 
 #: In the names of classes: complex numbers, which no transform can make from bfloat16.
 _TRANSFORMS = ("SHT", "FFT")
@@ -39,7 +40,8 @@ def check_precision(emulator: Emulator, precision: Precision, device: torch.devi
 
 
 def networks_of(emulator: Emulator, asked: str) -> list[nn.Module]:
-    """The modules that an emulator's step calls. Raises InputError where it doesn't say them.
+    """The modules that an emulator's step calls. Raises InputError where it doesn't say them, or where
+    its fields are split over processes.
 
     asked: what is to be done with them, for the message.
     """
@@ -48,6 +50,10 @@ def networks_of(emulator: Emulator, asked: str) -> list[nn.Module]:
         raise InputError(
             f"{asked} needs the emulator's network, which this checkpoint's reader does not name; "
             "leave it out"
+        )
+    if any(isinstance(module, SplitTransform) for module in network.modules()):
+        raise InputError(
+            f"{asked} is for whole fields, and these are split over processes; leave either out"
         )
     return list(network) if isinstance(network, nn.ModuleList) else [network]
 

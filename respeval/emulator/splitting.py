@@ -83,13 +83,16 @@ def reduce_gradients(module: nn.Module, mesh: Mesh) -> None:
     Every process calls it, behind a backward pass of its part of the loss.
     """
     for weight in module.parameters():
-        if weight.grad is None:
-            continue
-        held = getattr(weight, "held", None)
-        if held == BY_ROWS:
-            weight.grad = mesh.row_total(weight.grad)
-        elif held != BY_BLOCKS:
-            weight.grad = mesh.total(weight.grad)
+        if weight.grad is not None:
+            weight.grad = whole_gradient(weight, weight.grad, mesh)
+
+
+def whole_gradient(weight: nn.Parameter, gradient: torch.Tensor, mesh: Mesh) -> torch.Tensor:
+    """A weight's gradient, summed over the processes that hold the same part of it."""
+    held = getattr(weight, "held", None)
+    if held == BY_BLOCKS:
+        return gradient
+    return mesh.row_total(gradient) if held == BY_ROWS else mesh.total(gradient)
 
 
 _OTHERWISE = "leave --spatial out"

@@ -24,7 +24,7 @@ from torch import nn
 from respeval.emulator.computing import computing_by, networks_of
 from respeval.emulator.contract import Emulator
 from respeval.errors import InputError
-from respeval.fields.split_transform import HOMES, SCALES, SplitTransform
+from respeval.fields.split_transform import HOMES, SCALES
 
 #: RMS of a difference over RMS of what it is a difference to: float32 rounds to 6e-8, and sums of a
 #: thousand numbers stay well below this.
@@ -76,13 +76,9 @@ def fast_transforms(emulator: Emulator) -> Iterator[tuple[int, int]]:
     Gives how many of how many are: one stays as it is where its class, its settings or its transforms
     aren't known, or where its fast form gave other numbers for noise. Weights stay what they are, but
     lie in memory by degree from then on. Raises InputError where the emulator doesn't say its
-    networks, none of its convolutions is known, or they are split over processes.
+    networks, none of its convolutions is known, or its fields are split over processes.
     """
     networks = networks_of(emulator, "--fast-transforms")
-    if any(isinstance(module, SplitTransform) for n in networks for module in n.modules()):
-        raise InputError(
-            "--fast-transforms are of whole fields, and these are split over processes; leave it out"
-        )
     found = [m for n in networks for m in n.modules() if hasattr(m, "inverse_transform")]
     # Convolutions share transforms, whose tables are large.
     analyse, synthesize = cache(_Analysis), cache(_Synthesis)

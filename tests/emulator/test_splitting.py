@@ -13,6 +13,7 @@ from torch_harmonics import InverseRealSHT, RealSHT
 from respeval.checkpoints import open_checkpoint
 from respeval.checkpoints.native import load_checkpoint
 from respeval.distributed.mesh import Mesh
+from respeval.emulator.computing import check_precision, compiled, computing_in
 from respeval.emulator.splitting import check_split, localize, most_parts
 from respeval.emulator.transforms import fast_transforms
 from respeval.errors import InputError
@@ -28,8 +29,9 @@ from tests.support.toy import Toy
 LAYOUTS = [(2, 1), (1, 2), pytest.param((2, 2), marks=pytest.mark.th080)]
 MORE_LAYOUTS = [(3, 1), (1, 4), (3, 2)]
 
-#: Of a field's spread after 20 steps; float32 rounds to 6e-8, and differences grow.
-TOLERANCE = 5e-5
+#: Of a field's spread after 20 steps: float32 rounds to 6e-8, and differences grow, to 4e-5 on one kind
+#: of processor. Gradients are held against the whole's in float64.
+TOLERANCE = 1e-4
 
 
 @functools.cache
@@ -194,8 +196,15 @@ def test_tables_that_are_laid_out_in_another_way_are_refused() -> None:
         assert getattr(there, changed).equal(tables)
 
 
-def test_fast_transforms_are_refused_where_fields_are_split() -> None:
+def test_what_is_for_whole_fields_is_refused_where_they_are_split() -> None:
     emulator = splitting.build("plain")
     localize(emulator, Mesh(2, 1))
-    with pytest.raises(InputError, match="split over processes"), fast_transforms(emulator):
-        pass
+    bfloat16 = computing_in("bfloat16", emulator, torch.device("cpu"))
+    for asked, within in (
+        ("--fast-transforms", fast_transforms(emulator)),
+        ("--compile", compiled(emulator)),
+        ("precision bfloat16", bfloat16),
+    ):
+        with pytest.raises(InputError, match=f"{asked} is for whole fields"), within:
+            pass
+    check_precision(emulator, "float32", torch.device("cpu"))

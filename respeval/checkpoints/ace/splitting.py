@@ -36,7 +36,7 @@ from torch import nn
 from respeval.checkpoints.splitting import placed, split_norm
 from respeval.distributed.mesh import Mesh, Tile
 from respeval.emulator.splitting import BY_BLOCKS, BY_ROWS, split_weight
-from respeval.fields.split_transform import is_transform, split_transforms
+from respeval.fields.split_transform import SplitTransform, is_transform, split_transforms
 
 _POINTWISE_MODULES = {
     "torch.nn.modules": (
@@ -51,8 +51,10 @@ _POINTWISE_MODULES = {
     "fme.core.distributed.non_distributed": ("DummyWrapper",),
 }
 
+_NETS = (SphericalFourierNeuralOperatorNet, OlderNet)
+
 _CHANGED_MODULES = (
-    *(NoiseConditionedModel, SphericalFourierNeuralOperatorNet, OlderNet),
+    *(NoiseConditionedModel, *_NETS),
     *(SpectralConvS2, SpectralConv, OlderConvolution, nn.LayerNorm, nn.InstanceNorm2d),
 )
 
@@ -74,8 +76,8 @@ def hindrance(stepper: Stepper, architecture: str) -> str | None:
 
 def most_parts(stepper: Stepper) -> tuple[int, int]:
     """The most parts in latitude and in longitude of a model without a hindrance."""
-    transforms: list[Any] = [m for m in stepper.modules.modules() if is_transform(m)]
-    transforms += [m for m in stepper.modules.modules() if hasattr(m, "table")]
+    modules: list[Any] = list(stepper.modules.modules())
+    transforms = [m for m in modules if is_transform(m) or isinstance(m, SplitTransform)]
     return (
         min(min(transform.nlat, transform.lmax) for transform in transforms),
         min(min(transform.nlon, transform.mmax) for transform in transforms),
@@ -107,7 +109,7 @@ def split_networks(networks: nn.Module, mesh: Mesh, north_to_south: bool) -> Non
             _place(module, ("pos_embed", "label_pos_embed"), mesh, north_to_south)
             if module._inverse_sht is not None:
                 module._inverse_sht = _OfWholeCoefficients(module._inverse_sht, mesh)
-        elif isinstance(module, SphericalFourierNeuralOperatorNet | OlderNet):
+        elif isinstance(module, _NETS):
             _place(module, ("pos_embed",), mesh, north_to_south)
             module._spatial_h_slice = module._spatial_w_slice = slice(None)
         elif hasattr(module, "norm0"):
@@ -144,28 +146,14 @@ def _hindrances(stepper: Stepper, architecture: str) -> Iterator[str]:
             getattr(correction.area_weighted_mean, "__self__", None), LatLonOperations
         ):
             yield "takes its means over the globe in a way that respeval does not know"
-    first, *others = stepper.modules
-    yield from _of_network(first, architecture)
-    for network in others:
-        yield from _of_modules(network)
-
-
-def _of_network(network: nn.Module, architecture: str) -> Iterator[str]:
-    known = [
-        m for m in network.modules() if isinstance(m, SphericalFourierNeuralOperatorNet | OlderNet)
-    ]
-    if len(known) != 1:
+    if not any(isinstance(module, _NETS) for module in stepper.modules[0].modules()):
         yield (
             f"has fme's network {architecture}, and respeval splits NoiseConditionedSFNO and "
             "SphericalFourierNeuralOperatorNet"
         )
         return
-    net = known[0]
-    if getattr(net, "local_blocks", None):
-        yield "has local (DISCO) blocks, which respeval can't split"
-    if getattr(net, "_clip_latent_global_means", False):
-        yield "clips means over the globe within its network (clip_latent_global_means)"
-    yield from _of_modules(network)
+    for network in stepper.modules:
+        yield from _of_modules(network)
 
 
 def _of_modules(network: nn.Module) -> Iterator[str]:
@@ -176,7 +164,11 @@ def _of_modules(network: nn.Module) -> Iterator[str]:
             kind.__module__.startswith(home) and kind.__name__ in names
             for home, names in _POINTWISE_MODULES.items()
         )
-        if isinstance(module, nn.Conv2d) and set(module.kernel_size) != {1}:
+        if getattr(module, "local_blocks", None):
+            yield "has local (DISCO) blocks, which respeval can't split"
+        elif getattr(module, "_clip_latent_global_means", False):
+            yield "clips means over the globe within its network (clip_latent_global_means)"
+        elif isinstance(module, nn.Conv2d) and set(module.kernel_size) != {1}:
             yield f"has convolutions of {module.kernel_size} cells, which respeval can't split"
         elif isinstance(module, OlderConvolution) and not isinstance(module.weight, nn.Parameter):
             yield "has factorized filters, which respeval can't split"

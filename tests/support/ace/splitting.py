@@ -57,8 +57,17 @@ NETWORKS: dict[str, tuple[str, dict[str, Any], tuple[int, int]]] = {
         {"spectral_ratio": 0.5, "filter_preserves_global_mean": True, "filter_num_groups": 2},
         (16, 32),
     ),
+    "labelled": (
+        CONDITIONED,
+        {"context_pos_embed_dim": 4, "pos_embed": False, "label_embed_dim": 3},
+        (15, 30),
+    ),
     "makani": (CONDITIONED, {"filter_type": "makani-linear", "data_grid": "equiangular"}, (15, 30)),
 }
+
+
+#: Of networks that are told them.
+LABELS = {"labelled": ("a", "b")}
 
 
 def model(name: str) -> Any:
@@ -92,7 +101,7 @@ def network(name: str) -> Any:
     config = {"embed_dim": 8, "num_layers": 2, **changes}
     if kind == CONDITIONED:
         config["noise_embed_dim"] = 4
-    info: Any = SimpleNamespace(img_shape=shape, all_labels=set())
+    info: Any = SimpleNamespace(img_shape=shape, all_labels=set(LABELS.get(name, ())))
     torch.manual_seed(2)
     builder = ModuleSelector(type=kind, config=config)
     built = builder._instance.build(n_in_channels=3, n_out_channels=2, dataset_info=info)
@@ -126,7 +135,12 @@ def response(built: Any, mesh: Mesh, shape: tuple[int, int]) -> dict[str, torch.
         mock.patch.object(torch.Tensor, "float", lambda values: values),
         mock.patch("torch.randn", drawn),
     ):
-        outputs = built(tile.of(given).clone())
+        options = (
+            {"labels": torch.eye(2).double()}
+            if getattr(built, "label_pos_embed", None) is not None
+            else {}
+        )
+        outputs = built(tile.of(given).clone(), **options)
     assert outputs.dtype == torch.float64
     (tile.of(weights) * outputs.square()).sum().backward()
     reduce_gradients(built, mesh)
