@@ -28,7 +28,7 @@ from respeval.diagnostics.statistics.sampling import (
 )
 from respeval.diagnostics.statistics.totals import names_with_dims, require, require_baseline
 from respeval.diagnostics.statistics.uncertainty import described
-from respeval.fields.grid import FloatArray
+from respeval.fields.grid import BoolArray, FloatArray
 from respeval.fields.perturbation import BASELINE
 
 #: What is left out where there are no regression maps.
@@ -79,13 +79,14 @@ _OF_CHANGE: Mapping[str, Mapping[str, object]] = {
 class _Course:
     """What the regressions of all outputs have in common.
 
-    index: [month, group], K. count: [time], steps. baseline: number of the group. alike: [group], whether
-    the group's index is the baseline's.
+    index: [month, group], K. count: [time], steps. land: [lat, lon]. baseline: number of the group.
+    alike: [group], whether the group's index is the baseline's.
     """
 
     months: WholeMonths
     index: FloatArray
     count: FloatArray
+    land: BoolArray
     baseline: int
     alike: tuple[bool, ...]
 
@@ -156,7 +157,8 @@ def _course_of(means: xr.Dataset, series: xr.Dataset, baseline: int) -> _Course:
     furthest = np.abs(index - index[:, [baseline]]).max(axis=0)
     count = means["count"].transpose("time", "group").values[:, baseline].astype(np.float64)
     alike = tuple(bool(each <= ALIKE_K) for each in furthest)
-    return _Course(months_of(means), index, count, baseline, alike)
+    land = means["land_mask"].transpose(*_PLANE).values == 1
+    return _Course(months_of(means), index, count, land, baseline, alike)
 
 
 def _maps_of(
@@ -168,7 +170,7 @@ def _maps_of(
     per_row = 8 * sizes["time"] * sizes["group"] * sizes["lon"]
     height = max(1, _BYTES_AT_ONCE // per_row)
     parts = [
-        _maps_of_rows(output.variable.isel(lat=slice(first, first + height)), course)
+        _maps_of_rows(output.variable, slice(first, first + height), course)
         for first in range(0, sizes["lat"], height)
     ]
     slopes, changes = (
@@ -179,15 +181,16 @@ def _maps_of(
 
 
 def _maps_of_rows(
-    output: xr.Variable, course: _Course
+    output: xr.Variable, rows: slice, course: _Course
 ) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
     """The same of some latitudes."""
-    values = course.months.means(output.transpose("time", "group", *_PLANE).values, course.count)
-    month = course.months.number
+    output = output.isel(lat=rows).transpose("time", "group", *_PLANE)
+    values = course.months.means(output.values, course.count)
+    month, land = course.months.number, course.land[rows]
     anomalies = monthly_anomalies(values, month)
     size = np.abs(values.mean(axis=0)) * ROUNDING_OF_FLOAT32
     index = [course.index[:, group] for group in range(values.shape[1])]
-    found = [regress(anomalies[:, g], own, month) for g, own in enumerate(index)]
+    found = [regress(anomalies[:, g], own, month, land) for g, own in enumerate(index)]
     slopes = [
         {
             "": each.slope,
@@ -198,7 +201,7 @@ def _maps_of_rows(
     ]
     changes = []
     for group in course.perturbed:
-        change = _change(found[course.baseline], found[group], course, group)
+        change = _change(found[course.baseline], found[group], course, group, land)
         apart = _spread(anomalies[:, group] - anomalies[:, course.baseline])
         changes.append(
             {
@@ -211,10 +214,12 @@ def _maps_of_rows(
     return _stacked(slopes), _stacked(changes)
 
 
-def _change(baseline: Regression, perturbed: Regression, course: _Course, group: int) -> Regression:
+def _change(
+    baseline: Regression, perturbed: Regression, course: _Course, group: int, land: BoolArray
+) -> Regression:
     if course.alike[group]:
         index = course.index[:, course.baseline]
-        return difference_of(baseline, perturbed, index, course.months.number)
+        return difference_of(baseline, perturbed, index, course.months.number, land)
     return difference_of_unpaired(baseline, perturbed)
 
 

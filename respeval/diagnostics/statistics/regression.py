@@ -18,7 +18,7 @@ from respeval.diagnostics.statistics.sampling import (
     p_value,
     t_quantile,
 )
-from respeval.fields.grid import FloatArray
+from respeval.fields.grid import BoolArray, FloatArray
 
 Months = NDArray[np.int64]
 
@@ -65,7 +65,9 @@ class Regression:
         return np.asarray(quantile * self.stderr)
 
 
-def regress(anomalies: FloatArray, index: FloatArray, month: Months) -> Regression:
+def regress(
+    anomalies: FloatArray, index: FloatArray, month: Months, land: BoolArray | None = None
+) -> Regression:
     """Regress anomalies x' [time, …] on an index a [time], both as of `monthly_anomalies`.
 
     b = Σ a x' / Σ a²; its squared standard error is Σ e² / (ν Σ a²), e being the residuals.
@@ -74,22 +76,31 @@ def regress(anomalies: FloatArray, index: FloatArray, month: Months) -> Regressi
     make of it (Bartlett 1935, J. R. Statist. Soc. 98, 536-543; Bretherton et al. 1999, J. Climate 12,
     1990-2009); they count from 0 to `LARGEST_CORRELATION`, so that no memory makes an error smaller. ν is
     at least 1.
+
+    land: [lat, lon] of anomalies [time, lat, lon]: r_e is then at least the mean over the cells of the
+        same circle that are land too, or not land too. A few years say little of one cell's own, and the
+        cells where it is too small by chance would be those that are found significant.
     """
     squares = float(index @ index)
     slope = np.tensordot(index, anomalies, axes=1) / squares
     residual = anomalies - index.reshape(-1, *[1] * slope.ndim) * slope
-    return _with_error(slope, residual, index, month)
+    return _with_error(slope, residual, index, month, land)
 
 
 def difference_of(
-    first: Regression, other: Regression, index: FloatArray, month: Months
+    first: Regression,
+    other: Regression,
+    index: FloatArray,
+    month: Months,
+    land: BoolArray | None = None,
 ) -> Regression:
     """`other` minus `first`, regressions of two climates that have this index in common.
 
     It is the regression of their paired difference, since a slope is linear in what is regressed: what
-    the climates share of their weather cancels in its residuals.
+    the climates share of their weather cancels in its residuals. land: as for `regress`.
     """
-    return _with_error(other.slope - first.slope, other.residual - first.residual, index, month)
+    slope, residual = other.slope - first.slope, other.residual - first.residual
+    return _with_error(slope, residual, index, month, land)
 
 
 def difference_of_unpaired(first: Regression, other: Regression) -> Regression:
@@ -116,16 +127,33 @@ def lag_one(values: FloatArray) -> FloatArray:
 
 
 def _with_error(
-    slope: FloatArray, residual: FloatArray, index: FloatArray, month: Months
+    slope: FloatArray,
+    residual: FloatArray,
+    index: FloatArray,
+    month: Months,
+    land: BoolArray | None,
 ) -> Regression:
-    own = lag_one(residual).clip(0.0, LARGEST_CORRELATION)
-    shared = own * float(lag_one(index).clip(0.0, LARGEST_CORRELATION))
+    memory = lag_one(residual)
+    if land is not None:
+        memory = np.maximum(memory, _mean_of_alike(memory, land))
+    shared = memory.clip(0.0, LARGEST_CORRELATION)
+    shared = shared * float(lag_one(index).clip(0.0, LARGEST_CORRELATION))
     stretch = (1.0 + shared) / (1.0 - shared)
     freedom = (len(index) - np.unique(month).size) / stretch - 1.0
     freedom = freedom.clip(min=SMALLEST_NUMBER - 1.0)
     squares = np.einsum("t...,t...->...", residual, residual)
     stderr = np.sqrt(squares / (freedom * float(index @ index)))
     return Regression(slope, stderr, freedom, residual)
+
+
+def _mean_of_alike(values: FloatArray, land: BoolArray) -> FloatArray:
+    """Of every cell [lat, lon] the mean over its circle's cells that are land too, or not land too."""
+    means = np.zeros_like(values)
+    for alike in (land, ~land):
+        number = alike.sum(axis=1, keepdims=True)
+        total = np.where(alike, values, 0.0).sum(axis=1, keepdims=True)
+        means = np.where(alike, total / number.clip(min=1), means)
+    return means
 
 
 def _cells(values: FloatArray) -> xr.Variable:
