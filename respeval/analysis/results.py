@@ -111,7 +111,9 @@ def analyse(
         describe_file(response, group_means, "response of every output")
         response = with_period(response, group_means)
         verification.finish()
-        modes = modes_of(folder, group_means, settings)
+        modes = Modes(None, None, {})
+        with _beside(tell, "there are no indices of SST"):
+            modes = modes_of(folder, group_means, settings)
         agreement = None
         if sources is not None:
             with _beside(tell, "the response is not held against its reference"):

@@ -61,10 +61,7 @@ def run_of(
     members = {
         "skin": np.stack([skin + 4.0 * i for i in range(len(groups))])[:, None],
         "air": np.stack(
-            [
-                (0.5 + 0.1 * i) * skin + rng.standard_normal(skin.shape)
-                for i in range(len(groups))
-            ]
+            [(0.5 + 0.1 * i) * skin + rng.standard_normal(skin.shape) for i in range(len(groups))]
         )[:, None],
     }
     found, _ = support.saved_means(

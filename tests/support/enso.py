@@ -19,7 +19,7 @@ from tests.support import studies
 #: Its equator and 30 degrees north and south are circles of cells, so that every box has some.
 GRID = Grid(np.linspace(90.0, -90.0, 13), np.arange(0.0, 360.0, 15.0), "equiangular")
 
-PERIOD_YEARS = 2.5
+PERIOD_YEARS = 1.6
 AMPLITUDE = 1.5
 
 _STEP_DAYS, _DAYS_PER_YEAR = 10, 360
@@ -37,21 +37,30 @@ def mode(grid: Grid) -> np.ndarray:
     return np.asarray(anomaly_patterns(grid)[0])
 
 
-def write_study(folder: Path, num_years: int, repeated: bool = False, **case: Any) -> Path:
+def write_study(
+    folder: Path,
+    num_years: int,
+    *,
+    repeated: bool = False,
+    forced_only: bool = False,
+    days: tuple[int, ...] = (0, 0),
+    **case: Any,
+) -> Path:
     """A small random checkpoint with steps of ten days, its files and its case; returns the checkpoint.
 
     The ocean has every longitude from 90 degrees east on. repeated: the SST is the same in every year.
+    forced_only: the SST is an input of the network and no output. days: when the samples start.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    days = np.arange(0, num_years * _DAYS_PER_YEAR + 1, _STEP_DAYS, dtype=np.float64)
-    years = days / _DAYS_PER_YEAR
+    day = np.arange(0, num_years * _DAYS_PER_YEAR + 1, _STEP_DAYS, dtype=np.float64)
+    years = day / _DAYS_PER_YEAR
     latitude = np.radians(GRID.latitude)[:, None]
     season = np.cos(2.0 * np.pi * years)[:, None, None] * np.sin(latitude)
     slow = np.zeros_like(years) if repeated else amplitude(years)
     sst = 275.0 + 25.0 * np.cos(latitude) + 4.0 * season + slow[:, None, None] * mode(GRID)
     ocean = np.broadcast_to(np.where(GRID.longitude >= 90.0, 1.0, 0.0), GRID.shape)
     dims = ("time", "lat", "lon")
-    whole = (len(days), *GRID.shape)
+    whole = (len(day), *GRID.shape)
     xr.Dataset(
         {
             SURFACE: (dims, np.broadcast_to(sst, whole), {"units": "K"}),
@@ -60,12 +69,12 @@ def write_study(folder: Path, num_years: int, repeated: bool = False, **case: An
             "land_fraction": (("lat", "lon"), 1.0 - ocean, {"units": "1"}),
         },
         {
-            "time": ("time", days, {"units": "days since 2001-01-01", "calendar": "360_day"}),
+            "time": ("time", day, {"units": "days since 2001-01-01", "calendar": "360_day"}),
             "lat": ("lat", GRID.latitude, {"units": "degrees_north"}),
             "lon": ("lon", GRID.longitude, {"units": "degrees_east"}),
         },
     ).to_netcdf(folder / "forcing.nc")
-    initial = studies.initial(GRID, days=(0, 0)).rename(skin=SURFACE)
+    initial = studies.initial(GRID, days=days).rename(skin=SURFACE)
     initial["time"].attrs["calendar"] = "360_day"
     initial.to_netcdf(folder / "initial.nc")
     content: dict[str, Any] = {
@@ -77,7 +86,7 @@ def write_study(folder: Path, num_years: int, repeated: bool = False, **case: An
     (folder / "case.yaml").write_text(yaml.safe_dump({**content, **case}))
     norm = {"mean": 280.0, "scale": 10.0, "residual_scale": 1.0}
     usual = studies.manifest().normalization
-    changes = {
+    changes: dict[str, Any] = {
         "timestep_s": _STEP_DAYS * studies.DAY_S,
         "calendar": "360_day",
         "prognostic": [
@@ -86,6 +95,8 @@ def write_study(folder: Path, num_years: int, repeated: bool = False, **case: An
         "surface_temperature": SURFACE,
         "normalization": {SURFACE: norm, **{n: v for n, v in usual.items() if n != "skin"}},
     }
+    if forced_only:
+        changes["forcing"] = [*studies.manifest().forcing, changes["prognostic"].pop()]
     return studies.checkpoint(folder / "tiny.pt", grid=GRID, **changes)
 
 
