@@ -111,11 +111,14 @@ def planet_forcing(grid: Grid, num_years: int) -> xr.Dataset:
 
 def settled_months(grid: Grid, forcing: xr.Dataset, change_K: float) -> np.ndarray:
     """Monthly means [month, output, lat, lon] of the planet's equilibrium, which has no weather."""
-    climate, sums = Climate(grid), []
-    for _, days in forcing.isel(time=slice(0, -1)).groupby(
-        forcing["time"].dt.year * 12 + forcing["time"].dt.month
-    ):
-        sst = torch.as_tensor(days[SURFACE].values.astype(np.float64) + change_K)
-        sunlight = torch.as_tensor(days["DSWRFtoa"].values.astype(np.float64))
-        sums.append(climate.settled(sst, sunlight).mean(dim=0).numpy())
-    return np.stack(sums)
+    climate, means = Climate(grid), []
+    used = forcing.isel(time=slice(0, -1))
+    month = used["time"].dt.year.values * 12 + used["time"].dt.month.values
+    sst, sunlight = (
+        torch.as_tensor(used[name].values.astype(np.float64)) for name in (SURFACE, "DSWRFtoa")
+    )
+    for number in np.unique(month):
+        own = month == number
+        settled = climate.settled(sst[own] + change_K, sunlight[own])
+        means.append(settled.mean(dim=0).numpy())
+    return np.stack(means)
