@@ -92,8 +92,8 @@ def test_the_intervals_hold_what_goes_with_it(
 def test_the_change_by_warming_is_the_planets(
     found: tuple[xr.Dataset, xr.Dataset, np.ndarray],
 ) -> None:
-    """Along the moist adiabat the upper troposphere answers more to the same El Niño. The weather, which
-    both climates share, cancels: the change is known a hundred times better than the slopes."""
+    """A warmer adiabat answers less at 360 hPa to the same El Niño. The weather, which both climates share,
+    cancels: the change is known far better than the slopes."""
     _, maps, truth = found
     change = truth[1] - truth[0]
     for name in (f"air_temperature_{level}" for level in range(2, 8)):
@@ -102,10 +102,10 @@ def test_the_change_by_warming_is_the_planets(
         assert np.abs(got - own).max() < 0.02 * np.abs(own).max() + 2e-3, name
         assert share(maps, (low <= own) & (own <= high)) > 0.93, name
     third = change[NAMES.index("air_temperature_3")]
-    assert third.max() > 0.1
-    assert (maps["air_temperature_3_change_significant"].values[0] == 1)[third > 0.1].all()
+    assert third.min() < -0.1
+    assert (maps["air_temperature_3_change_significant"].values[0] == 1)[third < -0.1].all()
     reach = (maps["air_temperature_3_change_high"] - maps["air_temperature_3_change_low"]).values[0]
-    assert np.median(reach) < 0.1 * np.median(4.0 * maps["air_temperature_3_stderr"].values[0])
+    assert np.median(reach) < 0.2 * np.median(4.0 * maps["air_temperature_3_stderr"].values[0])
     # Rain changes by a fixed share per kelvin: its slope is the same in both climates.
     rain = NAMES.index("PRATEsfc")
     assert np.abs(change[rain]).max() < 1e-12 * np.abs(truth[0, rain]).max()
