@@ -109,11 +109,13 @@ class WholeMonths:
 class Indices:
     """The indices of a run.
 
-    series: as in indices.nc; None where there is none. left_out: name -> why.
+    series: as in indices.nc, and the months that they are of; None where there is none. left_out: name
+    -> why.
     """
 
     series: xr.Dataset | None
     left_out: dict[str, str] = field(default_factory=dict)
+    months: WholeMonths | None = None
 
 
 def surface_temperature_of(means: xr.Dataset, settings: DiagnosticSettings) -> str:
@@ -158,10 +160,9 @@ def months_of(means: xr.Dataset) -> WholeMonths:
     key = begin.dt.year.values * 12 + begin.dt.month.values - 1
     edges = [0, *(np.flatnonzero(np.diff(key)) + 1).tolist(), key.size]
     parts = [slice(first, stop) for first, stop in pairwise(edges)]
-    whole = [
-        p for p in parts if _is_first_moment(begin)[p.start] and _is_first_moment(end)[p.stop - 1]
-    ]
-    starts = [p.start for p in whole]
+    is_begin, is_end = _are_first_moments(begin), _are_first_moments(end)
+    whole = [part for part in parts if is_begin[part.start] and is_end[part.stop - 1]]
+    starts = [part.start for part in whole]
     if len(whole) < FEWEST_WHOLE_MONTHS:
         raise LeftOut(
             f"the run has {len(whole)} whole months, anomalies need every calendar month twice"
@@ -171,10 +172,11 @@ def months_of(means: xr.Dataset) -> WholeMonths:
     return WholeMonths(whole, np.asarray(key[starts] % 12 + 1, np.int64))
 
 
-def _is_first_moment(moments: xr.DataArray) -> BoolArray:
-    """Whether these are the first moments of months, [time]."""
+def _are_first_moments(moments: xr.DataArray) -> BoolArray:
+    """Whether each of these begins a month, [time]."""
     at = moments.dt
-    return np.asarray((at.day == 1) & (at.hour == 0) & (at.minute == 0) & (at.second == 0))
+    seconds = (at.hour.values * 60 + at.minute.values) * 60 + at.second.values
+    return np.asarray((at.day.values == 1) & (seconds == 0))
 
 
 def box_weights(means: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
@@ -235,7 +237,7 @@ def indices_of(
     if of_boxes is None:
         of_boxes = box_means(means[name], weights)
     series = _series(of_boxes, means, weights, months, left)
-    return Indices(_described(series, name, means, months, settings), left)
+    return Indices(_described(series, name, means, months, settings), left, months)
 
 
 def names_of_indices(settings: DiagnosticSettings) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from respeval.diagnostics.formulas.regions import LeftOut
-from respeval.diagnostics.indices import NINO34, Indices, WholeMonths, months_of
+from respeval.diagnostics.indices import NINO34, Indices, WholeMonths
 from respeval.diagnostics.maps import CELL_VARIABLES
 from respeval.diagnostics.output_means import units_per_K
 from respeval.diagnostics.statistics.copies import ROUNDING_OF_FLOAT32
@@ -125,11 +125,10 @@ def regression_maps(means: xr.Dataset, indices: Indices) -> xr.Dataset:
     why = why_no_regressions(indices)
     if why is not None:
         raise LeftOut(why)
-    assert indices.series is not None
     require(means, ("count", *CELL_VARIABLES), "group_means.nc")
     require_baseline(means["group"])
     labels = means["group"].values.tolist()
-    course = _course_of(means, indices.series, labels.index(BASELINE))
+    course = _course_of(means, indices, labels.index(BASELINE))
     found: dict[str, xr.Variable] = {}
     for name in names_with_dims(means, ("group", "time", *_PLANE)):
         attributes = means[name].attrs
@@ -152,13 +151,14 @@ def regression_maps(means: xr.Dataset, indices: Indices) -> xr.Dataset:
     return with_period(dataset, means.isel(time=slice(parts[0].start, parts[-1].stop)))
 
 
-def _course_of(means: xr.Dataset, series: xr.Dataset, baseline: int) -> _Course:
-    index = series[NINO34].transpose("time", "group").values
+def _course_of(means: xr.Dataset, indices: Indices, baseline: int) -> _Course:
+    assert indices.series is not None and indices.months is not None
+    index = indices.series[NINO34].transpose("time", "group").values
     furthest = np.abs(index - index[:, [baseline]]).max(axis=0)
     count = means["count"].transpose("time", "group").values[:, baseline].astype(np.float64)
     alike = tuple(bool(each <= ALIKE_K) for each in furthest)
     land = means["land_mask"].transpose(*_PLANE).values == 1
-    return _Course(months_of(means), index, count, land, baseline, alike)
+    return _Course(indices.months, index, count, land, baseline, alike)
 
 
 def _maps_of(
