@@ -21,6 +21,7 @@ from respeval.files.netcdf import open_saved
 from tests.support import enso
 from tests.support.enso import GRID, SURFACE
 from tests.support.invoking import invoke, refused
+from tests.support.processes import torchrun
 
 YEARS = 5
 NINO4 = [-5.0, 5.0, 160.0, -150.0]
@@ -106,6 +107,20 @@ def test_all_equals_an_independent_computation_from_the_segments(finished: Path)
         change = slopes[1] - slopes[0]
         np.testing.assert_allclose(maps[f"{name}_change"][0], change, rtol=1e-5, atol=1e-9 * size)
     assert maps["rain"].attrs["units"] == "kg m-2 s-1 K-1"
+
+
+def test_two_processes_find_the_same(finished: Path, tmp_path: Path) -> None:
+    case = finished.parent / "tiny.pt"
+    done = torchrun(2, "run", case, "-o", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    for name in NEW[:2]:
+        with open_saved(finished / name) as expected, open_saved(tmp_path / "out" / name) as got:
+            assert list(got.variables) == list(expected.variables)
+            for variable in ("sst", "nino34", "tpi", *NAMES, *(f"{n}_change" for n in NAMES)):
+                if variable in expected:
+                    values = expected[variable].values
+                    size = np.abs(values).max()
+                    np.testing.assert_allclose(got[variable], values, rtol=1e-9, atol=1e-7 * size)
 
 
 def test_the_mode_is_found_in_the_sst(finished: Path) -> None:
