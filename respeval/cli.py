@@ -154,7 +154,7 @@ def run(
 
 
 @app.command()
-@p.takes(KEY["bands"], KEY["tropical_lat_max"], KEY["roles"], KEY["reference"])
+@p.takes(KEY["bands"], KEY["tropical_lat_max"], KEY["sst_boxes"], KEY["roles"], KEY["reference"])
 def diagnose(
     folder: p.FinishedRun = None,
     *,

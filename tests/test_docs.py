@@ -21,7 +21,7 @@ import respeval.diagnostics
 from respeval.cli import app
 from respeval.diagnostics import STATISTICS, catalog, diagnose, known_diagnostics
 from respeval.loss_probe.files import VARIABLES
-from tests.support import ROOT, architecture
+from tests.support import ROOT, architecture, enso
 from tests.support.architecture import STOREYS
 from tests.support.packages import package_of_page, write_package
 from tests.support.world import LAND, LATITUDE, OCEAN, SETTINGS, WORLD, mean, world
@@ -195,8 +195,32 @@ def a_run(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.parametrize("name", [name for name in TABLES if name != "gradient_profile.nc"])
+@pytest.fixture(scope="module")
+def a_long_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("enso")
+    checkpoint = enso.write_study(folder, 2)
+    result = CliRunner().invoke(app, ["run", str(checkpoint), "-o", str(folder / "out")])
+    assert result.exit_code == 0, result.stderr
+    return folder / "out"
+
+
+#: Files of a run of two years with an El Niño.
+OF_LONG_RUNS = ("indices.nc", "regressions.nc")
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in TABLES if name not in ("gradient_profile.nc", *OF_LONG_RUNS)]
+)
 def test_the_tables_are_what_is_in_a_run(a_run: Path, name: str) -> None:
+    hold_table_against(a_run, name)
+
+
+@pytest.mark.parametrize("name", OF_LONG_RUNS)
+def test_the_tables_are_what_is_in_a_run_with_an_el_nino(a_long_run: Path, name: str) -> None:
+    hold_table_against(a_long_run, name)
+
+
+def hold_table_against(a_run: Path, name: str) -> None:
     rows, seen = dict(TABLES[name]), set()
     tells_diagnostics = name in ("diagnostics.nc", "running.nc")
     of_diagnostics = {entry.name for entry in catalog()} if tells_diagnostics else set()

@@ -16,13 +16,13 @@ from respeval.aimip.request import EXPERIMENTS
 from respeval.errors import InputError
 from respeval.fields.calendar import add_months, decode_seconds, to_date
 from respeval.fields.grid import FloatArray, Grid
-from respeval.run_folder.layout import MEMBER_SUFFIX
 from respeval.run_folder.manifest import (
     read_left_out,
     read_manifest,
     read_quarantined,
     verify_folder,
 )
+from respeval.run_folder.names import MEMBER_SUFFIX
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,9 @@ def settings_of_folder(folder: Path, overrides: Mapping[str, Any]) -> Diagnostic
                 f"{', '.join((*kept, *NAMED_IN_ROLES))}"
             )
     stored = stored.model_copy(update={role: given[role] for role in kept if role in given})
-    return settings_of(case, stored.roles(), levels)
+    known = manifest.get("surface_temperature")
+    surface_temperature = known if isinstance(known, str) else None
+    return settings_of(case, stored.roles(), levels, surface_temperature)
 
 
 def sources_of_folder(folder: Path, overrides: Mapping[str, Any]) -> Sources | None:

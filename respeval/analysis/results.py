@@ -14,6 +14,7 @@ import xarray as xr
 from pydantic import TypeAdapter, ValidationError
 
 from respeval.analysis.folder import _TROPICS, told_quarantined, truth_of_folder
+from respeval.analysis.indices import Modes, modes_of, remove_modes
 from respeval.analysis.reference import compare_with, summary_of_reference
 from respeval.analysis.remarks import remarks
 from respeval.case.case import Sources
@@ -27,6 +28,8 @@ from respeval.diagnostics import (
     with_period,
     years_summary,
 )
+from respeval.diagnostics.formulas.quantities import find_output
+from respeval.diagnostics.numbers import indices_summary
 from respeval.errors import InputError, unexpected
 from respeval.fields.notices import Notices
 from respeval.fields.variables import HybridLevels, Roles
@@ -39,7 +42,9 @@ from respeval.run_folder.names import (
     DIAGNOSTICS_FILE,
     FIGURES,
     GROUP_MEANS,
+    INDICES,
     REFERENCE,
+    REGRESSIONS,
     RESPONSE,
     RUNNING,
     SUMMARY,
@@ -68,7 +73,8 @@ def analyse(
     verification: Verification | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> Results:
-    """Write response.nc, diagnostics.nc, running.nc, summary.json and the figures from the saved means.
+    """Write response.nc, diagnostics.nc, running.nc, indices.nc, regressions.nc, summary.json and the
+    figures from the saved means.
 
     reference: diagnostics of a known response, drawn beside the run's under `reference_name`; the
         truth, where the folder holds it and nothing else is given.
@@ -105,6 +111,9 @@ def analyse(
         describe_file(response, group_means, "response of every output")
         response = with_period(response, group_means)
         verification.finish()
+        modes = Modes(None, None, {})
+        with _beside(tell, "there are no indices of SST"):
+            modes = modes_of(folder, group_means, settings)
         agreement = None
         if sources is not None:
             with _beside(tell, "the response is not held against its reference"):
@@ -112,9 +121,13 @@ def analyse(
     for remark in told:
         notices.tell(remark)
     pictures.plan_maps(response, agreement)
+    precipitation = find_output(map(str, response.data_vars), settings, "precipitation")
+    pictures.plan_modes(modes.series, modes.maps, precipitation)
     # What is drawn meanwhile is in memory: netCDF is not to be called by two threads.
     with _netcdf_in_one_thread(), _short_turns(), ThreadPoolExecutor(1) as beside:
-        written = beside.submit(_write, folder, response, diagnostics, along, agreement, notices)
+        written = beside.submit(
+            _write, folder, response, diagnostics, along, modes, agreement, notices
+        )
         pictures.draw()
         written.result()
     make_inner_folder(folder / FIGURES)
@@ -168,6 +181,7 @@ def _write(
     response: xr.Dataset,
     diagnostics: xr.Dataset,
     along: xr.Dataset,
+    modes: Modes,
     agreement: xr.Dataset | None,
     notices: Notices,
 ) -> None:
@@ -177,6 +191,10 @@ def _write(
     write_netcdf(response, folder / RESPONSE)
     write_netcdf(with_hybrid_levels(diagnostics, _hybrid_levels(folder)), folder / DIAGNOSTICS_FILE)
     write_netcdf(along, folder / RUNNING)
+    remove_modes(folder, modes)
+    for found, name in ((modes.series, INDICES), (modes.maps, REGRESSIONS)):
+        if found is not None:
+            write_netcdf(found, folder / name)
     numbers = summary_of_reference(agreement) if agreement is not None else {}
     told = told_quarantined(folder)
     write_json(
@@ -184,6 +202,7 @@ def _write(
         {
             **summary(diagnostics),
             **years_summary(along),
+            **({} if modes.series is None else indices_summary(modes.series)),
             **numbers,
             **({"quarantined": told} if told else {}),
             **({WARNINGS: list(notices.texts)} if notices.texts else {}),

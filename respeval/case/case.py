@@ -23,7 +23,7 @@ from pydantic import (
 from respeval.case.options import KEYS, NONE, keys_that_bear_on
 from respeval.case.protocol import Protocol, check_protocol, with_protocol
 from respeval.checkpoints.manifest import RoleSettings
-from respeval.diagnostics import NAMED_IN_ROLES, parse_targets
+from respeval.diagnostics import BUILT_IN_BOXES, NAMED_IN_ROLES, parse_targets
 from respeval.emulator.contract import Precision
 from respeval.errors import InputError
 from respeval.fields.calendar import Duration
@@ -60,6 +60,11 @@ class BoxMask(_Frozen):
 LandBox = tuple[Latitude, Latitude, Longitude, Longitude] | BoxMask
 
 _LAND_BOX: TypeAdapter[LandBox] = TypeAdapter(LandBox)
+
+#: The same of a box of the sea.
+SstBox = tuple[Latitude, Latitude, Longitude, Longitude]
+
+_SST_BOX: TypeAdapter[SstBox] = TypeAdapter(SstBox)
 
 
 def _role_fields() -> dict[str, Any]:
@@ -98,6 +103,24 @@ def _land_box(name: str, box: Any) -> LandBox:
         ) from None
 
 
+def _sst_box(name: str, box: Any) -> SstBox:
+    try:
+        return _SST_BOX.validate_python(tuple(box) if isinstance(box, list) else box)
+    except ValidationError:
+        raise ValueError(
+            f"sst_boxes.{name}: expected [lat_min, lat_max, lon_min, lon_max], degrees north and east, got "
+            f"{box!r:.200}"
+        ) from None
+
+
+def _check_edges(what: str, box: tuple[float, float, float, float]) -> None:
+    if box[0] >= box[1] or box[2] == box[3]:
+        raise ValueError(
+            f"{what}: expected [lat_min, lat_max, lon_min, lon_max] with lat_min < lat_max and other "
+            f"longitudes, got {list(box)}"
+        )
+
+
 class Case(_Frozen):
     """A case file with the command line's options applied; paths are absolute. Defaults:
 
@@ -126,6 +149,7 @@ class Case(_Frozen):
     tropical_lat_max: Annotated[float, Field(gt=0, le=90)] = TROPICAL_LAT_MAX
     bands: Annotated[dict[str, tuple[float, float]], Field(min_length=1)] = dict(DEFAULT_BANDS)
     land_boxes: dict[str, LandBox] | None = None
+    sst_boxes: dict[str, SstBox] = {}
     roles: RoleNames = RoleNames()
     repeat: Literal["none", "year"] = "none"
     save_members: bool = False
@@ -172,12 +196,28 @@ class Case(_Frozen):
             _check_label(name, "land box")
             if name in SURFACES:
                 raise ValueError(f"{name!r} can't name a land box: it is the name of a surface")
-            if isinstance(box, tuple) and (box[0] >= box[1] or box[2] == box[3]):
-                raise ValueError(
-                    f"land box {name}: expected [lat_min, lat_max, lon_min, lon_max] with lat_min < "
-                    f"lat_max and other longitudes, got {list(box)}"
-                )
+            if isinstance(box, tuple):
+                _check_edges(f"land box {name}", box)
         return value or None
+
+    @field_validator("sst_boxes", mode="before")
+    @classmethod
+    def _parse_sst_boxes(cls, value: Any) -> Any:
+        if value is None:
+            return {}
+        return {name: _sst_box(str(name), box) for name, box in mapping_of(value).items()} or value
+
+    @field_validator("sst_boxes")
+    @classmethod
+    def _check_sst_boxes(cls, value: dict[str, SstBox]) -> dict[str, SstBox]:
+        for name, box in value.items():
+            _check_label(name, "box of SST")
+            if name in BUILT_IN_BOXES:
+                raise ValueError(
+                    f"{name!r} can't name a box of SST: every run has one of this name"
+                )
+            _check_edges(f"box {name} of SST", box)
+        return value
 
     @field_validator("segment")
     @classmethod

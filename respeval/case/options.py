@@ -175,10 +175,7 @@ def _land_boxes(flag: str, texts: Sequence[str]) -> dict[str, Any]:
 def _land_box(flag: str, text: str) -> tuple[str, list[float] | dict[str, str]]:
     """`NAME=LAT0,LAT1,LON0,LON1` in degrees, or `NAME=FILE:VARIABLE`. Raises InputError otherwise."""
     name, _, rest = text.partition("=")
-    try:
-        edges = [float(edge) for edge in rest.split(",")]
-    except ValueError:
-        edges = []
+    edges = _edges(rest)
     if len(edges) == 4:
         return name, edges
     file, _, variable = rest.rpartition(":")
@@ -188,6 +185,30 @@ def _land_box(flag: str, text: str) -> tuple[str, list[float] | dict[str, str]]:
             "sahel=10,20,-15,35, or NAME=FILE:VARIABLE"
         )
     return name, {"file": file, "variable": variable}
+
+
+def _sst_boxes(flag: str, texts: Sequence[str]) -> dict[str, Any]:
+    return _unique(flag, (_sst_box(flag, text) for text in texts))
+
+
+def _sst_box(flag: str, text: str) -> tuple[str, list[float]]:
+    """`NAME=LAT0,LAT1,LON0,LON1` in degrees. Raises InputError otherwise."""
+    name, _, rest = text.partition("=")
+    edges = _edges(rest)
+    if len(edges) != 4:
+        raise InputError(
+            f"{flag} {text!r}: expected NAME=LAT_MIN,LAT_MAX,LON_MIN,LON_MAX in degrees, e.g. "
+            "nino4=-5,5,160,-150"
+        )
+    return name, edges
+
+
+def _edges(text: str) -> list[float]:
+    """Numbers between commas; none where one of them is no number."""
+    try:
+        return [float(edge) for edge in text.split(",")]
+    except ValueError:
+        return []
 
 
 def _reference(flag: str, texts: Sequence[str]) -> str | dict[str, Any]:
@@ -347,6 +368,16 @@ KEYS: tuple[CaseKey, ...] = (
         "land_box",
         parse=_land_boxes,
         bears_on="definitions",
+    ),
+    CaseKey(
+        "sst_boxes",
+        Texts,
+        "NAME=LAT_MIN,LAT_MAX,LON_MIN,LON_MAX: a box whose mean SST stands in indices.nc beside those of "
+        "Nino 3.4 and the tripole index; repeat for several.",
+        "sst_box",
+        parse=_sst_boxes,
+        bears_on="definitions",
+        before={},
     ),
     CaseKey(
         "reference",

@@ -41,7 +41,9 @@ def merge_roles(spec: EmulatorSpec, case: Case) -> Roles:
     return roles
 
 
-def settings_of(case: Case, roles: Roles, levels_hPa: Sequence[float]) -> DiagnosticSettings:
+def settings_of(
+    case: Case, roles: Roles, levels_hPa: Sequence[float], surface_temperature: str | None = None
+) -> DiagnosticSettings:
     """What the diagnostics of a run are asked for."""
     known = tuple(levels_hPa) if len(levels_hPa) == len(roles.column_temperature) else ()
     named = {quantity: getattr(case.roles, quantity) for quantity in NAMED_IN_ROLES}
@@ -52,4 +54,6 @@ def settings_of(case: Case, roles: Roles, levels_hPa: Sequence[float]) -> Diagno
         known,
         {quantity: name for quantity, name in named.items() if name is not None},
         case.amplitudes_K,
+        surface_temperature,
+        case.sst_boxes,
     )

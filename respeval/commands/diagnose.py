@@ -23,8 +23,8 @@ def diagnose_folder(
 ) -> None:
     """Analyse a finished run anew, and show its table.
 
-    given: values of the options of bands, tropics, roles and reference. everything: whether to show
-    every diagnostic. Raises InputError in one line.
+    given: values of the options of bands, tropics, boxes of SST, roles and reference. everything: whether
+    to show every diagnostic. Raises InputError in one line.
     """
     if folder is None:
         raise InputError("no folder is given: name that of a finished run, or ask for --list")
@@ -43,7 +43,7 @@ def diagnose_folder(
         from respeval.analysis.results import analyse
         from respeval.presentation.console.tables import show_table
 
-        definitions = (KEY["bands"], KEY["tropical_lat_max"], KEY["roles"])
+        definitions = (KEY["bands"], KEY["tropical_lat_max"], KEY["roles"], KEY["sst_boxes"])
         settings = settings_of_folder(folder, read_options(definitions, given))
         sources = sources_of_folder(folder, read_options([KEY["reference"]], given))
         found = analyse(folder, settings, sources=sources, verification=verification)

@@ -17,7 +17,14 @@ from respeval.case.case import Sources
 from respeval.case.file import load_case
 from respeval.case.options import Parts
 from respeval.commands.session import Session
-from respeval.diagnostics import DiagnosticSettings, known_diagnostics, left_out
+from respeval.diagnostics import (
+    REGRESSIONS,
+    DiagnosticSettings,
+    known_diagnostics,
+    left_out,
+    names_of_indices,
+    why_no_sst,
+)
 from respeval.distributed.comm import Comm
 from respeval.distributed.stop import StopSignals
 from respeval.emulator.computing import forget_compiled
@@ -254,7 +261,11 @@ def _reporter(plan: Plan, execution: Execution, session: Session) -> Reporter:
         return Reporter()
     spec, settings = plan.emulator.spec, settings_of_plan(plan)
     names = [variable.name for variable in spec.outputs]
-    tell_left_out(session.console, left_out(names, settings))
+    reasons = left_out(names, settings)
+    without_sst = why_no_sst(spec.surface_temperature, names)
+    if without_sst is not None:
+        reasons |= dict.fromkeys([*names_of_indices(settings), REGRESSIONS], without_sst)
+    tell_left_out(session.console, reasons)
     running = RunningRatio(
         settings, names, plan.case.groups, spec.grid.latitude, plan.layout.circle_areas()
     )

@@ -32,6 +32,16 @@ from respeval.diagnostics.formulas.regions import (
     region_mean,
 )
 from respeval.diagnostics.formulas.registry import known_diagnostics, known_trends
+from respeval.diagnostics.indices import (
+    BUILT_IN_BOXES,
+    Indices,
+    box_means,
+    box_weights,
+    indices_of,
+    names_of_indices,
+    surface_temperature_of,
+    why_no_sst,
+)
 from respeval.diagnostics.levels import with_hybrid_levels
 from respeval.diagnostics.maps import response_maps
 from respeval.diagnostics.numbers import RATIOS_KNOWN, places_of, summary, years_summary
@@ -48,6 +58,7 @@ from respeval.diagnostics.statistics.precision import (
 from respeval.diagnostics.statistics.totals import ends_year, year_blocks
 from respeval.diagnostics.statistics.uncertainty import STATISTICS
 from respeval.diagnostics.targets import Target, check_targets, parse_targets
+from respeval.diagnostics.teleconnections import REGRESSIONS, regression_maps, why_no_regressions
 from respeval.diagnostics.zonal import global_mean_series, zonal_response, zonal_response_of_maps
 from respeval.fields.grid import DEFAULT_BANDS
 from respeval.fields.perturbation import BASELINE
@@ -55,6 +66,7 @@ from respeval.fields.perturbation import BASELINE
 __all__ = [
     "AGREEMENT",
     "BASELINE",
+    "BUILT_IN_BOXES",
     "DEFAULT_BANDS",
     "DIFFERENCE",
     "FEWEST_YEARS_TO_KNOW",
@@ -62,17 +74,21 @@ __all__ = [
     "NAMED_IN_ROLES",
     "NUM_SAMPLES_COUNTED",
     "RATIOS_KNOWN",
+    "REGRESSIONS",
     "STATISTICS",
     "THE_OUTPUTS",
     "YEARS",
     "Diagnostic",
     "DiagnosticSettings",
     "Entry",
+    "Indices",
     "LeftOut",
     "Ratio",
     "Replicated",
     "Row",
     "Target",
+    "box_means",
+    "box_weights",
     "catalog",
     "check_targets",
     "diagnose",
@@ -83,11 +99,13 @@ __all__ = [
     "global_mean_series",
     "global_warming",
     "in_baseline",
+    "indices_of",
     "known_diagnostics",
     "known_trends",
     "left_out",
     "length_years",
     "main_diagnostics",
+    "names_of_indices",
     "near_surface",
     "num_units",
     "output_of_role",
@@ -97,6 +115,7 @@ __all__ = [
     "ratio",
     "read_by_diagnostics",
     "region_mean",
+    "regression_maps",
     "relative_half_width",
     "replicate",
     "response_maps",
@@ -104,6 +123,9 @@ __all__ = [
     "seasons_left_out",
     "starts_after_first",
     "summary",
+    "surface_temperature_of",
+    "why_no_regressions",
+    "why_no_sst",
     "with_hybrid_levels",
     "with_period",
     "year_blocks",

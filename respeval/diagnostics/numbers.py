@@ -191,6 +191,21 @@ def _keyed(
     }
 
 
+def indices_summary(series: xr.Dataset) -> dict[str, float | None]:
+    """`GROUP/nino34_std`, `GROUP/nino34_period` and `GROUP/tpi_std` for summary.json, the sample behind
+    where each has its own.
+
+    series: as in indices.nc.
+    """
+    numbers: dict[str, float | None] = {}
+    for label in map(str, series["group"].values):
+        of_group = series.sel(group=label)
+        for name, value in of_group.data_vars.items():
+            if {"time", "box"}.isdisjoint(value.dims):
+                numbers |= _keyed(label, str(name), value.variable, of_group)
+    return numbers
+
+
 def years_summary(running: xr.Dataset) -> dict[str, float | None]:
     """`LABEL/years_to_5_percent/NAME/PLACE` of the whole run for summary.json, null where unknown.
 

@@ -169,8 +169,13 @@ def described_per_K(
     return described(
         value,
         {
-            "units": {"K": "1", "1": "K-1"}.get(units, f"{units} K-1"),
+            "units": units_per_K(units),
             "long_name": f"mean response of {attributes.get('long_name', name)} per kelvin of "
             "global-mean near-surface warming",
         },
     )
+
+
+def units_per_K(units: str) -> str:
+    """The units of a quantity per kelvin."""
+    return {"K": "1", "1": "K-1"}.get(units, f"{units} K-1")

@@ -51,7 +51,8 @@ def goal_of(plan: Plan, output: RunOutput) -> Goal | None:
 
 def settings_of_plan(plan: Plan) -> DiagnosticSettings:
     """What the diagnostics of a plan's run are asked for."""
-    return settings_of(plan.case, plan.roles, plan.emulator.spec.levels_hPa)
+    spec = plan.emulator.spec
+    return settings_of(plan.case, plan.roles, spec.levels_hPa, spec.surface_temperature)
 
 
 def has_ended(progress: Progress, goal: Goal | None, comm: Comm) -> bool:

@@ -108,6 +108,7 @@ def plan_run(
     check_sources(case.reference, case.groups[1:])
     forcing = _open_forcing(spec, case, dates, opened, ranges)
     layout = _layout(spec, case, forcing, notices)
+    _check_sst_boxes(case, layout)
     patterns = _patterns(spec, case, layout, notices)
     segments = _segments(spec, case, forcing)
     initial = np.repeat(conditions.state, case.num_realizations, axis=0)
@@ -319,6 +320,14 @@ def _land_boxes(
             raise InputError(f"land_boxes.{name} holds no land cell of the grid ({spec.grid})")
         found[name] = cells
     return found
+
+
+def _check_sst_boxes(case: Case, layout: Layout) -> None:
+    """Raise InputError where a box of SST has no ocean."""
+    sea = layout.ocean_mask & (layout.area_weight > 0)
+    for name, box in case.sst_boxes.items():
+        if not (in_box(layout.grid, box[:2], box[2:]) & sea).any():
+            raise InputError(f"sst_boxes.{name} holds no ocean cell of the grid ({layout.grid})")
 
 
 def date_of(plan: Plan, step: int) -> Any:

@@ -63,6 +63,7 @@ def header_of(plan: Plan, checkpoint: Path) -> dict[str, Any]:
         "start_dates": [date.strftime("%Y-%m-%d %H:%M:%S") for date in plan.forcing.starts],
         "calendar": plan.forcing.calendar,
         "roles": asdict(plan.roles),
+        "surface_temperature": plan.emulator.spec.surface_temperature,
         "levels_hPa": list(plan.emulator.spec.levels_hPa),
         "hybrid_levels": hybrid and asdict(hybrid),
         "sst_change": {

@@ -11,6 +11,7 @@ from respeval.plotting.cross_section import zonal_mean_warming
 from respeval.plotting.files import Pictures
 from respeval.plotting.gradient import gradient_profile
 from respeval.plotting.maps import response_map
+from respeval.plotting.modes import INDEX_FIGURES, index_series, teleconnection_maps
 from respeval.plotting.running import running_ratios
 from respeval.plotting.scalars import SCALAR_FIGURES, scalar_figure
 from respeval.plotting.seasons import annual_cycle
@@ -19,6 +20,7 @@ from respeval.plotting.style import save
 from respeval.plotting.warming import column_warming, land_ocean_warming
 
 __all__ = [
+    "INDEX_FIGURES",
     "SCALAR_FIGURES",
     "Pictures",
     "agreement_with_reference",
@@ -27,11 +29,13 @@ __all__ = [
     "diagnostic_of_runs",
     "global_mean_timeseries",
     "gradient_profile",
+    "index_series",
     "land_ocean_warming",
     "response_map",
     "running_ratios",
     "runs_overview",
     "save",
     "scalar_figure",
+    "teleconnection_maps",
     "zonal_mean_warming",
 ]

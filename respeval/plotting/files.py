@@ -14,6 +14,7 @@ from respeval.fields.variables import Roles
 from respeval.plotting.agreement import agreement_with_reference
 from respeval.plotting.cross_section import zonal_mean_warming
 from respeval.plotting.maps import response_map
+from respeval.plotting.modes import INDEX_FIGURES, index_series, teleconnection_maps
 from respeval.plotting.running import has_ratios, running_ratios
 from respeval.plotting.scalars import SCALAR_FIGURES, scalar_figure
 from respeval.plotting.seasons import annual_cycle, has_annual_cycle
@@ -82,6 +83,21 @@ class Pictures:
             self._planned["response_map"] = partial(response_map, response, self._near_surface)
         if agreement is not None:
             self._planned["reference"] = partial(agreement_with_reference, agreement)
+
+    def plan_modes(
+        self, series: xr.Dataset | None, maps: xr.Dataset | None, precipitation: str | None = None
+    ) -> None:
+        """The indices of SST, and what goes with Niño 3.4: near-surface temperature and precipitation.
+
+        series, maps: as in indices.nc and regressions.nc; None where a run has none.
+        """
+        of_series, of_maps = INDEX_FIGURES
+        if series is not None and "nino34" in series:
+            self._planned[of_series] = partial(index_series, series)
+        shown = [name for name in (self._near_surface, precipitation) if name is not None]
+        if maps is not None and any(name in maps for name in shown):
+            names = [name for name in shown if name in maps]
+            self._planned[of_maps] = partial(teleconnection_maps, maps, names)
 
     def draw(self, is_enough: Callable[[], bool] = lambda: False) -> None:
         """Draw what is planned, until a figure is done and it is enough."""

@@ -67,30 +67,30 @@ def response_map(response: xr.Dataset, name: str) -> Figure:
     panels = panels[: len(labels)]
     for panel, label in zip(panels, labels, strict=True):
         field = values.sel(perturbation=label)
-        mesh = _draw_map(panel, grid, field.values, response["mean_ocean_fraction"].values)
+        mesh = draw_map(panel, grid, field.values, response["mean_ocean_fraction"].values)
         mesh.set(cmap=colors, norm=norm)
-        _dot(panel, grid, _not_significant(response, name, label))
+        dot(panel, grid, not_significant(response, name, "perturbation", label))
         mean = float((field * response["area_weight"]).sum(skipna=False))
         set_title(panel, label, f"global mean {mean:+.2f} {units(values)}".replace("-", "−"))
     set_letters(panels)
     bar = figure.colorbar(
         mesh, ax=panels, orientation="horizontal", aspect=45, shrink=0.8, pad=0.02
     )
-    bar.set_label(axis_label(values) + _legend_of_dots(response, name), fontsize=FONT_SIZE)
+    bar.set_label(axis_label(values) + legend_of_dots(response, name), fontsize=FONT_SIZE)
     mark_round_numbers(bar, steps)
     return figure
 
 
-def mark_round_numbers(bar: Colorbar, steps: FloatArray) -> None:
-    """Label every other colour of a scale by its middle, zero among them."""
+def mark_round_numbers(bar: Colorbar, steps: FloatArray, every: int = 2) -> None:
+    """Label every other colour of a scale, or every third, …, by its middle, zero among them."""
     middles = 0.5 * (steps[1:] + steps[:-1])
     zero = middles.size // 2
     bar.ax.tick_params(labelsize=SMALL_FONT_SIZE)
-    bar.set_ticks(middles[zero % 2 :: 2].tolist())
+    bar.set_ticks(middles[zero % every :: every].tolist())
     bar.ax.minorticks_off()
 
 
-def _draw_map(panel: Axes, grid: Grid, field: FloatArray, ocean_fraction: FloatArray) -> Any:
+def draw_map(panel: Axes, grid: Grid, field: FloatArray, ocean_fraction: FloatArray) -> Any:
     """Cells of a field from 180°W to 180°E with the coast; the cells at the seam are on both ends."""
     signed = (grid.longitude + 180.0) % 360.0 - 180.0
     order = np.argsort(signed)
@@ -121,16 +121,19 @@ def _draw_map(panel: Axes, grid: Grid, field: FloatArray, ocean_fraction: FloatA
     return mesh
 
 
-def _not_significant(response: xr.Dataset, name: str, label: str) -> BoolArray:
-    """Cells that a test has found not significant, [lat, lon]; none where there was no test."""
+def not_significant(response: xr.Dataset, name: str, dim: str, label: str) -> BoolArray:
+    """Cells that a test has found not significant, [lat, lon]; none where there was no test.
+
+    dim: that the maps are numbered by, of which `label` is one.
+    """
     if f"{name}_significant" not in response:
         return np.zeros(response[name].shape[1:], dtype=np.bool_)
-    tested = response[f"{name}_pvalue"].sel(perturbation=label).notnull()
-    found = response[f"{name}_significant"].sel(perturbation=label) == 1
+    tested = response[f"{name}_pvalue"].sel({dim: label}).notnull()
+    found = response[f"{name}_significant"].sel({dim: label}) == 1
     return np.asarray((tested & ~found).values)
 
 
-def _legend_of_dots(response: xr.Dataset, name: str) -> str:
+def legend_of_dots(response: xr.Dataset, name: str) -> str:
     if f"{name}_significant" not in response:
         return ""
     if not response[f"{name}_pvalue"].notnull().any():
@@ -138,7 +141,7 @@ def _legend_of_dots(response: xr.Dataset, name: str) -> str:
     return "; dots: not significant"
 
 
-def _dot(panel: Axes, grid: Grid, cells: BoolArray) -> None:
+def dot(panel: Axes, grid: Grid, cells: BoolArray) -> None:
     """A dot in the middle of these cells [lat, lon], or of every second, third, … of a fine grid.
 
     Towards the poles, where meridians meet, fewer of a circle's cells have one.

@@ -32,7 +32,7 @@ def global_mean_timeseries(zonal: xr.Dataset, name: str) -> Figure:
     """
     series = global_mean_series(zonal, name)
     labels = [str(label) for label in series["group"].values]
-    time, end, time_label = _elapsed(zonal)
+    time, end, time_label = elapsed(zonal)
     marker = "o" if time.size < 3 else None
     figure, (upper, lower) = make_panels(2, 1, 4.4, sharex=True, height_ratios=(1.5, 1.0))
     lines = [BASELINE_COLOR, *line_colors(len(labels) - 1)]
@@ -55,15 +55,15 @@ def global_mean_timeseries(zonal: xr.Dataset, name: str) -> Figure:
     return figure
 
 
-def _elapsed(zonal: xr.Dataset) -> tuple[FloatArray, float, str]:
+def elapsed(series: xr.Dataset) -> tuple[FloatArray, float, str]:
     """Middle of every segment [time] and end of the last, since the run's start, and the label.
 
-    In years, or in days where the run is shorter than one year.
+    In years, or in days where the run is shorter than one year. series: `time` and `time_bnds`.
     """
-    start = zonal["time_bnds"].values[0, 0]
-    days = np.array([days_between(start, moment) for moment in zonal["time"].values])
-    end = days_between(start, zonal["time_bnds"].values[-1, 1])
-    first = zonal["time_bnds"].isel(time=slice(0, 1), bnds=0).dt.strftime("%Y-%m-%d").item()
+    start = series["time_bnds"].values[0, 0]
+    days = np.array([days_between(start, moment) for moment in series["time"].values])
+    end = days_between(start, series["time_bnds"].values[-1, 1])
+    first = series["time_bnds"].isel(time=slice(0, 1), bnds=0).dt.strftime("%Y-%m-%d").item()
     if end < 365:
         return days, end, f"Days since {first}"
     return days / 365.25, end / 365.25, f"Years since {first}"

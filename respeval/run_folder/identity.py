@@ -95,15 +95,16 @@ def _other_fields(first: Mapping[str, Any], other: Mapping[str, Any]) -> list[st
 def other_definitions(first: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """What the diagnostics of two runs, by their manifests, have differently defined."""
     own, its = ((m.get("case") or {}) for m in (first, other))
+    known = {key.key: key.before for key in KEYS}
     found = [
-        f"{key} {_shown(own.get(key))} -> {_shown(its.get(key))}"
+        f"{key} {_shown(ours)} -> {_shown(theirs)}"
         for key in _keys_of(own, its, "definitions")
-        if own.get(key) != its.get(key)
+        if (ours := own.get(key, known[key])) != (theirs := its.get(key, known[key]))
     ]
-    ours, theirs = ((case.get("perturbations") or {}) for case in (own, its))
-    for label in [label for label in ours if label in theirs]:
-        same = dict(_flat(ours[label])) == dict(_flat(theirs[label]))
-        patterns = "file" in ours[label] and (
+    before, after = ((case.get("perturbations") or {}) for case in (own, its))
+    for label in [label for label in before if label in after]:
+        same = dict(_flat(before[label])) == dict(_flat(after[label]))
+        patterns = "file" in before[label] and (
             first.get("patterns_sha256") != other.get("patterns_sha256")
         )
         if not same or patterns:

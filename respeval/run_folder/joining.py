@@ -13,9 +13,8 @@ import xarray as xr
 from respeval.errors import InputError
 from respeval.fields.records import read_whole
 from respeval.files.netcdf import append_netcdf, global_attributes, open_saved
-from respeval.run_folder.layout import MEMBER_SUFFIX, ZONAL_SUFFIX
 from respeval.run_folder.manifest import parts_of_name, segment_numbers
-from respeval.run_folder.names import GROUP_MEANS, SEGMENTS, ZONAL
+from respeval.run_folder.names import GROUP_MEANS, MEMBER_SUFFIX, SEGMENTS, ZONAL, ZONAL_SUFFIX
 
 
 def read_circles(path: Path, names: Sequence[str]) -> xr.Dataset:

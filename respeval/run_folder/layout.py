@@ -19,9 +19,7 @@ from respeval.fields.variables import Variable
 from respeval.files.netcdf import global_attributes, open_saved
 from respeval.rollout.segments import Segment
 from respeval.rollout.sums import GroupSums
-
-ZONAL_SUFFIX = "_zonal"
-MEMBER_SUFFIX = "_members"
+from respeval.run_folder.names import MEMBER_SUFFIX, ZONAL_SUFFIX
 
 
 def grid_coordinates(grid: Grid) -> dict[str, Any]:

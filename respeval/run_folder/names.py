@@ -10,9 +10,15 @@ RESPONSE = "response.nc"
 RUNNING = "running.nc"
 DIAGNOSTICS_FILE = "diagnostics.nc"
 REFERENCE = "reference.nc"
+INDICES = "indices.nc"
+REGRESSIONS = "regressions.nc"
 SUMMARY = "summary.json"
 #: Key of it, beside its numbers: a list of texts, where there are any.
 WARNINGS = "warnings"
 FIGURES = "figures"
 SEGMENTS = "segments"
 RESTART = "restart"
+
+#: In a segment's file: endings of the names of the means over circles of latitude, and of the members'.
+ZONAL_SUFFIX = "_zonal"
+MEMBER_SUFFIX = "_members"

@@ -401,6 +401,8 @@ def test_what_is_defined_otherwise_is_said(sweep: Path, tmp_path: Path) -> None:
     )
     manifest = json.loads((sweep / "a" / "manifest.json").read_text())
     assert other_definitions(manifest, manifest) == []
+    earlier = {key: value for key, value in manifest["case"].items() if key != "sst_boxes"}
+    assert other_definitions(manifest | {"case": earlier}, manifest) == []
     assert other_definitions(manifest, manifest | case) == [
         "area_weights grid -> cos_lat",
         "p4K is another perturbation",

@@ -76,6 +76,7 @@ def test_what_keys_bear_on() -> None:
         "area_weights",
         "ocean_fraction_cutoff",
         "land_boxes",
+        "sst_boxes",
     }
 
 

@@ -41,6 +41,8 @@ class DiagnosticSettings:
     levels_hPa: pressure of each of `roles.column_temperature`, where known.
     output_names: quantity of `QUANTITIES` -> output, where its name doesn't say what it is.
     amplitudes_K: perturbation -> change of SST, of those that change it alike everywhere.
+    surface_temperature: the variable that is SST over ocean, where it is known.
+    sst_boxes: name -> (lat_min, lat_max, lon_min, lon_max), degrees, beside those of every run.
 
     Raises InputError where a band or the number of levels makes no sense.
     """
@@ -51,6 +53,8 @@ class DiagnosticSettings:
     levels_hPa: tuple[float, ...] = ()
     output_names: Mapping[str, str] = field(default_factory=dict)
     amplitudes_K: Mapping[str, float] = field(default_factory=dict)
+    surface_temperature: str | None = None
+    sst_boxes: Mapping[str, tuple[float, float, float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.bands:

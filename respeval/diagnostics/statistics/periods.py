@@ -38,6 +38,18 @@ def with_periods(dataset: xr.Dataset, source: xr.Dataset, stops: Sequence[int]) 
     return dataset.assign_coords(time=time).assign(time_bnds=time_bounds)
 
 
+def with_parts(dataset: xr.Dataset, source: xr.Dataset, parts: Sequence[slice]) -> xr.Dataset:
+    """Means over parts of the times of `source`, (…, time), with the middle of each as `time`, and
+    `time_bnds`."""
+    bounds = source["time_bnds"].transpose("time", "bnds").values
+    periods = np.array([[bounds[part.start, 0], bounds[part.stop - 1, 1]] for part in parts])
+    encoding = _encoding(source)
+    middle = periods[:, 0] + (periods[:, 1] - periods[:, 0]) / 2
+    time = xr.Variable("time", middle, source["time"].attrs, encoding)
+    time_bounds = xr.Variable(("time", "bnds"), periods, None, encoding)
+    return dataset.assign_coords(time=time).assign(time_bnds=time_bounds)
+
+
 def length_years(source: xr.Dataset, stops: Sequence[int]) -> xr.Variable:
     """Length of the first so many times in years of 365.25 days, (time)."""
     bounds = source["time_bnds"].transpose("time", "bnds").values

@@ -9,6 +9,7 @@ import xarray as xr
 from rich.console import Console
 
 from respeval.analysis.folder import told_quarantined, warnings_of_folder
+from respeval.analysis.indices import modes_left_out
 from respeval.diagnostics import (
     DiagnosticSettings,
     catalog,
@@ -52,7 +53,8 @@ def show_table(
             names = [entry.name for entry in catalog()]
             console.print(*full_tables(columns, names), sep="\n")
             reasons = left_out(map(str, zonal.data_vars), settings)
-            tell_left_out(console, reasons | seasons_left_out(zonal, settings))
+            reasons |= seasons_left_out(zonal, settings) | modes_left_out(folder, settings)
+            tell_left_out(console, reasons)
     for told in told_quarantined(folder):
         console.print(f"left out of the means: {told}", style="yellow", highlight=False)
     for text in warnings_of_folder(folder):

@@ -69,6 +69,11 @@ QUESTIONS: Mapping[str, tuple[str, str]] = {
         "How does the top of the atmosphere respond?",
         f"Change of the net downward flux per kelvin, and its parts. {_INTERVALS}",
     ),
+    "teleconnections": (
+        "Does warming change what goes with El Niño?",
+        "Regression of near-surface temperature and precipitation on the Niño 3.4 index in the baseline, and "
+        "its change. Cells that are not significant (false discovery rate 0.10) are dotted.",
+    ),
     "linearity": (
         "Is twice the SST change twice the response?",
         f"Response per kelvin of SST change over that of the smallest change. {_INTERVALS}",
@@ -84,6 +89,10 @@ QUESTIONS: Mapping[str, tuple[str, str]] = {
     "global_mean_timeseries": (
         "How does it go in time?",
         "Global-mean near-surface temperature of every group, and the response, by segment.",
+    ),
+    "indices": (
+        "Which El Niños and decades were run?",
+        "Niño 3.4 and the tripole index of the SST by month: anomalies from each group's own annual cycle.",
     ),
     "gradient_profile": (
         "How much gradient does each degree get?",
