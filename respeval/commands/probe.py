@@ -11,8 +11,12 @@ from rich.console import Console
 
 from respeval.checkpoints import open_checkpoint
 from respeval.commands.session import Session, open_session
-from respeval.emulator.splitting import check_split
-from respeval.loss_probe.plan import ProbePlan, parse_settings, prepare_probe
+from respeval.loss_probe.plan import (
+    ProbePlan,
+    check_probe_split,
+    parse_settings,
+    prepare_probe,
+)
 from respeval.loss_probe.probing import (
     ProbeReporter,
     check_folder,
@@ -71,8 +75,7 @@ def probe_checkpoint(checkpoint: Path, folder: Path, wish: ProbeWish) -> None:
         session = replace(session, comm=session.comm.split(*wish.spatial))
     comm, console = session.comm, session.console
     plan = comm.together(lambda: wish.plan(checkpoint))
-    height, width = comm.mesh.height, comm.mesh.width
-    comm.together(lambda: check_split(plan.emulator, height, width, str(checkpoint)))
+    comm.together(lambda: check_probe_split(plan, comm.mesh.height, comm.mesh.width))
     if not wish.dry_run:
         comm.on_root(lambda: check_folder(folder))
     session.threads.choose(plan.emulator.spec, comm)

@@ -15,6 +15,7 @@ from respeval.case.case import Case
 from respeval.case.file import load_case
 from respeval.checkpoints import open_checkpoint
 from respeval.emulator.contract import Emulator, EmulatorSpec
+from respeval.emulator.splitting import check_split
 from respeval.errors import InputError
 from respeval.fields.notices import Notices
 from respeval.fields.ranges import RangeCheck
@@ -170,6 +171,17 @@ def plan_probe(
     Normalization(spec, torch.float32, torch.device("cpu"))
     opened = checkpoint, location, emulator, tuple(filters), pairs, ensemble
     return ProbePlan(*opened, settings, notices)
+
+
+def check_probe_split(plan: ProbePlan, height: int, width: int) -> None:
+    """Raise InputError where a probe's network can't be split into height x width parts."""
+    check_split(plan.emulator, height, width, str(plan.checkpoint))
+    by_order = [entry.name for entry in plan.filters if entry.order_axes]
+    if by_order and height * width > 1:
+        raise InputError(
+            f"{plan.checkpoint}: the filters {', '.join(by_order[:3])} have weights for each order, which a "
+            "split probe does not take; leave --spatial out"
+        )
 
 
 def _check_loss(spec: EmulatorSpec, settings: ProbeSettings) -> None:

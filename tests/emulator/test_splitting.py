@@ -29,9 +29,9 @@ from tests.support.toy import Toy
 LAYOUTS = [(2, 1), (1, 2), pytest.param((2, 2), marks=pytest.mark.th080)]
 MORE_LAYOUTS = [(3, 1), (1, 4), (3, 2)]
 
-#: Of a field's spread after 20 steps: float32 rounds to 6e-8, and differences grow, to 4e-5 on one kind
-#: of processor. Gradients are held against the whole's in float64.
-TOLERANCE = 1e-4
+#: Of a field's spread after 20 steps; float32 rounds to 6e-8, and differences grow. Gradients are held
+#: against the whole's in float64.
+TOLERANCE = 5e-5
 
 
 @functools.cache

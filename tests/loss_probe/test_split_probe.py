@@ -5,14 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
+from torch import nn
 from typer.testing import CliRunner
 
+from respeval.checkpoints.native import load_checkpoint
 from respeval.cli import app
+from respeval.errors import InputError
 from respeval.fields.grid import Grid
+from respeval.loss_probe.filters import SpectralFilter
+from respeval.loss_probe.plan import check_probe_split
 from tests.support.forking import Ended, Peers
 from tests.support.studies import checkpoint
 from tests.support.training import training
@@ -120,3 +128,12 @@ def test_data_that_are_missing_end_all_processes_with_one_line(
     assert set(ended.codes) == {2}, ended.errors
     assert "".join(ended.errors).count("respeval: ") == 1
     assert "skin is missing" in "".join(ended.errors)
+
+
+def test_filters_with_weights_for_each_order_are_refused(probed: Path) -> None:
+    emulator = load_checkpoint(probed / "c.pt")
+    by_order = SpectralFilter("a", nn.Parameter(torch.zeros(2, 13, 13)), 1, (2,))
+    plan: Any = SimpleNamespace(emulator=emulator, checkpoint="c.pt", filters=(by_order,))
+    check_probe_split(plan, 1, 1)
+    with pytest.raises(InputError, match="the filters a have weights for each order"):
+        check_probe_split(plan, 2, 1)
