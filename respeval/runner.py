@@ -202,7 +202,7 @@ class _Course:
         """What the root finds, on every process."""
         if self._goal is None:
             return False
-        return self._comm.from_root(bool(self._held.attempt(self._goal.is_reached)))
+        return self._held.gather(bool(self._held.attempt(self._goal.is_reached)))[0]
 
     def _run_segment(
         self, segment: Segment, first_step: int, steps: Iterator[Step], vote: StopVote
@@ -235,7 +235,7 @@ class _Course:
                     self._leave_out_faulty()
                 elif self._execution.fail_fast:
                     # Those that share this process's fields would wait for it if it stopped now.
-                    self._is_fatal = self._is_fatal or bool(self._faults())
+                    self._is_fatal = self._is_fatal or self._ends_run(self._faults())
         self._reporter.stepped(step + 1)
         return last
 
@@ -247,13 +247,21 @@ class _Course:
         """The first fault of each member of this process, in its block of the grid."""
         return self._guard.faults(self._plan.case.groups, self._plan.forcing.starts)
 
+    def _ends_run(self, found: list[Fault]) -> bool:
+        try:
+            self.quarantine.new_faults(found)
+        except BlowUpError:
+            return True
+        return False
+
     def _leave_out_faulty(self) -> None:
         """Agree with the other processes on the samples that count no more, and share warnings.
 
         Raises BlowUpError, on all of them, where a fault ends the run.
         """
         told = self._held.gather((self._faults(), self._untold()))
-        found = earliest((fault for faults, _ in told for fault in faults), self._outputs)
+        groups = self._plan.case.groups
+        found = earliest((f for faults, _ in told for f in faults), self._outputs, groups)
         noticed = [notice for _, notices in told for notice in notices]
         self._plan.notices.take(noticed)
         for text in self._output.warn(noticed):
@@ -288,6 +296,8 @@ class _Course:
         self._held.attempt(lambda: self._output.publish_segment(segment, means))
         self._sums.reset()
         self._save(segment.stop_step, last, None)
+        if self._comm.mesh.is_split:
+            self._held.gather(None)  # nobody is to step where others, who hold an error, don't
         self._reporter.published(segment, means)
 
     def _save(self, step: int, last: Step | None, totals: torch.Tensor | None) -> None:

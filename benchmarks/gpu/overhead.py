@@ -14,8 +14,8 @@ from benchmarks.frame import Goal, Outcome, Table, spread
 from benchmarks.gpu.part import Part
 from benchmarks.gpu.setting import Setting, bare_steps
 from benchmarks.studies import Size
-from respeval.plan.estimate import measure_peak
 from respeval.plan.execution import Execution
+from respeval.plan.memory import measure_peak
 from respeval.plan.plan import Plan
 from respeval.plan.resume import open_output
 from respeval.runner import Reporter, execute

@@ -21,7 +21,7 @@ from respeval.files.netcdf import write_netcdf
 from respeval.loss_probe.arms import parse_arms
 from respeval.loss_probe.plan import ProbeSettings, plan_probe
 from respeval.loss_probe.probing import ProbeReporter, run_probe
-from respeval.plan.estimate import measure_peak
+from respeval.plan.memory import measure_peak
 
 NUM_BATCHES = 3
 

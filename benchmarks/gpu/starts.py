@@ -12,7 +12,7 @@ from benchmarks.frame import Outcome, Table
 from benchmarks.gpu.part import Part
 from benchmarks.gpu.setting import SAMPLES, Setting
 from benchmarks.studies import Size
-from respeval.plan.estimate import measure_peak
+from respeval.plan.memory import measure_peak
 from respeval.rollout.steps import Rollout
 
 

@@ -181,8 +181,11 @@ def _tensors(modules: Iterable[nn.Module]) -> Iterator[tuple[nn.Module, str, tor
 
 
 def _of_kind(like: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
-    is_weight = isinstance(like, nn.Parameter)
-    return nn.Parameter(numbers, like.requires_grad) if is_weight else numbers
+    if not isinstance(like, nn.Parameter):
+        return numbers
+    weight = nn.Parameter(numbers, like.requires_grad)
+    vars(weight).update(vars(like))  # which part of a whole it is, where fields are split
+    return weight
 
 
 def _put(owner: nn.Module, name: str, value: torch.Tensor) -> None:

@@ -133,9 +133,9 @@ class Outcome:
 def run_one(checkpoint: Path, folder: Path, wish: Wish, session: Session) -> Outcome:
     """Run one checkpoint."""
     # A name for the plan here would keep the emulator in memory during the analysis.
-    plan = plan_of(checkpoint, wish, session)
-    session = spread_over(plan, wish, session)
-    return run_plan(plan, checkpoint, folder, wish, session)
+    plans = [plan_of(checkpoint, wish, session)]
+    session = spread_over(plans[0], wish, session)
+    return run_plan(plans.pop(), checkpoint, folder, wish, session)
 
 
 def spread_over(plan: Plan, wish: Wish, session: Session) -> Session:

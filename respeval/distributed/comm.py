@@ -103,6 +103,7 @@ class Comm:
         try:
             yield
         except RuntimeError as error:
+            pass_on(error)
             if self.mesh.is_split and _LOST.search(str(error)):
                 raise _lost(error) from None
             raise
@@ -170,7 +171,7 @@ class Comm:
         if not self.mesh.is_split:
             return number
         value = torch.tensor(number, dtype=torch.float64, device=self.device)
-        with self._contact():
+        with self.stepping():
             torch.distributed.all_reduce(
                 value, torch.distributed.ReduceOp.MAX, group=self.mesh.spatial
             )
@@ -210,7 +211,7 @@ class Comm:
 
         def told(failed: Any) -> list[Any]:
             found: list[Any] = [None] * self.mesh.size
-            with self._contact():
+            with self.stepping():
                 torch.distributed.all_gather_object(found, failed, group=self.mesh.spatial)
             return found
 
@@ -224,13 +225,25 @@ class Comm:
         """
         return self._agreed(action, self.gather)
 
-    def together_unsplit(self, action: Callable[[], Result]) -> Result:
-        """`together`, but where fields are split: others may wait within the action for a process that
-        fails, so that its error ends it, and them."""
+    def together_stepping(self, action: Callable[[], Result]) -> Result:
+        """What an action returns in which processes that share fields wait for each other.
+
+        Where fields are split, every process calls it. Raises SharedInputError on all of them where those
+        that share fields raise it, wherever the others are. Another error of one process ends it, and with
+        it those that wait. Where fields are whole, it is the action alone.
+        """
         if not self.mesh.is_split:
-            return self.together(action)
-        with self.stepping(), enough_memory():
             return action()
+        result, failed = None, None
+        try:
+            with self.stepping(), enough_memory():
+                result = action()
+        except SharedInputError as error:
+            failed = str(error)
+        for told in self.gather(failed):
+            if told is not None:
+                raise SharedInputError(told)
+        return result  # type: ignore[return-value]
 
     @staticmethod
     def _agreed(action: Callable[[], Result], gather: Callable[[Any], list[Any]]) -> Result:
@@ -265,14 +278,8 @@ class Comm:
         """
         if not self.mesh.is_split:
             return self.on_root(action)
-        result, failed = None, None
-        try:
-            result = self.together_unsplit(action) if self.data_rank == 0 else None
-        except SharedInputError as error:
-            failed = str(error)
-        for told in self.gather(failed):
-            if told is not None:
-                raise SharedInputError(told)
+        is_first = self.data_rank == 0
+        result = self.together_stepping(action if is_first else lambda: None)
         return self.from_root(result)  # type: ignore[return-value]
 
     def close(self) -> None:

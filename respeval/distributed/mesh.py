@@ -53,7 +53,7 @@ class Mesh:
 
     row, column: of this process; row 0 has the northern end, as transforms want it. polar: the
     processes of this column, azimuth: those of this row, spatial: all of them; data: those that have
-    this place among others, with other members. None where fields are not split.
+    this place among others, with other members. None where that is this process alone.
     """
 
     height: int = 1
@@ -216,12 +216,11 @@ def make_mesh(rank: int, num_processes: int, height: int, width: int, timeout: t
     of collectives. Groups are made one by one, because a DeviceMesh leaves them torch's timeouts.
     """
     ranks = torch.arange(num_processes).view(-1, height, width)
-    lines = {
-        "azimuth": ranks.flatten(0, 1),
-        "polar": ranks.mT.flatten(0, 1),
-        "spatial": ranks.flatten(1),
-        "data": ranks.flatten(1).T,
-    }
+    lines = {"spatial": ranks.flatten(1), "data": ranks.flatten(1).T}
+    if height > 1 and width > 1:
+        lines |= {"azimuth": ranks.flatten(0, 1), "polar": ranks.mT.flatten(0, 1)}
+    if num_processes == height * width:
+        del lines["data"]
     own: dict[str, Any] = {}
     for name, groups in lines.items():
         for members in groups.tolist():
@@ -229,6 +228,8 @@ def make_mesh(rank: int, num_processes: int, height: int, width: int, timeout: t
             made = torch.distributed.new_group(members, timeout=timeout)
             if rank in members:
                 own[name] = made
+    if height == 1 or width == 1:
+        own["polar" if width == 1 else "azimuth"] = own["spatial"]
     row, column = divmod(rank % (height * width), width)
     return Mesh(height, width, row, column, **own)
 

@@ -77,24 +77,6 @@ def split_weight(weight: nn.Parameter, part: torch.Tensor, held: str) -> nn.Para
     return own
 
 
-def reduce_gradients(module: nn.Module, mesh: Mesh) -> None:
-    """Make every weight's gradient that of a loss which is the sum over the processes of their parts.
-
-    Every process calls it, behind a backward pass of its part of the loss.
-    """
-    for weight in module.parameters():
-        if weight.grad is not None:
-            weight.grad = whole_gradient(weight, weight.grad, mesh)
-
-
-def whole_gradient(weight: nn.Parameter, gradient: torch.Tensor, mesh: Mesh) -> torch.Tensor:
-    """A weight's gradient, summed over the processes that hold the same part of it."""
-    held = getattr(weight, "held", None)
-    if held == BY_BLOCKS:
-        return gradient
-    return mesh.row_total(gradient) if held == BY_ROWS else mesh.total(gradient)
-
-
 _OTHERWISE = "leave --spatial out"
 
 

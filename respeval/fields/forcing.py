@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cftime
@@ -346,9 +346,8 @@ class Forcing:
             return None
         self._fit(file_name, "1", "fraction")
         rows = np.unique(self._index)
-        picked = np.unique(
-            np.linspace(0, rows.size - 1, min(rows.size, MAX_MASK_TIMES)).astype(int)
-        )
+        spaced = np.linspace(0, rows.size - 1, min(rows.size, MAX_MASK_TIMES))
+        picked = np.unique(spaced.astype(int))
         total = np.zeros(self._grid.shape)
         for part in np.array_split(rows[picked], -(-picked.size // 50)):
             total += self._load(part, [name])[0].astype(np.float64).sum(axis=0)
@@ -368,16 +367,13 @@ class Forcing:
         dtype: torch.dtype,
         comm: Comm,
     ) -> Iterator[Window]:
-        """Windows of at most `length` steps, read ahead, with this process's block of their fields.
-
-        Read they are whole, so that what is told of them, and refused, is the same in every layout.
-        """
+        """Windows of at most `length` steps, read ahead and whole, so that what is told of them, and refused,
+        is the same in every layout; with this process's block of their fields."""
         tile = comm.mesh.tile(self._grid.shape, self._grid.north_to_south)
 
         def read(first: int) -> Window:
             window = self.read(first, min(length, stop_step - first), samples, dtype)
-            fields = tile.of(window.fields).contiguous()
-            return Window(sent(fields, comm.device), window.index, first)
+            return replace(window, fields=sent(tile.of(window.fields).contiguous(), comm.device))
 
         with ThreadPoolExecutor(1, thread_name_prefix="forcing") as pool:
             ahead = pool.submit(read, first_step) if first_step < stop_step else None

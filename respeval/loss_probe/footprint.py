@@ -13,7 +13,7 @@ from respeval.loss_probe.activations import CHOICES, Kept, Recompute, measure_ke
 from respeval.loss_probe.gradients import Probe
 from respeval.loss_probe.pairs import Batch
 from respeval.loss_probe.profile import sum_dtypes
-from respeval.plan.estimate import measure_peak, memory_held
+from respeval.plan.memory import measure_peak, memory_held
 
 #: Of the memory that is free, what a probe takes: others may need theirs.
 _SHARE = 0.5
@@ -84,7 +84,9 @@ def measure_footprint(probe: Probe, batch: Batch, num_batches: int) -> Footprint
         before, begun = memory_held(device), _now(device)
         peak, kept = measure_peak(device, lambda: measure_kept(network, blocks, forward))
         spent = _now(device) - begun
-        if spent > _LONG_S:  # a first pass loads and plans for a second or two
+        # A first pass loads and plans for a second or two. Those that share fields do the same.
+        is_long = torch.tensor(float(spent > _LONG_S), device=device)
+        if probe.mesh.total(is_long) > 0:
             break
     sizes = [entry.parameter.nbytes for entry in probe.filters]
     num_arms = len(probe.arms)

@@ -31,7 +31,7 @@ from respeval.loss_probe.gradients import Normalization, Probe
 from respeval.loss_probe.plan import ProbePlan, transform_of
 from respeval.loss_probe.profile import ProbeSums, make_profile
 from respeval.loss_probe.summary import summarize
-from respeval.plan.estimate import free_memory
+from respeval.plan.memory import free_memory
 from respeval.plotting import gradient_profile, save
 from respeval.run_folder.names import FIGURES, SUMMARY, WARNINGS
 
@@ -133,8 +133,7 @@ def _ready(plan: ProbePlan, comm: Comm) -> Iterator[Probe]:
 
 def _make_probe(plan: ProbePlan, comm: Comm) -> Probe:
     spec, settings, device = plan.emulator.spec, plan.settings, comm.device
-    with comm.stepping():
-        localize(plan.emulator, comm.mesh)
+    comm.together(lambda: localize(plan.emulator, comm.mesh))
     emulator = plan.emulator.to(device)
     assert isinstance(emulator, nn.Module)
     emulator.eval()

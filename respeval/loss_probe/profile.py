@@ -112,7 +112,7 @@ class ProbeSums:
     def gather_degrees(self, mesh: Mesh, num_degrees: Sequence[int]) -> None:
         """Put the filters' degrees, of which each process of a mesh has some, in their places among all.
 
-        num_degrees: of every filter; every process calls it behind `reduce`.
+        num_degrees: of every filter; those that share fields with the root call it behind `reduce`.
         """
         if not mesh.is_split:
             return

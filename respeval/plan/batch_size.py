@@ -11,6 +11,7 @@ import torch
 from respeval.distributed.comm import Comm
 from respeval.errors import InputError, is_out_of_memory
 from respeval.plan.execution import Execution, make_rollout
+from respeval.plan.memory import free_memory, memory_held
 from respeval.plan.plan import Plan
 from respeval.plan.rehearsal import NUM_TIMED, time_steps
 from respeval.rollout.members import Member, deal_members
@@ -78,6 +79,8 @@ def _measure(plan: Plan, comm: Comm, execution: Execution) -> dict[str, Any]:
     tried: list[dict[str, Any]] = []
     seconds: dict[int, float] = {}
     for size in candidates(num_samples):
+        if comm.mesh.is_split and _would_not_fit(tried, comm):
+            break
         memory = None
         try:
             seconds[size], memory = _step(plan, comm, execution, size, dealt)
@@ -95,6 +98,18 @@ def _measure(plan: Plan, comm: Comm, execution: Execution) -> dict[str, Any]:
             "one sample's members don't fit into memory at once; run fewer perturbations at a time"
         )
     return {"chosen": fastest(seconds), "tried": tried}
+
+
+def _would_not_fit(tried: Sequence[Mapping[str, Any]], comm: Comm) -> bool:
+    """Whether a batch twice as large as the last one asks for more than a GPU has.
+
+    Where fields are split a batch that does not fit ends all processes, instead of the search.
+    """
+    peaks = [each["memory"] for each in tried if each["memory"] is not None]
+    if not peaks:
+        return False
+    most = memory_held(comm.device) + free_memory(comm.device)
+    return comm.largest_here(float(2 * peaks[-1] > most)) > 0
 
 
 def _step(

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import resource
-import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import TypeVar
 
 import torch
 import xarray as xr
@@ -29,6 +23,7 @@ from respeval.plan.execution import (
     make_rollout,
 )
 from respeval.plan.goal import goal_of, has_ended
+from respeval.plan.memory import free_memory, measure_peak, memory_held
 from respeval.plan.plan import Plan
 from respeval.plan.rehearsal import measure_compiling
 from respeval.plan.resume import go_on, open_output
@@ -37,8 +32,6 @@ from respeval.rollout.steps import Rollout, Step
 from respeval.rollout.sums import GroupSums, MemberSums
 from respeval.run_folder.joining import results_of
 from respeval.run_folder.restart import Snapshot, record_on
-
-Result = TypeVar("Result")
 
 #: Steps that are timed, after one that is not.
 NUM_MEASURED = 5
@@ -139,9 +132,11 @@ def look_ahead(
     if execution.compile:
         measure_compiling(plan, comm, execution)
     held, free = memory_held(comm.device), free_memory(comm.device)
-    peak, (per_step, disk) = comm.together_unsplit(
-        lambda: measure_peak(comm.device, lambda: _measure(plan, left, comm, execution))
-    )
+
+    def measured_peak() -> tuple[int, tuple[float, Disk]]:
+        return measure_peak(comm.device, lambda: _measure(plan, left, comm, execution))
+
+    peak, (per_step, disk) = measured_peak() if comm.mesh.is_split else comm.together(measured_peak)
     slowest, *memory = comm.largest([per_step, peak, held, -free])
     most, held, free = int(memory[0]), int(memory[1]), -int(memory[2])
     disk, mesh = comm.from_root(disk), comm.mesh
@@ -167,14 +162,18 @@ def _measure(plan: Plan, left: Plan, comm: Comm, execution: Execution) -> tuple[
     tile = tiles[comm.mesh.place]
     shape = (len(members), len(plan.emulator.spec.outputs), *tile.size)
     sums = MemberSums(shape, comm.device)
-    per_step, last = 0.0, None
+
+    def step() -> tuple[float, Step | None]:
+        if not members:
+            return 0.0, None
+        rollout = make_rollout(plan, members, execution, comm)
+        reading, windows = _read_windows(rollout)
+        stepping, last = _time_steps(rollout, sums)
+        del windows
+        return max(stepping, reading), last  # the next window is read while one is stepped
+
     with torch.inference_mode():
-        if members:
-            rollout = make_rollout(plan, members, execution, comm)
-            reading, windows = _read_windows(rollout)
-            stepping, last = _time_steps(rollout, sums)
-            per_step = max(stepping, reading)  # the next window is read while one is stepped
-            del windows
+        per_step, last = comm.together_stepping(step)
         if not (comm.is_root or comm.mesh.is_split):
             return per_step, Disk()
         case, masks = plan.case, torch.from_numpy(plan.layout.surface_masks()).to(comm.device)
@@ -191,7 +190,9 @@ def _read_windows(rollout: Rollout) -> tuple[float, list[torch.Tensor]]:
     length = min(rollout.window_length, rollout.num_steps)
     samples = sorted({member.sample for member in rollout.members})
     begun = time.perf_counter()
-    window = rollout.forcing.read(0, length, samples, rollout.dtype)
+    window = rollout.comm.together_here(
+        lambda: rollout.forcing.read(0, length, samples, rollout.dtype)
+    )
     spent = time.perf_counter() - begun
     fields = rollout.tile.of(window.fields).to(rollout.device).contiguous()
     held = [fields] if length == rollout.num_steps else [fields, fields.clone()]
@@ -210,7 +211,8 @@ def _time_steps(rollout: Rollout, sums: MemberSums) -> tuple[float, Step]:
         now = time.perf_counter()
         spent.append(now - begun)
         begun = now
-        if len(spent) > 1 and now - first > MAX_MEASURING_S:
+        # Those that share fields stop after the same step.
+        if len(spent) > 1 and rollout.comm.largest_here(now - first) > MAX_MEASURING_S:
             break
     return median(spent[1:] or spent), step
 
@@ -239,50 +241,3 @@ def _size_with_times(dataset: xr.Dataset, num_times: int) -> int:
         return one
     several = xr.concat([dataset] * 3, "time", data_vars="minimal")
     return one + (netcdf_size(several) - one) * (num_times - 1) // 2
-
-
-def measure_peak(device: torch.device, action: Callable[[], Result]) -> tuple[int, Result]:
-    """The most bytes that were in use during `action`, and what it returns.
-
-    On a GPU what torch allocated there; else all that this process holds, its libraries too.
-    """
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        result = action()
-        return torch.cuda.max_memory_allocated(device), result
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")  # the kernel's peak begins anew
-    result = action()
-    return _of_this_process("VmHWM"), result
-
-
-def memory_held(device: torch.device) -> int:
-    """Bytes in use now, as `measure_peak` counts them."""
-    if device.type == "cuda":
-        return torch.cuda.memory_allocated(device)
-    return _of_this_process("VmRSS")
-
-
-def free_memory(device: torch.device) -> int:
-    """Bytes that this process may still take: of its GPU, or its share of this machine's memory."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
-    with contextlib.suppress(OSError, StopIteration, ValueError):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = 1024 * int(next(line.split()[1] for line in lines if "MemAvailable" in line))
-    with contextlib.suppress(OSError, ValueError):  # a job's own limit, where it has one
-        group = Path("/sys/fs/cgroup")
-        used = int((group / "memory.current").read_text())
-        free = min(free, int((group / "memory.max").read_text()) - used)
-    return free // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-
-
-def _of_this_process(name: str) -> int:
-    """Bytes, from Linux' status of the process; elsewhere the most that it ever held."""
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return 1024 * int(next(line.split()[1] for line in lines if line.startswith(name)))
-    unit = 1 if sys.platform == "darwin" else 1024
-    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -97,9 +97,8 @@ def localize_emulator(plan: Plan, comm: Comm) -> None:
 
     What needs whole fields, such as the plan itself, comes before.
     """
-    if comm.mesh.is_split:
-        with torch.inference_mode(False), comm.stepping():
-            localize(plan.emulator, comm.mesh)
+    with torch.inference_mode(False):
+        comm.together(lambda: localize(plan.emulator, comm.mesh))
 
 
 def make_rollout(

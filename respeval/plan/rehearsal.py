@@ -16,7 +16,7 @@ import torch
 
 from respeval.distributed.comm import Comm
 from respeval.emulator.transforms import fast_transforms
-from respeval.errors import InputError, first_line, pass_on
+from respeval.errors import InputError, LostProcessError, first_line, pass_on
 from respeval.files.publish import finite_or_none
 from respeval.plan.execution import Execution, make_rollout
 from respeval.plan.plan import Plan
@@ -68,7 +68,7 @@ def _compare(plan: Plan, comm: Comm, execution: Execution) -> dict[str, Any]:
     exact = time_steps(replace(few, precision="float32"))
     try:
         given = time_steps(few)
-    except InputError:
+    except (InputError, LostProcessError):
         raise
     except Exception as error:  # whatever a network's author did not foresee
         pass_on(error)

@@ -11,8 +11,9 @@ import torch
 from respeval.distributed.comm import Comm
 from respeval.emulator.splitting import most_parts
 from respeval.errors import is_out_of_memory
-from respeval.plan.estimate import Estimate, free_memory, measure_peak, memory_held
+from respeval.plan.estimate import Estimate
 from respeval.plan.execution import Execution, make_rollout
+from respeval.plan.memory import free_memory, measure_peak, memory_held
 from respeval.plan.plan import Plan
 from respeval.rollout.members import Member
 
@@ -78,7 +79,7 @@ def spread(
             return Spreading(1, 1, f"{lacking}, but {why}")
         enough = [size for size in wide if _fits(need, size)] or wide[-1:]
         size = max([s for s in enough if s <= spare], default=enough[0])
-        return Spreading(*shapes[size], f"{lacking}")
+        return Spreading(*shapes[size], lacking)
     size = max(size for size in shapes if size <= max(1, spare))
     if size == 1:
         why = counts if spare <= 1 else f"{counts}, but they can't be split"
@@ -125,8 +126,13 @@ def _told(num_bytes: int | None) -> str:
 def choose_spreading(plan: Plan, comm: Comm, execution: Execution) -> Spreading:
     """What `--spatial auto` chooses, the same on every process; all call it, with whole fields."""
     num_members = plan.num_samples * len(plan.case.groups)
+    most = most_parts(plan.emulator)
+    if execution.compile or execution.fast_transforms or plan.case.precision == "bfloat16":
+        most = None  # which are for whole fields
+    if comm.num_processes == 1 or most is None:
+        return spread(num_members, comm.num_processes, most, Need(0, 1))
     need = comm.on_root(lambda: _measure(plan, comm, execution))
-    return spread(num_members, comm.num_processes, most_parts(plan.emulator), need)
+    return spread(num_members, comm.num_processes, most, need)
 
 
 def _measure(plan: Plan, comm: Comm, execution: Execution) -> Need:

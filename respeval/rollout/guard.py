@@ -103,15 +103,15 @@ class RangeGuard:
         return sorted(found, key=lambda fault: fault.step)
 
 
-def earliest(faults: Iterable[Fault], outputs: Sequence[str]) -> list[Fault]:
-    """The first fault of each member, by step, of those that several blocks of its fields have.
+def earliest(faults: Iterable[Fault], outputs: Sequence[str], groups: Sequence[str]) -> list[Fault]:
+    """The first fault of each member, of those that several blocks of its fields have.
 
-    outputs: their order, for faults of one step.
+    They come by step, sample and group. outputs: in their order, for faults of a member in one step.
     """
     first: dict[tuple[int, str], Fault] = {}
     for fault in sorted(faults, key=lambda fault: (fault.step, outputs.index(fault.variable))):
         first.setdefault((fault.sample, fault.group), fault)
-    return sorted(first.values(), key=_step_and_sample)
+    return sorted(first.values(), key=lambda f: (*_step_and_sample(f), groups.index(f.group)))
 
 
 class Quarantine:

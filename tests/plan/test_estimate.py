@@ -21,8 +21,9 @@ from respeval.distributed.comm import Comm
 from respeval.emulator.computing import num_parameters
 from respeval.files.netcdf import netcdf_size, write_netcdf
 from respeval.interpreter import give_back_freed
-from respeval.plan.estimate import Disk, Estimate, look_ahead, measure_peak
+from respeval.plan.estimate import Disk, Estimate, look_ahead
 from respeval.plan.execution import Execution
+from respeval.plan.memory import measure_peak
 from respeval.plan.plan import prepare
 from respeval.presentation.console.sweep import amount
 from tests.support import studies

@@ -23,7 +23,7 @@ from respeval.distributed.comm import connect
 from respeval.distributed.mesh import Mesh, Tile, make_mesh
 from respeval.emulator.contract import Emulator
 from respeval.emulator.noise import CounterNoise
-from respeval.emulator.splitting import localize, reduce_gradients
+from respeval.emulator.splitting import BY_BLOCKS, BY_ROWS, localize
 from respeval.fields.grid import Grid, GridKind, _nodes
 from respeval.planet.emulator import PlanetEmulator
 from tests.support import studies
@@ -31,6 +31,24 @@ from tests.support.inputs import inputs
 from tests.support.processes import torchrun
 
 NUM_STEPS = 20
+
+
+def reduce_gradients(module: nn.Module, mesh: Mesh) -> None:
+    """Make every weight's gradient that of a loss which is the sum over the processes of their parts.
+
+    Every process calls it, behind a backward pass of its part of the loss.
+    """
+    for weight in module.parameters():
+        if weight.grad is not None:
+            weight.grad = whole_gradient(weight, weight.grad, mesh)
+
+
+def whole_gradient(weight: nn.Parameter, gradient: torch.Tensor, mesh: Mesh) -> torch.Tensor:
+    """A weight's gradient, summed over the processes that hold the same part of it."""
+    held = getattr(weight, "held", None)
+    if held == BY_BLOCKS:
+        return gradient
+    return mesh.row_total(gradient) if held == BY_ROWS else mesh.total(gradient)
 
 
 @dataclass(frozen=True)

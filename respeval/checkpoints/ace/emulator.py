@@ -115,6 +115,9 @@ class AceEmulator(nn.Module):
         """See `Emulator`."""
         grid = self.spec.grid
         self._mesh, self._tile = mesh, mesh.tile(grid.shape, grid.north_to_south)
+        # What whole fields told is this process's alone: others would wait for it in their first step.
+        self._held = ()
+        self._first_steps.clear()
         self._split(self._stepper[0])
 
     def _split(self, stepper: Stepper) -> None:

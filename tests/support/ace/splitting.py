@@ -22,11 +22,12 @@ from respeval.checkpoints.ace.fme import import_fme
 from respeval.distributed.comm import connect
 from respeval.distributed.mesh import Mesh, make_mesh
 from respeval.emulator.noise import CounterNoise
-from respeval.emulator.splitting import check_split, localize, reduce_gradients
+from respeval.emulator.splitting import check_split, localize
 from tests.support.ace import make_fixtures
 from tests.support.ace.fields import fields
 from tests.support.ace.files import AceFiles
 from tests.support.processes import torchrun
+from tests.support.splitting import reduce_gradients
 
 NUM_STEPS = 20
 
