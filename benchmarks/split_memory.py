@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -165,8 +166,10 @@ _CPU = torch.device("cpu")
 def tensors_peak(action: Callable[[], object]) -> int:
     """The most bytes that an action's new tensors take at once, those within torch's operators too."""
     kind = torch.profiler.ProfilerActivity.CPU
+    gc.collect()
     with torch.profiler.profile(activities=[kind], profile_memory=True) as found:
         action()
+        gc.collect()  # what is freed later would be counted as freed within the next one
     results: Any = found.profiler
     events = [e for e in results.kineto_results.events() if e.name() == "[memory]"]
     held = most = 0
