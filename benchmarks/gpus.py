@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from benchmarks.frame import ROOT
 from benchmarks.model_size import WHOLE, Coefficients, Layout, ModelSize, coefficients
+from respeval.loss_probe.activations import CHOICES, Recompute
 
 PAGE = ROOT / "docs" / "gpus.md"
 
@@ -99,8 +100,7 @@ def probe_rows(found: Found) -> list[Sequence[str]]:
         def needed(layout: Layout, model: ModelSize = model) -> int:
             return _probe(model, layout, found, "trajectories")
 
-        ways = ("nothing", "blocks", "trajectories")
-        whole = [_probe(model, WHOLE, found, way) for way in ways]
+        whole = [_probe(model, WHOLE, found, way) for way in CHOICES]
         fitting = (smallest(needed, found, device) for device in DEVICES)
         rows.append(
             (name, *map(_GiB, whole), *("none of these" if f is None else str(f) for f in fitting))
@@ -108,8 +108,8 @@ def probe_rows(found: Found) -> list[Sequence[str]]:
     return rows
 
 
-def _probe(model: ModelSize, layout: Layout, found: Found, way: str) -> int:
-    return model.probe(layout, found[layout], way, NUM_MEMBERS, NUM_ARMS)  # type: ignore[arg-type]
+def _probe(model: ModelSize, layout: Layout, found: Found, recompute: Recompute) -> int:
+    return model.probe(layout, found[layout], recompute, NUM_MEMBERS, NUM_ARMS)
 
 
 def _GiB(num_bytes: float) -> str:

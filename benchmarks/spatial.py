@@ -173,10 +173,7 @@ def probe_table(found: Mapping[Layout, list[dict[str, Any]]]) -> tuple[Table, fl
             ratios.append(probe[f"told_{what}"] / probe[what])
             cells += [f"{probe[what] / 2**20:.1f}", f"{ratios[-1]:.2f}"]
         rows.append((str(layout), *cells))
-    title = (
-        f"A probe of one pair, two members and arms, {SMALL[0]} x {SMALL[1]}, embed {CHANNELS[-1]}, "
-        "MiB beside the model"
-    )
+    title = f"A probe of one pair, {SMALL[0]} x {SMALL[1]}, embed {CHANNELS[-1]}, MiB"
     header = ("layout", "all kept", "it says, of that", "blocks run again", "it says, of that")
     return Table(title, header, rows), min(ratios)
 
@@ -263,6 +260,7 @@ BENCHMARK = Benchmark(
     "activations that is which [How many GPUs do I need?](gpus.md) reckons with, found with 16 and 48 "
     "channels at 32 x 64. Steps are timed with one thread a process. The two processes share the memory of "
     "one machine with two cores, which is why 2x2 is not timed: how fast split fields are on GPUs, over NCCL "
-    "or from node to node, has not been measured.",
+    "or from node to node, has not been measured. The last table is of probes with two members and two arms: "
+    "what their tensors take beside the model, and what the probe's own formula has for that.",
     run,
 )

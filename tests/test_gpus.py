@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from benchmarks import gpus, spatial, split_loop
+from benchmarks.frame import RESULTS
 from benchmarks.model_size import WHOLE, Coefficients, Layout, Line, ModelSize
 from benchmarks.split_memory import members, pretended, tensors_of, tensors_peak
 from respeval.checkpoints import open_checkpoint
@@ -18,6 +20,9 @@ from respeval.distributed.mesh import Mesh
 from respeval.emulator.noise import CounterNoise
 from respeval.emulator.splitting import localize
 from respeval.plan import spreading
+
+#: Of a process that has loaded torch and what a command needs, bytes.
+LIBRARIES = 0.45e9
 
 SMALL = ModelSize((24, 48), 6, 3)
 
@@ -141,6 +146,14 @@ def test_the_smallest_layout_is_of_as_many_latitudes_as_can_be(
 
 def test_a_device_is_full_where_a_run_takes_it_to_be() -> None:
     assert gpus.SHARE == spreading._SHARE
+
+
+def test_a_probe_of_full_size_took_what_the_formulas_say() -> None:
+    """One pair, one member, two arms, one batch: no sums. The process has Python and libraries too."""
+    kept = json.loads((RESULTS / "full_size.json").read_text())["numbers"]["memory"]["native"]
+    model, found = gpus.MODELS["1°, 180 x 360"], gpus.coefficients()[WHOLE]
+    expected = model.probe(WHOLE, found, "nothing", 1, 2) - 2 * model.filters(WHOLE)
+    assert 0.9 < expected / (kept["probe, one pair, two arms"] - LIBRARIES) < 1.02
 
 
 @pytest.fixture(autouse=True)
