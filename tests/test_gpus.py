@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from benchmarks import gpus, spatial, split_loop
-from benchmarks.frame import RESULTS
+from benchmarks.frame import RESULTS, from_json
 from benchmarks.model_size import WHOLE, Coefficients, Layout, Line, ModelSize
 from benchmarks.split_memory import members, pretended, tensors_of, tensors_peak
 from respeval.checkpoints import open_checkpoint
@@ -38,6 +38,16 @@ def test_the_tables_of_the_page_are_what_was_kept() -> None:
     """`python -m benchmarks.gpus` writes them."""
     page = gpus.PAGE.read_text(encoding="utf-8")
     assert gpus.with_tables(page) == page
+
+
+def test_the_page_says_how_far_off_its_numbers_are() -> None:
+    page = gpus.PAGE.read_text(encoding="utf-8")
+    outcome, _, _ = from_json((RESULTS / "spatial.json").read_text())
+    [error] = [goal.measured for goal in outcome.goals if "memory of the model" in goal.what]
+    assert f"off by at most {100 * error:.1f} %" in page
+    probes = [entries[-1]["probe"] for entries in outcome.numbers["probes"].values()]
+    ratios = [p[f"told_{what}"] / p[what] for p in probes for what in ("kept", "again")]
+    assert f"{min(ratios):.1f} to {max(ratios):.1f} times" in page
 
 
 def test_every_layout_of_the_tables_was_measured_and_a_page_without_a_place_is_told() -> None:
