@@ -30,7 +30,8 @@ from benchmarks.frame import (
 
 #: In the order of the page; each is a module with a BENCHMARK.
 NAMES = (
-    *("overhead", "todays_way", "todays_way_long", "aggregation", "scaling", "startup", "memory"),
+    *("overhead", "todays_way", "todays_way_long", "aggregation", "scaling", "spatial", "startup"),
+    "memory",
     *("tricks", "noise", "probe", "full_size", "compile", "transforms"),
     *("long_run", "coverage", "stopping", "cost"),
 )

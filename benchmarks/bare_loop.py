@@ -46,8 +46,8 @@ def main() -> None:
         if asked.fast_transforms:
             stack.enter_context(fast_transforms(emulator))
         stack.enter_context(torch.inference_mode())
-        state = _at_their_means(spec, [variable.name for variable in spec.prognostic], count)
-        forcing = _at_their_means(spec, spec.required_forcing, count)
+        state = at_their_means(spec, [variable.name for variable in spec.prognostic], count)
+        forcing = at_their_means(spec, spec.required_forcing, count)
         noise = CounterNoise(0, [(0, 0)] * count, 0, None)
         for _ in range(asked.num_steps):
             begun, faults = time.perf_counter(), _page_faults()
@@ -69,7 +69,7 @@ def _page_faults() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
-def _at_their_means(spec: EmulatorSpec, names: Sequence[str], num_members: int) -> torch.Tensor:
+def at_their_means(spec: EmulatorSpec, names: Sequence[str], num_members: int) -> torch.Tensor:
     """Fields [member, variable, lat, lon] at the means of the normalization."""
     means = torch.tensor([spec.normalization[name][0] for name in names], dtype=torch.float32)
     return means[None, :, None, None].expand(num_members, -1, *spec.grid.shape).contiguous()

@@ -9,20 +9,27 @@ from collections.abc import Iterator
 from importlib import import_module
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import netCDF4
 import numpy as np
 import pytest
+import torch
 import typer
 import yaml
 from typer.testing import CliRunner
 
 import respeval.diagnostics
+from respeval.checkpoints.normalized import NormalizedEmulator
 from respeval.cli import app
 from respeval.diagnostics import STATISTICS, catalog, diagnose, known_diagnostics
+from respeval.distributed.mesh import Mesh
+from respeval.emulator.noise import CounterNoise
+from respeval.emulator.splitting import localize, most_parts
 from respeval.loss_probe.files import VARIABLES
-from tests.support import ROOT, architecture, enso
+from tests.support import ROOT, architecture, enso, studies
 from tests.support.architecture import STOREYS
+from tests.support.inputs import inputs
 from tests.support.packages import package_of_page, write_package
 from tests.support.world import LAND, LATITUDE, OCEAN, SETTINGS, WORLD, mean, world
 
@@ -271,3 +278,28 @@ def test_what_a_declaration_needs_is_public() -> None:
     names = set(re.findall(r"`(\w+)(?:\(\))?`", section))
     assert len(names) > 10
     assert names <= set(respeval.diagnostics.__all__)
+
+
+def test_the_split_emulator_of_the_docs_works() -> None:
+    """A network within cells, on every block of the globe."""
+    page = (ROOT / "docs" / "readers.md").read_text(encoding="utf-8")
+    [source] = re.findall(r"```python\n(class WithinCells.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {"NormalizedEmulator": NormalizedEmulator}
+    exec(source, names)
+    manifest = studies.manifest(num_noise_channels=1)
+    channels = manifest.num_network_inputs(), manifest.num_network_outputs()
+    network = torch.nn.Conv2d(*channels, kernel_size=1)
+    grid, mesh = manifest.spec().grid, Mesh(2, 3)
+    given = inputs(2, grid)
+
+    def noise() -> CounterNoise:
+        return CounterNoise(0, [(0, 0), (1, 0)], 0, None)
+
+    with torch.inference_mode():
+        whole = names["WithinCells"](manifest, network).step(*given, noise())
+        for place, tile in enumerate(mesh.tiles(grid.shape, grid.north_to_south)):
+            part = names["WithinCells"](manifest, network)
+            assert most_parts(part) == grid.shape
+            localize(part, mesh.at(place))
+            found = part.step(*map(tile.of, given), noise())
+            torch.testing.assert_close(found, tile.of(whole))

@@ -127,6 +127,11 @@ class Emulator(Protocol):
     probed it is a torch module; where its modules lost their classes, `module_classes` has them, path
     -> (defining module, class), and `probe_hint` says how a checkpoint that can't be probed becomes
     one that can.
+
+    One that can be split over processes has `most_parts`, the most parts in latitude and in longitude,
+    and `localize(mesh)`, which makes it one, in place and before `to`, whose fields are this process's
+    block (`Mesh.tile`); its spec stays that of the whole globe. `split_hindrance` says why another
+    can't be.
     """
 
     @property

@@ -4,6 +4,7 @@ fields where a member does not fit the device, or where processes are left over.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -66,57 +67,62 @@ def spread(
     counts += "es" if num_processes > 1 else ""
     spare = num_processes // num_members
     sizes = [size for size in range(1, num_processes + 1) if num_processes % size == 0]
-    shapes = {size: shape for size in sizes if (shape := _shape(size, most))}
-    lacking = "" if need.fits else f"one needs {_told(need.member)}, {_told(need.free)} are free"
+    shapes = {size: found for size in sizes if (found := _shapes(size, most))}
     if not need.fits:
-        wide = [size for size in shapes if size > 1]
+        lacking = f"one needs {_told(need.member)}, {_told(need.free)} are free"
+        wide = [shape for size, found in shapes.items() if size > 1 for shape in found]
         if not wide:
-            why = (
-                "they can't be split"
-                if most is None
-                else "there are too few processes to split them"
-            )
+            why = "they can't be split" if most is None else "there are too few processes to split them"
             return Spreading(1, 1, f"{lacking}, but {why}")
-        enough = [size for size in wide if _fits(need, size)] or wide[-1:]
-        size = max([s for s in enough if s <= spare], default=enough[0])
-        return Spreading(*shapes[size], lacking)
+        enough = [shape for shape in wide if _fits(need, shape)] or shapes[max(shapes)][:1]
+        using = [shape for shape in enough if shape[0] * shape[1] <= spare]
+        return Spreading(*max(using or enough[:1], key=math.prod), lacking)
     size = max(size for size in shapes if size <= max(1, spare))
     if size == 1:
         why = counts if spare <= 1 else f"{counts}, but they can't be split"
         return Spreading(1, 1, why)
-    return Spreading(*shapes[size], f"{counts} leave {num_processes - num_members} over")
+    return Spreading(*shapes[size][0], f"{counts} leave {num_processes - num_members} over")
 
 
-def _fits(need: Need, size: int) -> bool:
+def _fits(need: Need, shape: tuple[int, int]) -> bool:
     """Whether a part of a member fits; where what it needs is not known, any part might."""
-    return need.member is None or need.member / size <= _SHARE * need.free
+    return need.member is None or need.member * _share_left(shape) <= _SHARE * need.free
 
 
 def smallest_layout(estimate: Estimate) -> tuple[tuple[int, int], int] | None:
-    """The fewest parts that a run's fields must be split into to fit, and what a process takes then;
+    """The fewest parts that a run's fields must be split into to fit, and about what a process takes then;
     None where no number of them does. What was there before the steps is taken to be the same."""
-    now, room = estimate.parts[0] * estimate.parts[1], estimate.held + estimate.free
+    now, room = estimate.parts, estimate.held + estimate.free
     if estimate.memory <= _SHARE * room:
-        return estimate.parts, estimate.memory
-    for size in range(now + 1, MOST_PARTS + 1):
-        shape = _shape(size, estimate.most_parts)
-        needed = estimate.held + (estimate.memory - estimate.held) * now // size
-        if shape is not None and needed <= _SHARE * room:
-            return shape, needed
+        return now, estimate.memory
+    for size in range(now[0] * now[1] + 1, MOST_PARTS + 1):
+        for shape in _shapes(size, estimate.most_parts):
+            share = _share_left(shape) / _share_left(now)
+            needed = int(estimate.held + (estimate.memory - estimate.held) * share)
+            if needed <= _SHARE * room:
+                return shape, needed
     return None
 
 
-def _shape(size: int, most: tuple[int, int] | None) -> tuple[int, int] | None:
-    """So many parts, as many of them in latitude as there can be: filters are shared out by these, and
-    transforms send half as often."""
+def _share_left(shape: tuple[int, int]) -> float:
+    """About the share of a whole step's memory that a process needs where fields are split.
+
+    Partial sums of an inverse transform, a third of it, are of all latitudes on every process; see
+    docs/gpus.md.
+    """
+    height, width = shape
+    return (1.0 if height == 1 else (1.0 + 1.0 / height) / 3.0) / width
+
+
+def _shapes(size: int, most: tuple[int, int] | None) -> list[tuple[int, int]]:
+    """The ways to have so many parts, those with more of them in latitude first: filters are shared out
+    by these, and transforms send half as often."""
     if size == 1:
-        return 1, 1
+        return [(1, 1)]
     if most is None:
-        return None
-    heights = [
-        h for h in range(min(size, most[0]), 0, -1) if size % h == 0 and size // h <= most[1]
-    ]
-    return (heights[0], size // heights[0]) if heights else None
+        return []
+    heights = range(min(size, most[0]), 0, -1)
+    return [(h, size // h) for h in heights if size % h == 0 and size // h <= most[1]]
 
 
 def _told(num_bytes: int | None) -> str:

@@ -32,7 +32,8 @@ FITS, UNKNOWN = Need(GIB, 80 * GIB), Need(None, 80 * GIB)
             (2, 1),
             "one needs 1e+02 GiB, 80 GiB are free",
         ),
-        (12, 8, (90, 90), Need(200 * GIB, 80 * GIB), (4, 1), "one needs 2e+02 GiB"),
+        (12, 8, (90, 90), Need(200 * GIB, 80 * GIB), (2, 2), "one needs 2e+02 GiB"),
+        (12, 4, (90, 90), Need(900 * GIB, 80 * GIB), (4, 1), "one needs 9e+02 GiB"),
         (12, 4, (90, 90), UNKNOWN, (2, 1), "one needs more memory, 80 GiB are free"),
         (1, 4, (90, 90), UNKNOWN, (4, 1), "one needs more memory"),
         (12, 4, None, UNKNOWN, (1, 1), "but they can't be split"),
@@ -57,7 +58,7 @@ def test_members_first_then_fields(
     [
         (50, (1, 1), (90, 90), ((1, 1), 50)),
         (90, (1, 1), (90, 90), ((2, 1), 50)),  # 10 held, 80 shared out
-        (90, (2, 1), (90, 90), ((3, 1), 63)),
+        (90, (2, 1), (90, 90), ((1, 3), 63)),  # a third part in latitude wins little
         (200, (1, 1), (2, 90), ((1, 3), 73)),
         (200, (1, 1), None, None),
         (10_000, (1, 1), (90, 90), None),
