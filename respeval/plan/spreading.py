@@ -72,7 +72,11 @@ def spread(
         lacking = f"one needs {_told(need.member)}, {_told(need.free)} are free"
         wide = [shape for size, found in shapes.items() if size > 1 for shape in found]
         if not wide:
-            why = "they can't be split" if most is None else "there are too few processes to split them"
+            why = (
+                "they can't be split"
+                if most is None
+                else "there are too few processes to split them"
+            )
             return Spreading(1, 1, f"{lacking}, but {why}")
         enough = [shape for shape in wide if _fits(need, shape)] or shapes[max(shapes)][:1]
         using = [shape for shape in enough if shape[0] * shape[1] <= spare]

@@ -281,3 +281,52 @@ def test_a_sweep_goes_on_behind_a_checkpoint_that_can_not_be_split(
     assert ended.codes[0] == 1, ended.errors
     assert "fixed program on the whole grid" in ended.errors[0]
     assert_same(tmp_path / "out" / "planet", alone.parent / "alone")
+
+
+def test_a_full_disk_ends_those_that_share_fields_with_the_root(
+    peers: Peers, alone: Path, tmp_path: Path
+) -> None:
+    full = [0, "full", "os.rename segments/. 2"]
+    ended = run(peers, "2 x 2x1", alone, "-o", tmp_path / "out", fault=full)
+    assert set(ended.codes) == {2}, ended.errors
+    assert "".join(ended.errors).count("respeval: ") == 1
+    assert "No space left on device" in ended.errors[0]
+    ended = run(peers, "2x1", alone, "-o", tmp_path / "out")
+    assert set(ended.codes) == {0}, ended.errors
+    assert_same(tmp_path / "out", alone.parent / "alone")
+
+
+def test_a_dry_run_tells_what_is_missing_for_one_group_of_processes(
+    peers: Peers, tmp_path: Path
+) -> None:
+    checkpoint = studies.write_study(tmp_path / "study", days=40)
+    initial = studies.initial(days=(0, 45))
+    (checkpoint.parent / "initial.nc").unlink()
+    initial.to_netcdf(checkpoint.parent / "initial.nc")
+    forcing = studies.forcing().copy(deep=True)
+    forcing["sunlight"][48, 7, 15] = np.nan  # which the second sample alone reads in its third step
+    (checkpoint.parent / "forcing.nc").unlink()
+    forcing.to_netcdf(checkpoint.parent / "forcing.nc")
+    ended = run(peers, "2 x 2x1", checkpoint, "-o", tmp_path / "out", "--dry-run", "--window", 1)
+    assert set(ended.codes) == {1}, ended.errors
+    shown = " ".join(ended.shown[0].split())
+    assert "can't run: " in shown
+    assert "sunlight is missing at 2001-02-18" in shown
+
+
+def test_a_fault_that_is_known_does_not_end_a_run_that_goes_on(
+    peers: Peers, tmp_path: Path
+) -> None:
+    """With --fail-fast, behind a sample that was left out before."""
+    checkpoint = studies.write_study(tmp_path / "study", days=40, segment="10 steps")
+    initial = studies.initial()
+    initial["air_temperature_0"][2, 0, 0] = 1e9
+    (checkpoint.parent / "initial.nc").unlink()
+    initial.to_netcdf(checkpoint.parent / "initial.nc")
+    given = [checkpoint, "-o", tmp_path / "out", "--allow-out-of-range"]
+    for layout, fault in (("2 x 1x1", [1, "kill", "step 15"]), ("2x1", [1, "kill", "step 15"])):
+        ended = run(peers, layout, *given, fault=fault)
+        assert ended.codes == [1, -9], ended.errors
+        ended = run(peers, layout, *given, "--fail-fast")
+        assert set(ended.codes) == {0}, ended.errors
+        shutil.rmtree(tmp_path / "out")

@@ -1,6 +1,7 @@
 """`respeval` with a fault at a named point of its own process; for test_faults.py, in forked children.
 
-A fault is `[rank, action, point]`. Actions: `kill`, `stop` (for ever) and `sleep SECONDS`. Points:
+A fault is `[rank, action, point]`. Actions: `kill`, `stop` (for ever), `sleep SECONDS`, and `full`: the
+disk is, where the point is an event. Points:
 
     step N              before the process's Nth step
     collective NAME N   before the Nth call of a method of Comm
@@ -9,6 +10,7 @@ A fault is `[rank, action, point]`. Actions: `kill`, `stop` (for ever) and `slee
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import signal
@@ -29,6 +31,8 @@ def _act(action: str) -> None:
     kind, _, amount = action.partition(" ")
     if kind == "sleep":
         time.sleep(float(amount))
+    elif kind == "full":
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     else:
         os.kill(os.getpid(), {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}[kind])
 
