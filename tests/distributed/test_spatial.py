@@ -99,8 +99,15 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "spinup": "20 steps",
         "save_members": True,
         "perturbations": {
-            label: {"type": "uniform", "amplitude_K": kelvin}
-            for label, kelvin in (("p2K", 2.0), ("p4K", 4.0))
+            "p4K": {"type": "uniform", "amplitude_K": 4.0},
+            "patch": {
+                "type": "patch",
+                "amplitude_K": 6.0,
+                "lat_center": 10,
+                "lon_center": 200,
+                "lat_width": 360,
+                "lon_width": 360,
+            },
         },
     }
     (folder / "case.yaml").write_text(yaml.safe_dump(case))
@@ -320,7 +327,7 @@ def test_a_fault_that_is_known_does_not_end_a_run_that_goes_on(
     """With --fail-fast, behind a sample that was left out before."""
     checkpoint = studies.write_study(tmp_path / "study", days=40, segment="10 steps")
     initial = studies.initial()
-    initial["air_temperature_0"][2, 0, 0] = 1e9
+    initial["air_temperature_0"][2, 0, 0] = 1e30  # which takes long to fade
     (checkpoint.parent / "initial.nc").unlink()
     initial.to_netcdf(checkpoint.parent / "initial.nc")
     given = [checkpoint, "-o", tmp_path / "out", "--allow-out-of-range"]
