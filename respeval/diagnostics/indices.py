@@ -43,6 +43,9 @@ BUILT_IN_BOXES: Mapping[str, tuple[float, float, float, float]] = {
 #: Fewer whole months have no anomaly: each calendar month must be there twice.
 FEWEST_WHOLE_MONTHS = 24
 
+#: About how many bytes of a variable are in memory at once.
+_BYTES_AT_ONCE = 32 * 2**20
+
 #: An output whose CF name is one of these is the surface temperature, where a run doesn't say which is.
 _STANDARD_NAME = "surface_temperature"
 
@@ -200,15 +203,21 @@ def box_weights(means: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray
 
 
 def box_means(fields: xr.DataArray, weights: xr.DataArray) -> xr.DataArray:
-    """Means over the boxes of `box_weights`, (…, box); what other cells hold is not looked at.
+    """Means over the boxes of `box_weights`, (time, …, box); what other cells hold is not looked at.
 
-    fields: (…, lat, lon), may be lazy.
+    fields: (…, time, lat, lon), may be lazy: some times are in memory at once.
     """
     cells = (weights.values > 0).any(0)
-    values = fields.transpose(..., "lat", "lon").values[..., cells]
-    means = values.astype(np.float64) @ weights.values[:, cells].T
-    dims = [dim for dim in fields.dims if dim not in ("lat", "lon")]
-    return xr.DataArray(means, dims=(*dims, "box"))
+    num_times = max(1, _BYTES_AT_ONCE // max(1, fields.nbytes // fields.sizes["time"]))
+    parts = [
+        fields.variable.isel(time=slice(first, first + num_times))
+        .transpose("time", ..., "lat", "lon")
+        .values[..., cells]
+        for first in range(0, fields.sizes["time"], num_times)
+    ]
+    means = np.concatenate(parts).astype(np.float64) @ weights.values[:, cells].T
+    dims = [dim for dim in fields.dims if dim not in ("time", "lat", "lon")]
+    return xr.DataArray(means, dims=("time", *dims, "box"))
 
 
 def indices_of(
@@ -236,6 +245,9 @@ def indices_of(
         return Indices(None, left)
     if of_boxes is None:
         of_boxes = box_means(means[name], weights)
+        if not bool(of_boxes.notnull().all()):
+            why = f"{name} is missing in some months of the means over samples"
+            return Indices(None, dict.fromkeys(names_of_indices(settings), why))
     series = _series(of_boxes, means, weights, months, left)
     return Indices(_described(series, name, means, months, settings), left, months)
 

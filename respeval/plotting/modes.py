@@ -118,9 +118,10 @@ def teleconnection_maps(maps: xr.Dataset, names: Sequence[str]) -> Figure:
     from matplotlib.figure import Figure
 
     labels = [str(label) for label in maps["perturbation"].values] if "perturbation" in maps else []
-    num_maps = 1 + len(labels)
-    num_columns = min(_MOST_COLUMNS, num_maps)
-    num_rows = -(-num_maps // num_columns)
+    num_columns = min(_MOST_COLUMNS, 1 + len(labels))
+    # Where not all maps stand in one row, the baseline has a row of its own.
+    first = 1 if len(labels) < _MOST_COLUMNS else num_columns
+    num_rows = -(-(first + len(labels)) // num_columns)
     height = ((0.5 * WIDTH_INCHES / num_columns + 0.2) * num_rows + 0.75) * len(names)
     figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
     panels: list[Axes] = []
@@ -128,14 +129,16 @@ def teleconnection_maps(maps: xr.Dataset, names: Sequence[str]) -> Figure:
         grid_of_panels = part.subplots(
             num_rows, num_columns, squeeze=False, subplot_kw={"projection": "mollweide"}
         )
-        own = grid_of_panels.ravel().tolist()
-        for unused in own[num_maps:]:
-            unused.remove()
-        panels += own[:num_maps]
+        every = grid_of_panels.ravel().tolist()
+        changes = every[first : first + len(labels)]
+        for unused in every[1:]:
+            if unused not in changes:
+                unused.remove()
+        panels += [every[0], *changes]
         shown = _shown(maps, name)
-        _draw_maps(part, own[:1], shown, name, "group", [BASELINE])
+        _draw_maps(part, every[:1], shown, name, "group", [BASELINE])
         if labels:
-            _draw_maps(part, own[1:num_maps], shown, f"{name}_change", "perturbation", labels)
+            _draw_maps(part, changes, shown, f"{name}_change", "perturbation", labels)
         told = f"{_what(shown[name])}{legend_of_dots(shown, name)}"
         part.suptitle(told, fontsize=FONT_SIZE, x=0.01, ha="left")
     set_letters(panels)

@@ -103,6 +103,21 @@ def test_box_means_are_those_of_plain_loops(grid: Grid) -> None:
     assert found["box_east"].sel(box="nino4").item() == -150.0
 
 
+def test_some_times_at_once_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    means = run_of()
+    whole = indices_of(means, SETTINGS).series
+    monkeypatch.setattr("respeval.diagnostics.indices._BYTES_AT_ONCE", 8 * 2 * 36 * 72 * 5)
+    xr.testing.assert_identical(indices_of(means, SETTINGS).series, whole)
+
+
+def test_a_month_without_a_mean_is_told() -> None:
+    means = run_of(num_months=24)
+    means["skin"][1, 20] = np.nan
+    found = indices_of(means, SETTINGS)
+    assert found.series is None
+    assert found.left_out["nino34"] == "skin is missing in some months of the means over samples"
+
+
 def test_the_boxes_are_those_of_the_papers() -> None:
     """As they are written: 170° W to 120° W, 140° E to 145° W, 170° E to 90° W, 150° E to 160° W."""
     edges = [(-170, -120), (140, -145), (170, -90), (150, -160)]
