@@ -69,6 +69,10 @@ def test_more_processes_than_samples_spread_the_groups(study: Path, tmp_path: Pa
     assert result.exit_code == 0, result.output
     done = torchrun(4, *single, "-o", tmp_path / "four")
     assert done.returncode == 0, done.stderr
+    told = " ".join(done.stdout.split())
+    assert (
+        "warning: 1 of 4 processes have nothing to do: 3 groups x 1 samples are 3 members" in told
+    )
     expected, got = means(tmp_path / "one"), means(tmp_path / "four")
     for name, values in expected.items():
         # The batches differ (3 members at once against 1), and with them float32 rounding.

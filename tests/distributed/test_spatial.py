@@ -149,6 +149,13 @@ def test_a_run_goes_on_in_any_other_layout(peers: Peers, alone: Path, tmp_path: 
         assert_same(tmp_path / layout, alone.parent / "alone")
 
 
+def test_a_run_is_lengthened_in_another_layout(peers: Peers, alone: Path, tmp_path: Path) -> None:
+    for layout, options in (("2x1", ("--steps", 40)), ("1x2", ("--steps", DAYS, "--extend"))):
+        ended = run(peers, layout, alone, "-o", tmp_path / "out", *options)
+        assert set(ended.codes) == {0}, ended.errors
+    assert_same_fields(tmp_path / "out", alone.parent / "alone")
+
+
 def test_a_process_that_is_stopped_for_ever_ends_those_that_share_its_fields(
     peers: Peers, alone: Path, tmp_path: Path
 ) -> None:
