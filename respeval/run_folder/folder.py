@@ -98,7 +98,8 @@ class RunFolder(RunOutput):
         progress = self._look(extend)
         lock = FolderLock(self.path)
         if progress.finished:
-            lock.clear()
+            for name in LOCKS:  # a process may be killed between its last work and its lock
+                FolderLock(self.path, name).clear()
             return progress
         lock.acquire()
         self._lock = lock
