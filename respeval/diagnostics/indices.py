@@ -83,10 +83,10 @@ _TOLD: Mapping[str, Mapping[str, str]] = {
 
 #: Coordinate -> its attributes, in the order of a box.
 _EDGES: Mapping[str, Mapping[str, str]] = {
-    "box_south": {"long_name": "southern edge of the box", "units": "degrees_north"},
-    "box_north": {"long_name": "northern edge of the box", "units": "degrees_north"},
-    "box_west": {"long_name": "western edge of the box", "units": "degrees_east"},
-    "box_east": {"long_name": "eastern edge of the box", "units": "degrees_east"},
+    "box_south": {"long_name": "southern edge of the box", "units": "degree"},
+    "box_north": {"long_name": "northern edge of the box", "units": "degree"},
+    "box_west": {"long_name": "western edge of the box", "units": "degree"},
+    "box_east": {"long_name": "eastern edge of the box", "units": "degree"},
 }
 
 

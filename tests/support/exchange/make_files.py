@@ -1,4 +1,4 @@
-"""Write what a demo does not: a comparison, a probe, and a submission to AIMIP.
+"""Write what a demo does not: a comparison, a probe, indices of SST, and a submission to AIMIP.
 
     python -m tests.support.exchange.make_files demo        (`make exchange` calls it)
 
@@ -11,12 +11,18 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import xarray as xr
 
+from tests.support import enso
+
 #: January and February: two whole months of members.
 STEPS, SAMPLES = 59, 2
+
+#: Of a run whose SST has an El Niño; indices need two.
+EL_NINO_YEARS = 3
 
 
 #: Edges of the demo's eight layers as an ACE checkpoint would give them.
@@ -51,6 +57,11 @@ def main(demo: Path) -> None:
     manifest.write_text(json.dumps(content))
     respeval("diagnose", out / "run")
     respeval("export", "aimip", out / "run", *names, "-o", out / "submission")
+    with tempfile.TemporaryDirectory() as study:
+        finished = Path(study) / "out"
+        respeval("run", enso.write_study(Path(study), EL_NINO_YEARS), "-o", finished)
+        for name in ("indices.nc", "regressions.nc"):
+            shutil.copy(finished / name, out)
 
 
 if __name__ == "__main__":
