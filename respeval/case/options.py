@@ -110,17 +110,15 @@ def parse_spatial(flag: str, text: str | None) -> Parts | None:
 
 
 def parse_parts(flag: str, text: str | None, others: str = "") -> tuple[int, int] | None:
-    """Parts of fields in latitude and longitude. Raises InputError where the text is none.
+    """Parts of fields in latitude and longitude; others: what a message says may be given too.
 
-    others: what may be given too, for the message.
-    """
+    Raises InputError where the text is none."""
     if text is None:
         return None
     height, _, width = text.lower().partition("x")
     if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
-        raise InputError(
-            f"{flag} {text}: expected parts in latitude x parts in longitude, for example 2x1{others}"
-        )
+        expected = f"parts in latitude x parts in longitude, for example 2x1{others}"
+        raise InputError(f"{flag} {text}: expected {expected}")
     return int(height), int(width)
 
 
