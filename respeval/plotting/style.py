@@ -30,8 +30,7 @@ DOTS_PER_INCH = 200
 #: Title of a panel.
 TITLE_STYLE: dict[str, Any] = {"loc": "left", "fontsize": FONT_SIZE, "fontweight": "bold"}
 
-#: What figures say of their error bars.
-INTERVAL_REMARK = "bars: 95 % interval"
+_INTERVAL_REMARK = "bars: 95 % interval"
 
 _EXPONENT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -113,6 +112,12 @@ def reach_of_interval(dataset: xr.Dataset, name: str, where: dict[str, Any]) -> 
     return np.where(np.isfinite(reach).all(0), reach.clip(min=0.0), np.nan)
 
 
+def interval_remark(dataset: xr.Dataset, name: str) -> str:
+    """What a figure says of its error bars; nothing where it has none."""
+    reach = reach_of_interval(dataset, name, {})
+    return "" if reach is None or np.isnan(reach).all() else _INTERVAL_REMARK
+
+
 def legend_below(figure: Figure, panel: Axes, num_columns: int = 8) -> None:
     """One legend under all panels, with the labels of one of them."""
     handles, names = panel.get_legend_handles_labels()
@@ -133,7 +138,8 @@ def line_colors(number: int) -> list[str]:
 
 
 def point_style(color: str, **options: Any) -> dict[str, Any]:
-    return {"color": color, "ms": 4.5, "lw": 1.5, "elinewidth": 1.1, "capsize": 2, **options}
+    """A dot with its bar, whose caps look out behind it however short the bar is."""
+    return {"color": color, "ms": 4.5, "lw": 1.5, "elinewidth": 1.1, "capsize": 3.4, **options}
 
 
 def perturbation_labels(dataset: xr.Dataset) -> list[str]:

@@ -11,7 +11,7 @@ import xarray as xr
 from respeval.fields.grid import FloatArray
 from respeval.plotting.style import (
     FONT_SIZE,
-    INTERVAL_REMARK,
+    interval_remark,
     legend_below,
     line_colors,
     make_panels,
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _RATIO_ALOFT = "vertical_warming_ratio_tropical_ocean"
+
+#: Points of a dot over its slot, in bands, so that neighbours' caps don't touch.
+_SIZE_OF_SLOT = 36.0
 
 
 def column_warming(
@@ -62,7 +65,7 @@ def column_warming(
     panel.axvline(0.0, color="0.6", lw=0.8, zorder=0)
     panel.margins(x=0.08)
     panel.set_xlabel(f"Global-mean warming ({units(values)})", fontsize=FONT_SIZE)
-    set_title(panel, "Warming of the column", INTERVAL_REMARK)
+    set_title(panel, "Warming of the column", interval_remark(diagnostics, "column_warming"))
     if has_ratio:
         _draw_ratio_aloft(panels[1], diagnostics, reference)
     if reference is not None:
@@ -106,7 +109,7 @@ def land_ocean_warming(
     _draw_bands(contrast, diagnostics, ("land_ocean_warming_ratio",), reference)
     warming.axhline(0.0, color="0.6", lw=0.8, zorder=0)
     warming.set_ylabel("Warming (K)", fontsize=FONT_SIZE)
-    set_title(warming, "Near-surface warming", INTERVAL_REMARK)
+    set_title(warming, "Near-surface warming", interval_remark(diagnostics, "ocean_warming"))
     contrast.axhline(1.0, color="0.6", lw=0.8, zorder=0)
     contrast.set_ylabel("Land warming / ocean warming", fontsize=FONT_SIZE)
     set_title(contrast, "Land–ocean contrast")
@@ -142,6 +145,7 @@ def _draw_bands(
     bands = diagnostics["band"]
     num_slots = len(labels) * len(names)
     slot = min(0.2, 0.84 / num_slots)
+    size = min(4.5, _SIZE_OF_SLOT * slot)
     for i, (label, color) in enumerate(zip(labels, line_colors(len(labels)), strict=True)):
         for j, name in enumerate(names):
             place = np.arange(bands.size) + slot * (i * len(names) + j - 0.5 * (num_slots - 1))
@@ -149,7 +153,9 @@ def _draw_bands(
                 place,
                 diagnostics[name].sel(perturbation=label),
                 yerr=reach_of_interval(diagnostics, name, {"perturbation": label}),
-                **point_style(color, fmt="o", mfc="white" if j else color),
+                **point_style(
+                    color, fmt="o", mfc="white" if j else color, ms=size, capsize=0.9 * size
+                ),
             )
             if _has(reference, name, label):
                 known = _matching(reference, name, label, bands)

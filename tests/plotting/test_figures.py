@@ -298,6 +298,24 @@ def test_the_bands_draw_land_ocean_and_their_ratio(saved) -> None:
     assert names == ["p2K", "p4K", "land", "ocean", "truth"]
 
 
+@pytest.mark.parametrize("number", [2, 5])
+def test_a_bar_is_seen_behind_its_dot_however_short_it_is(saved, number: int) -> None:
+    one = saved["diagnostics"].isel(perturbation=0)
+    labels = [f"p{k}K" for k in range(number)]
+    diagnostics = xr.concat([one] * number, xr.IndexVariable("perturbation", labels))
+    figure = plotting.land_ocean_warming(diagnostics)
+    width = figure.axes[0].get_position().width * 72.0 * figure.get_figwidth()
+    slot = width / 3.2 * min(0.2, 0.84 / (2 * number))  # three bands and a margin
+    for dot, caps, _ in figure.axes[0].containers:
+        assert len(caps) == 2
+        for cap in caps:
+            assert 1.5 * dot.get_markersize() < cap.get_markersize() < slot
+    assert figure.axes[0].get_title(loc="right") == "bars: 95 % interval"
+    for end in ("low", "high"):
+        diagnostics[f"ocean_warming_{end}"][:] = np.nan
+    assert not plotting.land_ocean_warming(diagnostics).axes[0].get_title(loc="right")
+
+
 def test_the_time_series_draws_every_group_and_the_response(saved) -> None:
     zonal = saved["zonal"]
     series = global_mean_series(zonal, "t_low")
