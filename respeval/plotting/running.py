@@ -18,6 +18,7 @@ from respeval.plotting.style import (
     make_panels,
     perturbation_labels,
     sentence,
+    set_letters,
     set_title,
 )
 
@@ -31,9 +32,12 @@ _LABELS = {
     "vertical_warming_ratio_tropical_ocean": ("Upper / surface warming", "Tropical ocean"),
 }
 
-#: An axis shows this many half-widths of the last intervals, so that the first ones, of a few units,
-#: don't flatten what came of them.
+#: Beside the curves an axis shows this many half-widths of the last intervals, so that the first ones,
+#: of a few units, don't flatten what came of them.
 _HALF_WIDTHS_SHOWN = 5.0
+
+#: Share of an axis that is left free above and below the curves.
+_MARGIN = 0.05
 
 
 def has_ratios(running: xr.Dataset) -> bool:
@@ -62,6 +66,7 @@ def running_ratios(running: xr.Dataset) -> Figure:
         if number + num_columns >= len(panels_of):
             panel.set_xlabel(label, fontsize=FONT_SIZE)
             panel.tick_params(labelbottom=True)
+    set_letters(panels[: len(panels_of)])
     figure.align_ylabels()
     panels[0].fill_between([], [], [], color=BASELINE_COLOR, alpha=0.2, lw=0, label="95 % interval")
     legend_below(figure, panels[0])
@@ -87,6 +92,8 @@ def _panels(running: xr.Dataset) -> dict[str, xr.Dataset]:
 
 
 def _draw(panel: Axes, own: xr.Dataset, time: FloatArray, labels: list[str]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     marker = "o" if time.size < 13 else None
     for label, color in zip(labels, line_colors(len(labels)), strict=True):
         value, low, high = (
@@ -98,11 +105,12 @@ def _draw(panel: Axes, own: xr.Dataset, time: FloatArray, labels: list[str]) -> 
     limits = _limits(own)
     if limits is not None:
         panel.set_ylim(*limits)
-    panel.set_xlim(0.0, 1.01 * float(time[-1]))
+    panel.set_xlim(0.0, 1.03 * float(time[-1]))
+    panel.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
 
 
 def _limits(own: xr.Dataset) -> tuple[float, float] | None:
-    """What is shown of the axis: the last values, and the later half of their course."""
+    """What is shown of the axis: the curves, and what the last intervals say."""
     last = own.isel(time=-1)
     half = ((last["high"] - last["low"]) / 2.0).values
     value = last["value"].values
@@ -110,17 +118,23 @@ def _limits(own: xr.Dataset) -> tuple[float, float] | None:
     if not known.any():
         return None
     reach = _HALF_WIDTHS_SHOWN * half[known]
-    later = own["value"].isel(time=slice(own.sizes["time"] // 2, None)).values
-    low = min((value[known] - reach).min(), np.nanmin(later))
-    high = max((value[known] + reach).max(), np.nanmax(later))
-    return (float(low), float(high)) if high > low else None
+    curves = own["value"].values[np.isfinite(own["value"].values)]
+    low = min((value[known] - reach).min(), curves.min())
+    high = max((value[known] + reach).max(), curves.max())
+    margin = _MARGIN * (high - low)
+    return (float(low - margin), float(high + margin)) if high > low else None
 
 
 def _lengths(running: xr.Dataset) -> tuple[FloatArray, str]:
-    """Length of what each number is from, and the label: years, or days in a run shorter than one."""
-    bounds = running["time_bnds"].transpose("time", "bnds").values
-    days = np.array([days_between(begin, end) for begin, end in bounds])
-    first = str(bounds[0, 0])[:10]
-    if days[-1] < 365:
+    """Length of what each number is from, and the label: years, or days in a run shorter than one.
+
+    A year lasts from one date to the same date, whatever the calendar's years are.
+    """
+    bounds = running["time_bnds"].transpose("time", "bnds")
+    first = str(bounds.values[0, 0])[:10]
+    begin, end = (bounds.isel(bnds=i).dt for i in (0, 1))
+    years = end.year - begin.year + (end.month - begin.month) / 12 + (end.day - begin.day) / 365.25
+    if years[-1] < 1:
+        days = np.array([days_between(begin, end) for begin, end in bounds.values])
         return days, f"Days of simulation from {first} on"
-    return days / 365.25, f"Years of simulation from {first} on"
+    return np.asarray(years.values, np.float64), f"Years of simulation from {first} on"

@@ -163,21 +163,35 @@ def test_the_figure_has_a_panel_for_every_ratio_and_shades_the_bounded() -> None
     figure = plotting.running_ratios(found)
     titles = [panel.get_title(loc="left") for panel in figure.axes]
     assert titles == [
-        "Tropics 0–15°",
-        "Subtropics 15–30°",
-        "Midlatitudes 30–50°",
-        "Tropical ocean",
+        "a  Tropics 0–15°",
+        "b  Subtropics 15–30°",
+        "c  Midlatitudes 30–50°",
+        "d  Tropical ocean",
     ]
     panel = figure.axes[1]
     expected = found[RATIO].sel(perturbation="p4K", band="subtropics")
     time, value = panel.lines[1].get_data()
-    np.testing.assert_allclose(time, np.arange(1, 6) * 365 / 365.25)
+    np.testing.assert_array_equal(time, np.arange(1, 6))  # of 365 days
+    ticks = panel.get_xticks()
+    np.testing.assert_array_equal(ticks, np.rint(ticks))
+    assert {1, 2, 3, 4, 5} <= set(ticks)
     np.testing.assert_array_equal(value, expected)
     shaded = panel.collections[1].get_paths()[0].vertices[:, 1]
     high = found[f"{RATIO}_high"].sel(perturbation="p4K", band="subtropics")
     assert shaded.max() == pytest.approx(float(high.max()))
-    low, top = panel.get_ylim()
-    assert low < float(value[-1]) < top
+    for panel in figure.axes:
+        low, top = panel.get_ylim()
+        for line in panel.lines:
+            assert low < np.min(line.get_ydata())
+            assert np.max(line.get_ydata()) < top
+
+
+def test_a_curve_that_begins_far_off_is_held_by_its_axis() -> None:
+    zonal = run_of(60)
+    found = running(zonal, diagnose(zonal, SETTINGS), SETTINGS)
+    found[RATIO][dict(time=0, band=0, perturbation=0)] = -40.0
+    low, _ = plotting.running_ratios(found).axes[0].get_ylim()
+    assert low < -40.0
 
 
 def test_a_time_mean_says_of_what_period_it_is() -> None:
