@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
@@ -49,6 +50,16 @@ from respeval.planet.training import (
     learning_rate_factor,
     predict,
     untrained_emulator,
+)
+from respeval.plotting.gradient import set_logarithmic
+from respeval.plotting.style import (
+    FONT_SIZE,
+    legend_below,
+    line_colors,
+    make_panels,
+    save,
+    set_letters,
+    set_title,
 )
 
 PRETRAIN_WEIGHTS = LossWeights(crps=0.9, energy_score=0.1)
@@ -310,15 +321,15 @@ def show_variables(results: dict[str, Any]) -> None:
     console.print(table)
 
 
-def draw(results: dict[str, Any], path: Path) -> None:
-    """Power bias and CRPS against epochs, power ratio and signal-to-noise by degree."""
-    from matplotlib.figure import Figure
+def draw(results: dict[str, Any], path: Path) -> Figure:
+    """Power bias and CRPS against epochs, power ratio and signal-to-noise by degree.
 
-    figure = Figure(figsize=(10, 7), layout="constrained")
-    bias, skill, power, snr = figure.subplots(2, 2).ravel()
+    Colours and order of the arms are those of `gradient_profile`.
+    """
+    figure, panels = make_panels(2, 2, 5.4)
+    bias, skill, power, snr = panels
     arms = list(next(iter(results.values())))
-    colors = ["#333333", "#0072b2", "#d55e00", "#009e73", "#cc79a7"]
-    for arm, color in zip(arms, colors, strict=False):
+    for arm, color in zip(arms, line_colors(len(arms)), strict=True):
         runs = [seed[arm] for seed in results.values()]
         for panel, key in ((bias, "rollout_bias"), (skill, "crps")):
             lines = np.array([[np.mean(e[key]) for e in run["epochs"]] for run in runs])
@@ -331,22 +342,26 @@ def draw(results: dict[str, Any], path: Path) -> None:
             lines = np.array([run["snr"][when] for run in runs]).mean(0)
             snr.plot(lines, style, color=color, lw=2)
     bias.axhline(0, color="0.6", lw=1)
-    bias.set(title="Smallest scales, day 10", xlabel="epoch", ylabel="power bias (1)")
-    bias.legend(frameon=False)
-    skill.set(title="Skill, day 1", xlabel="epoch", ylabel="CRPS (normalized)")
     power.axhline(1, color="0.6", lw=1)
-    power.set(
-        title="After the last epoch, day 10", xlabel="degree $l$", ylabel="power / target (1)"
-    )
-    snr.set(
-        title="Filters' gradient: start (dotted), end",
-        xlabel="degree $l$",
-        ylabel="signal-to-noise (1)",
-        yscale="log",
-    )
-    for panel in (bias, skill, power, snr):
-        panel.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
+    set_logarithmic(snr)
+    epoch, degree = "Epoch", "Spherical-harmonic degree"
+    for panel, title, remark, below, beside in (
+        (bias, "Smallest scales", "day 10", epoch, "Power bias"),
+        (skill, "Skill", "day 1", epoch, "CRPS (normalized)"),
+        (power, "Power", "last epoch, day 10", degree, "Power / target"),
+        (snr, "Filters' gradient", "", degree, "Signal to noise"),
+    ):
+        set_title(panel, title, remark)
+        panel.set_xlabel(below, fontsize=FONT_SIZE)
+        panel.set_ylabel(beside, fontsize=FONT_SIZE)
+    set_letters(panels)
+    if len(results) > 1:
+        bias.plot([], [], color="0.35", lw=0.7, label="seed")
+        bias.plot([], [], color="0.35", lw=2, label="mean of seeds")
+    bias.plot([], [], ":", color="0.35", lw=2, label="at the start")
+    legend_below(figure, bias, num_columns=3)
+    save(figure, path)
+    return figure
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ import pytest
 from respeval.fields.grid import Grid
 from respeval.loss_probe.arms import parse_arms
 from respeval.planet.datasets import make_record
+from respeval.plotting.style import line_colors
 from tests.support import ROOT
 
 EXAMPLE = ROOT / "examples" / "whitening_ab.py"
@@ -53,5 +54,14 @@ def test_arms_start_alike_and_see_the_same_batches(
     assert example.first_below(none, none) <= 2
     example.show({"0": results})
     example.show_variables({"0": results})
-    example.draw({"0": results}, tmp_path / "figure.png")
+    figure = example.draw({"0": results}, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 10_000
+    assert [panel.get_title(loc="left")[:3] for panel in figure.axes] == [
+        "a  ",
+        "b  ",
+        "c  ",
+        "d  ",
+    ]
+    lines = [line for line in figure.axes[0].lines if line.get_label() in results]
+    assert [line.get_label() for line in lines] == list(map(str, arms))
+    assert [line.get_color() for line in lines] == line_colors(3)

@@ -80,7 +80,7 @@ def _label_panels(panels: list[Axes], arms: list[str]) -> None:
     for panel, title, label in zip(panels, titles, labels, strict=True):
         set_title(panel, title)
         panel.set_ylabel(label, fontsize=FONT_SIZE)
-        _set_logarithmic(panel)
+        set_logarithmic(panel)
 
 
 def _draw_layers(panel: Axes, values: xr.DataArray, color: str, label: str | None = None) -> None:
@@ -116,7 +116,7 @@ def _explain(panel: Axes, profile: xr.Dataset) -> None:
         panel.fill_between([], [], [], color="0.5", alpha=0.3, lw=0, label="10–90 %")
 
 
-def _set_logarithmic(panel: Axes) -> None:
+def set_logarithmic(panel: Axes) -> None:
     """A logarithmic axis that is labelled at 1, 2 and 5 where it spans less than two decades.
 
     An axis without positive values says so, as signal to noise does for a single batch.
