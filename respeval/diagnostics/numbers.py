@@ -75,6 +75,19 @@ def place_in_words(place: str) -> str:
     return _MEANS.get(place, place)
 
 
+def heading(name: str, place: str) -> tuple[str, str]:
+    """What the numbers of a diagnostic at a place are called, and where they are, as a run's table has it.
+
+    place: as of `places_of`. A diagnostic without a row of its own has its name.
+    """
+    label = ""
+    for other, row in main_rows().items():
+        label = row.label or label  # an empty one is like the one before
+        if other == name:
+            return label, place or row.where
+    return name.removesuffix("_mean"), place_in_words(place)
+
+
 def by_place(dataset: xr.Dataset, name: str, suffix: str = "") -> FloatArray:
     """Numbers of a diagnostic, ([run, perturbation,] place), places in the order of `places`.
 

@@ -345,9 +345,32 @@ def test_figures_are_against_the_epoch_where_all_runs_have_one(sweep: Path, tmp_
     assert text[1] == "epoch"
     only_some = comparison.assign_coords(epoch=("run", [30.0, np.nan, 7.0]))
     overview = runs_overview(only_some, [RATIO, VERTICAL], ["p4K"])
+    assert [text.get_text() for text in overview.axes[0].get_yticklabels()] == ["x", "y", "z"]
     for panel in overview.axes:
-        assert panel.get_xlabel() == "Run"
-        assert [text.get_text() for text in panel.get_xticklabels()] == ["x", "y", "z"]
+        assert panel.get_xlabel() == "ratio"
+        low, high = panel.get_ylim()
+        assert low > high  # the first run above
+
+
+def test_runs_without_epochs_are_rows_that_nothing_joins(comparison: xr.Dataset) -> None:
+    names = ["a_name_that_is_longer_than_a_line_of_the_axis", "b", "c"]
+    every = [RATIO, VERTICAL, "antarctic_amplification"]
+    figure = runs_overview(comparison.assign_coords(run=names), every, ["p4K", "p2K"])
+    shown = [text.get_text().replace("\n", "") for text in figure.axes[0].get_yticklabels()]
+    assert shown == names
+    assert {text.get_rotation() for text in figure.axes[0].get_yticklabels()} == {0.0}
+    assert [panel.get_title(loc="left").replace("\n", " ") for panel in figure.axes] == [
+        "a  land/ocean ratio: midlatitudes",
+        "b  land/ocean ratio: tropics",
+        "c  vertical ratio: tropical ocean",
+        "d  amplification: Antarctic",
+    ]
+    for i, label in enumerate(("p4K", "p2K")):
+        value = comparison[VERTICAL].sel(perturbation=label)
+        dot = figure.axes[2].containers[i].lines[0]  # type: ignore[attr-defined]
+        assert dot.get_linestyle() == "None"
+        np.testing.assert_array_equal(dot.get_xdata(), value)
+        np.testing.assert_array_equal(np.rint(dot.get_ydata()), [0, 1, 2])
 
 
 def test_full_dots_are_the_significant_differences(comparison: xr.Dataset) -> None:
@@ -357,7 +380,7 @@ def test_full_dots_are_the_significant_differences(comparison: xr.Dataset) -> No
     comparison[f"{name}_difference_pvalue"][dict(run=2, perturbation=1, level=0)] = 0.01
     figure = diagnostic_of_runs(comparison, name, ["p4K", "p2K"])
     full = [
-        (i, line.get_xdata().tolist())  # type: ignore[union-attr]
+        (i, np.rint(line.get_ydata()).tolist())
         for i, panel in enumerate(figure.axes)
         for line in panel.lines
         if line.get_zorder() == 3 and np.size(line.get_xdata())
