@@ -62,7 +62,7 @@ class Pictures:
         if "zonal_mean_warming" in diagnostics:
             plan["zonal_mean_warming"] = partial(zonal_mean_warming, diagnostics)
         if has_annual_cycle(diagnostics):
-            plan["annual_cycle"] = partial(annual_cycle, diagnostics)
+            plan["annual_cycle"] = partial(annual_cycle, diagnostics, *self._known)
         if "column_warming" in diagnostics:
             plan["column_warming"] = partial(column_warming, diagnostics, *self._known)
         if "land_ocean_warming_ratio" in diagnostics:

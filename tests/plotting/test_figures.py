@@ -420,6 +420,44 @@ def test_the_annual_cycle_draws_land_ocean_and_their_ratio(saved) -> None:
         assert set(np.round(shade[:, 1], 9)) == set(expected)
 
 
+def test_the_annual_cycle_draws_what_a_reference_knows(saved) -> None:
+    diagnostics = saved["diagnostics"]
+    names = [f"{n}_by_month" for n in ("land_warming", "ocean_warming", "land_ocean_warming_ratio")]
+    by_month = diagnostics[names].sel(perturbation=["p4K"], band=["tropics"]) + 0.5
+    figure = plotting.annual_cycle(diagnostics, by_month, "truth")
+    squares = [
+        (i, line.get_ydata()[0], len(line.get_ydata()))
+        for i, panel in enumerate(figure.axes)
+        for line in panel.lines
+        if line.get_marker() == "s" and len(line.get_ydata())
+    ]
+    first = [by_month[name].isel(month=0).item() for name in names]
+    assert squares == [(0, first[0], 12), (0, first[1], 12), (3, first[2], 12)]
+    assert figure.legends[0].get_texts()[-1].get_text() == "truth"
+
+    reference = saved["reference"]  # as maps know it: of the whole year
+    figure = plotting.annual_cycle(diagnostics, reference, "truth")
+    for column, band in enumerate(diagnostics["band"].values):
+        for row, own in enumerate(
+            (("land_warming", "ocean_warming"), ("land_ocean_warming_ratio",))
+        ):
+            panel = figure.axes[3 * row + column]
+            strokes = [
+                collection.get_segments()[0]
+                for collection in panel.collections
+                if type(collection).__name__ == "LineCollection"
+            ]
+            expected = [
+                float(reference[name].sel(perturbation=label, band=band))
+                for label in LABELS
+                for name in own
+            ]
+            np.testing.assert_allclose([stroke[0, 1] for stroke in strokes], expected)
+            assert min(stroke[0, 0] for stroke in strokes) > 12.3
+            assert panel.get_xlim()[1] > max(stroke[1, 0] for stroke in strokes)
+    assert figure.legends[0].get_texts()[-1].get_text() == "truth, whole year"
+
+
 def test_units_are_written_with_exponents() -> None:
     def written(units: str) -> str:
         return plotting.style.units(xr.DataArray(0.0, attrs={"units": units}))
