@@ -12,26 +12,36 @@ from typing import Annotated, Any
 
 import typer
 
-from respeval.case.options import (
-    KEY,
-    KEYS,
+from respeval.case.options import KEY, KEYS, read_options
+from respeval.case.parsing import (
     check_at_least_one,
     parse_batch_size,
     parse_parts,
     parse_spatial,
-    read_options,
 )
 from respeval.commands import parameters as p
+from respeval.commands.examples import EXAMPLES
 from respeval.commands.exits import EXIT_BAD_INPUT, end, one_line_errors
 from respeval.commands.export import export_app
+from respeval.commands.help_page import HelpfulCommand, HelpfulGroup
 from respeval.interpreter import collect_garbage_rarely, take_huge_pages
 from respeval.loss_probe.options import ARMS, LOSS, LOSS_CONFIG, RECOMPUTE, SETTINGS
 
+
+class _Commands(HelpfulGroup):
+    order = (
+        *("inspect", "run", "diagnose", "compare", "report"),
+        *("gradient-probe", "export", "demo"),
+    )
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="How does a climate emulator's checkpoint respond to warming?",
-    add_completion=False,
+    epilog=EXAMPLES["respeval"],
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
 )
 
 app.add_typer(export_app, name="export")
@@ -47,7 +57,8 @@ def command(arguments: list[str]) -> int:
     collect_garbage_rarely()
     take_huge_pages()
     try:
-        return app(arguments or ["--help"], standalone_mode=False) or 0
+        given = arguments or ["--help"]
+        return app(given, standalone_mode=False, prog_name="respeval") or 0
     except Exception as error:
         # Wrong usage says what it is so; the class that typer raises for it has no public name.
         told = getattr(error, "format_message", None)
@@ -76,23 +87,18 @@ def _respeval(
     pass
 
 
-@app.command()
-def report(
-    folders: p.Reported,
-    output: p.Page = Path("report.html"),
-    title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
-) -> None:
-    """Write one HTML page with the numbers, figures and provenance of runs, probes and comparisons.
-
-    It needs no other file and no network. Several runs are compared at its top.
-    """
+@app.command(cls=HelpfulCommand, epilog=EXAMPLES["inspect"])
+@p.takes(KEY["reader"])
+def inspect(checkpoint: p.Checkpoint, *, trust_checkpoint: p.Trust = False, **given: Any) -> None:
+    """Show what is in a checkpoint and what data a run of it needs."""
     with one_line_errors():
-        from respeval.commands.report import report_folders
+        from respeval.commands.probe import inspect_checkpoint
 
-        report_folders(folders, output, title)
+        options = read_options(KEYS, given).get("reader", {})
+        inspect_checkpoint(checkpoint, options, trust_checkpoint)
 
 
-@app.command(cls=p.HelpfulCommand)
+@app.command(cls=HelpfulCommand, epilog=EXAMPLES["run"])
 @p.takes(*KEYS)
 def run(
     checkpoint: p.Checkpoints,
@@ -153,7 +159,7 @@ def run(
             raise typer.Exit(code)
 
 
-@app.command()
+@app.command(cls=HelpfulCommand, epilog=EXAMPLES["diagnose"])
 @p.takes(KEY["bands"], KEY["tropical_lat_max"], KEY["sst_boxes"], KEY["roles"], KEY["reference"])
 def diagnose(
     folder: p.FinishedRun = None,
@@ -176,7 +182,7 @@ def diagnose(
         diagnose_folder(folder, given, everything, asks_for_boxes=bool(land_box))
 
 
-@app.command()
+@app.command(cls=HelpfulCommand, epilog=EXAMPLES["compare"])
 @p.takes(KEY["bands"], KEY["tropical_lat_max"])
 def compare(
     folders: p.Compared,
@@ -203,39 +209,24 @@ def compare(
         compare_folders(folders, output, Wishes(names, perturbation or (), regions, workers))
 
 
-@app.command()
-@p.takes(KEY["reader"])
-def inspect(checkpoint: p.Checkpoint, *, trust_checkpoint: p.Trust = False, **given: Any) -> None:
-    """Show what is in a checkpoint and what data a run of it needs."""
-    with one_line_errors():
-        from respeval.commands.probe import inspect_checkpoint
-
-        options = read_options(KEYS, given).get("reader", {})
-        inspect_checkpoint(checkpoint, options, trust_checkpoint)
-
-
-@app.command()
-def demo(
-    folder: Annotated[Path, typer.Argument(help="Folder to make.")],
-    years: Annotated[int, typer.Option(help="Years in the means, after one of spin-up.")] = 3,
-    samples: Annotated[int, typer.Option(help="Initial conditions.")] = 4,
+@app.command(cls=HelpfulCommand, epilog=EXAMPLES["report"])
+def report(
+    folders: p.Reported,
+    output: p.Page = Path("report.html"),
+    title: Annotated[str | None, typer.Option(metavar="TEXT", help="Title of the page.")] = None,
 ) -> None:
-    """Build the bundled planet, run both of its emulators under +2 K and +4 K, and compare.
+    """Write one HTML page with the numbers, figures and provenance of runs, probes and comparisons.
 
-    One emulator was trained with changed SSTs, the other on the present climate alone. The planet's
-    true response is known, and stands beside theirs.
+    It needs no other file and no network. Several runs are compared at its top.
     """
     with one_line_errors():
-        from respeval.commands.demo import run_demo
+        from respeval.commands.report import report_folders
 
-        check_at_least_one("--years", years)
-        check_at_least_one("--samples", samples)
-
-        run_demo(folder, years, samples)
+        report_folders(folders, output, title)
 
 
-@app.command()
-@p.takes(ARMS, *SETTINGS, LOSS_CONFIG, *LOSS, RECOMPUTE, KEY["reader"])
+@app.command(cls=HelpfulCommand, epilog=EXAMPLES["gradient-probe"])
+@p.takes(KEY["reader"], ARMS, *SETTINGS, LOSS_CONFIG, *LOSS, RECOMPUTE)
 def gradient_probe(
     checkpoint: p.Checkpoint,
     output: p.Output,
@@ -274,3 +265,25 @@ def gradient_probe(
             spatial=parse_parts("--spatial", spatial),
         )
         probe_checkpoint(checkpoint, output, wish)
+
+
+@app.command(cls=HelpfulCommand, epilog=EXAMPLES["demo"])
+def demo(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make.")],
+    years: Annotated[
+        int, typer.Option(metavar="N", help="Years in the means, after one of spin-up.")
+    ] = 3,
+    samples: Annotated[int, typer.Option(metavar="N", help="Initial conditions.")] = 4,
+) -> None:
+    """Build the bundled planet, run both of its emulators under +2 K and +4 K, and compare.
+
+    One emulator was trained with changed SSTs, the other on the present climate alone. The planet's
+    true response is known, and stands beside theirs.
+    """
+    with one_line_errors():
+        from respeval.commands.demo import run_demo
+
+        check_at_least_one("--years", years)
+        check_at_least_one("--samples", samples)
+
+        run_demo(folder, years, samples)

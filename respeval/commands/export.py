@@ -7,25 +7,36 @@ from typing import Annotated
 
 import typer
 
+from respeval.commands.examples import EXAMPLES
 from respeval.commands.exits import one_line_errors
+from respeval.commands.help_page import HelpfulCommand, HelpfulGroup
 
 EXIT_INCOMPLETE = 1
 
-export_app = typer.Typer(help="Submit a run to AIMIP: write CMIP files, and check them.")
+export_app = typer.Typer(
+    cls=HelpfulGroup,
+    help="Submit a run to AIMIP: write CMIP files, and check them.",
+    epilog=EXAMPLES["export"],
+)
 
-_SUBMISSION = "The submission"
 
-
-@export_app.command()
+@export_app.command(cls=HelpfulCommand, epilog=EXAMPLES["aimip"])
 def aimip(
-    folder: Annotated[Path, typer.Argument(help="Folder of a finished run with save_members.")],
-    model: Annotated[str, typer.Option(help="Name of the model, without '_'.")],
-    institute: Annotated[str, typer.Option(help="Short name of the institute, without '_'.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the submission.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder of a finished run with save_members.")
+    ],
+    model: Annotated[str, typer.Option(metavar="NAME", help="Name of the model, without '_'.")],
+    institute: Annotated[
+        str, typer.Option(metavar="NAME", help="Short name of the institute, without '_'.")
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the submission.")
+    ],
     mapped: Annotated[
         list[str] | None,
         typer.Option(
             "--map",
+            metavar="OUTPUT=CMIP",
             help="OUTPUT=CMIP, OUTPUT=CMIP@HPA or OUTPUT=CMIP:FACTOR, for outputs whose names are not "
             "known, or meant otherwise; repeat for several.",
         ),
@@ -44,14 +55,18 @@ def aimip(
         ),
     ] = False,
     grid_label: Annotated[
-        str, typer.Option(help="gn: the model's own grid; gr: regridded.")
+        str, typer.Option(metavar="gn|gr", help="gn: the model's own grid; gr: regridded.")
     ] = "gn",
-    version: Annotated[str | None, typer.Option(help="v and a date; default today.")] = None,
+    version: Annotated[
+        str | None, typer.Option(metavar="vDATE", help="v and a date; default today.")
+    ] = None,
     institution: Annotated[
-        str | None, typer.Option(help="Full name of the institute; default its short name.")
+        str | None,
+        typer.Option(metavar="NAME", help="Full name of the institute; default its short name."),
     ] = None,
     url: Annotated[
-        str | None, typer.Option(help="Where more is said of the model; default AIMIP's page.")
+        str | None,
+        typer.Option(metavar="URL", help="Where more is said of the model; default AIMIP's page."),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files of the same version.")
@@ -88,11 +103,14 @@ def aimip(
         typer.echo(f"check them: respeval export check {output}")
 
 
-@export_app.command()
+@export_app.command(cls=HelpfulCommand, epilog=EXAMPLES["check"])
 def check(
-    folder: Annotated[Path, typer.Argument(help="Folder that holds {institute}/{model}/….")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder that holds {institute}/{model}/….")
+    ],
     period: Annotated[
-        str | None, typer.Option(help="Months to expect, YYYYMM-YYYYMM; default 197810-202412.")
+        str | None,
+        typer.Option(metavar="YYYYMM-YYYYMM", help="Months to expect; default 197810-202412."),
     ] = None,
 ) -> None:
     """Say what a submission to AIMIP holds and what it lacks; exit code 1 where it lacks anything."""

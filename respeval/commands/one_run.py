@@ -15,7 +15,7 @@ from respeval.analysis.reference import check_references
 from respeval.analysis.results import analyse
 from respeval.case.case import Sources
 from respeval.case.file import load_case
-from respeval.case.options import Parts
+from respeval.case.parsing import Parts
 from respeval.commands.session import Session
 from respeval.diagnostics import (
     REGRESSIONS,

@@ -8,25 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-from typer.core import TyperCommand
 
 from respeval.case.options import COMPUTE, Option
 
 Command = TypeVar("Command", bound=Callable[..., None])
-
-
-class HelpfulCommand(TyperCommand):
-    """A command whose help names the kinds of perturbations, which are slow to load otherwise."""
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        for parameter in self.params:
-            text = getattr(parameter, "help", None) or ""
-            if "{perturbations}" in text:
-                from respeval.fields.perturbation import usages
-
-                told = usages().replace("[", "").replace("]", "")
-                parameter.help = text.replace("{perturbations}", told)  # type: ignore[attr-defined]
-        super().format_help(ctx, formatter)
 
 
 def takes(*options: Option) -> Callable[[Command], Command]:
@@ -50,7 +35,12 @@ def takes(*options: Option) -> Callable[[Command], Command]:
 
 
 def _parameter(option: Option) -> inspect.Parameter:
-    told = typer.Option(*option.flags, help=option.help, rich_help_panel=option.panel)
+    told = typer.Option(
+        *option.flags,
+        help=option.help,
+        metavar=option.value_name,
+        rich_help_panel=option.panel,
+    )
     return inspect.Parameter(
         option.name,
         inspect.Parameter.KEYWORD_ONLY,
@@ -59,23 +49,32 @@ def _parameter(option: Option) -> inspect.Parameter:
     )
 
 
-def _compute(help_text: str, *names: str) -> Any:
-    return typer.Option(*names, help=help_text, rich_help_panel=COMPUTE)
+def _compute(help_text: str, *names: str, metavar: str | None = None) -> Any:
+    return typer.Option(*names, help=help_text, metavar=metavar, rich_help_panel=COMPUTE)
 
 
 def _folder(help_text: str, *names: str) -> Any:
     return typer.Option(*names, help=help_text, rich_help_panel="The folder holds a run already")
 
 
-Output = Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")]
-Checkpoint = Annotated[Path, typer.Argument(help="Checkpoint file, for example checkpoint.pt.")]
+Output = Annotated[
+    Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the results.")
+]
+Checkpoint = Annotated[
+    Path, typer.Argument(metavar="CHECKPOINT", help="Checkpoint file, for example checkpoint.pt.")
+]
 Checkpoints = Annotated[
     list[Path],
-    typer.Argument(help="Checkpoint files; several: a folder for each, in the one of -o."),
+    typer.Argument(
+        metavar="CHECKPOINT",
+        help="Checkpoint files; several: a folder for each, in the one of -o.",
+    ),
 ]
 CaseFile = Annotated[
     Path | None,
-    typer.Option(help="Case file (YAML); default: case.yaml beside the checkpoint."),
+    typer.Option(
+        metavar="FILE", help="Case file (YAML); default: case.yaml beside the checkpoint."
+    ),
 ]
 Trust = Annotated[
     bool,
@@ -105,31 +104,37 @@ DryRun = Annotated[
         help="Show what would run, with memory, time and disk space; nothing is written.",
     ),
 ]
-Device = Annotated[str | None, _compute("cpu or cuda; default: cuda where present.")]
-Threads = Annotated[
-    int | None, _compute("Threads per process; default 1 under torchrun and on small grids.")
+Device = Annotated[
+    str | None, _compute("cpu or cuda; default: cuda where present.", metavar="cpu|cuda")
 ]
-Window = Annotated[int | None, _compute("Steps of forcing read at once.")]
+Threads = Annotated[
+    int | None,
+    _compute("Threads per process; default 1 under torchrun and on small grids.", metavar="N"),
+]
+Window = Annotated[int | None, _compute("Steps of forcing read at once.", metavar="N")]
 SamplesPerBatch = Annotated[
     str | None,
     _compute(
         "Samples stepped at once; default 1 on a CPU, all on a GPU. auto: the fastest of a few sizes that "
-        "are tried before the run."
+        "are tried before the run.",
+        metavar="N|auto",
     ),
 ]
 Spatial = Annotated[
     str | None,
     _compute(
-        "HxW: split the fields of every member over HxW processes, H in latitude and W in longitude, for a "
+        "Split the fields of every member over HxW processes, H in latitude and W in longitude, for a "
         "model that does not fit one GPU; members are dealt to groups of so many processes. auto: split "
-        "where a member does not fit, or processes are left over."
+        "where a member does not fit, or processes are left over.",
+        metavar="HxW|auto",
     ),
 ]
 ProbeSpatial = Annotated[
     str | None,
     typer.Option(
         "--spatial",
-        help="HxW: split fields over HxW processes, H in latitude and W in longitude, for a network that "
+        metavar="HxW",
+        help="Split fields over HxW processes, H in latitude and W in longitude, for a network that "
         "does not fit one GPU; batches are dealt to groups of so many processes.",
     ),
 ]
@@ -156,7 +161,9 @@ FastTransforms = Annotated[
         "--fast-transforms",
     ),
 ]
-FinishedRun = Annotated[Path | None, typer.Argument(help="Folder of a finished run.")]
+FinishedRun = Annotated[
+    Path | None, typer.Argument(metavar="DIR", help="Folder of a finished run.")
+]
 Listed = Annotated[
     bool, typer.Option("--list", help="Say what every diagnostic is; needs no folder.")
 ]
@@ -174,23 +181,28 @@ Comparison = Annotated[
     typer.Option(
         "-o",
         "--output",
+        metavar="DIR",
         help="Folder for comparison.csv, comparison.nc and figures/; without it nothing is written.",
     ),
 ]
 Diagnostics = Annotated[
     list[str] | None,
     typer.Option(
+        metavar="NAME",
         help="Diagnostics that tables and figures show (see respeval diagnose --list; NAME_mean for the "
         "output NAME); several: repeat, or separate by commas. Default: the ratios in the tables, all named "
-        "diagnostics in figures. The files have them all."
+        "diagnostics in figures. The files have them all.",
     ),
 ]
 Shown = Annotated[
     list[str] | None,
-    typer.Option(help="Perturbation that tables and figures show; repeat for several."),
+    typer.Option(
+        metavar="LABEL", help="Perturbation that tables and figures show; repeat for several."
+    ),
 ]
 Workers = Annotated[
-    int | None, _compute("Processes that read runs; default: by the number of runs and cores.")
+    int | None,
+    _compute("Processes that read runs; default: by the number of runs and cores.", metavar="N"),
 ]
 Reported = Annotated[
     list[Path],
@@ -199,11 +211,12 @@ Reported = Annotated[
         help="Folders of finished runs, of sweeps (all their runs), of gradient probes and of comparisons.",
     ),
 ]
-Page = Annotated[Path, typer.Option("-o", "--output", help="The page to write.")]
+Page = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The page to write.")]
 Data = Annotated[
     str | None,
     typer.Option(
+        metavar="FILE",
         help="Consecutive states: netCDF file, glob, folder of netCDF files, or zarr store; default: "
-        "probe_data of the case file."
+        "probe_data of the case file.",
     ),
 ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from respeval.case.options import COMPUTE, Option, Texts, check_at_least_one
+from respeval.case.options import COMPUTE, Option, Texts
+from respeval.case.parsing import check_at_least_one
 
 _PROBED, _LOSS = "What is probed", "The loss"
 
@@ -20,6 +21,7 @@ ARMS = Option(
     "--loss-config.",
     "arm",
     panel=_PROBED,
+    metavar="ARM",
 )
 
 #: Fields of `ProbeSettings`.
@@ -30,6 +32,7 @@ SETTINGS: tuple[Option, ...] = (
         "Glob over names of spectral filters; default all.",
         flags=("--filter",),
         panel=_PROBED,
+        metavar="GLOB",
     ),
     Option(
         "num_batches",
@@ -72,6 +75,7 @@ LOSS_CONFIG = Option(
     "YAML file with fme's loss section (type EnsembleLoss), or a training configuration that holds it; in "
     "the place of all options below.",
     panel=_LOSS,
+    metavar="FILE",
 )
 
 #: Fields of `LossWeights`.

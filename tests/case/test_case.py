@@ -10,7 +10,7 @@ import yaml
 
 from respeval.case.case import Case
 from respeval.case.file import load_case
-from respeval.case.options import parse_band
+from respeval.case.parsing import parse_band
 from respeval.errors import InputError
 from respeval.fields.perturbation import PatternPerturbation, parse_perturbation
 
