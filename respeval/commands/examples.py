@@ -30,7 +30,7 @@ respeval report out -o report.html
 respeval report runs/a runs/b probe -o report.html --title Emulators""",
     "gradient-probe": """\
 respeval gradient-probe checkpoint.pt --data training.nc -o probe
-respeval gradient-probe checkpoint.pt --data training.nc -o probe \\
+respeval gradient-probe checkpoint.pt --data training.nc -o arms \\
     --arm none --arm per_sample --arm per_sample:gamma=1.0""",
     "export": """\
 respeval export aimip run --model MyModel --institute Mine -o submission

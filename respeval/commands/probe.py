@@ -19,8 +19,8 @@ from respeval.loss_probe.plan import (
 )
 from respeval.loss_probe.probing import (
     ProbeReporter,
-    check_folder,
     look_ahead,
+    own_folder,
     run_probe,
     write_probe,
 )
@@ -76,19 +76,18 @@ def probe_checkpoint(checkpoint: Path, folder: Path, wish: ProbeWish) -> None:
     comm, console = session.comm, session.console
     plan = comm.together(lambda: wish.plan(checkpoint))
     comm.together(lambda: check_probe_split(plan, comm.mesh.height, comm.mesh.width))
-    if not wish.dry_run:
-        comm.on_root(lambda: check_folder(folder))
     session.threads.choose(plan.emulator.spec, comm)
     if wish.dry_run:
         _look_ahead(plan, session)
         return
     reporter = ConsoleProbeReporter(console, comm.num_data) if comm.is_root else ProbeReporter()
-    try:
-        sums = run_probe(plan, comm, reporter)
-    finally:
-        reporter.close()
-    if comm.is_root:
-        _show_probe(plan, sums, folder, console)
+    with own_folder(folder, plan, comm):
+        try:
+            sums = run_probe(plan, comm, reporter)
+        finally:
+            reporter.close()
+        if comm.is_root:
+            _show_probe(plan, sums, folder, console)
     comm.close()
 
 

@@ -11,6 +11,8 @@ import xarray as xr
 from respeval.files.netcdf import global_attributes
 from respeval.loss_probe.profile import FACTOR_QUANTILES, Profile
 
+PROFILE = "gradient_profile.nc"
+
 _ONE = {"units": "1"}
 _OVER_BATCHES = {"cell_methods": "batch: mean"}
 

@@ -94,6 +94,10 @@ class Pairs:
             ranges=ranges,
         )
 
+    def identity(self) -> dict[str, object]:
+        """What tells the data from others: see `Forcing.identity`."""
+        return self._forcing.identity()
+
     @property
     def num_batches(self) -> int:
         return int(self.rows.shape[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -102,7 +102,8 @@ def parse_settings(
 class ProbePlan:
     """A probe, checked and ready: everything that is the same on every process.
 
-    notices: its warnings, those too that come while its data are read.
+    notices: its warnings, those too that come while its data are read. reader: options of the
+    checkpoint's reader.
     """
 
     checkpoint: Path
@@ -113,6 +114,7 @@ class ProbePlan:
     ensemble: Ensemble
     settings: ProbeSettings
     notices: Notices
+    reader: Mapping[str, Any] = field(default_factory=dict)
 
 
 def prepare_probe(
@@ -132,12 +134,13 @@ def prepare_probe(
     beside = checkpoint.parent / "case.yaml"
     path = case_file or (beside if beside.is_file() else None)
     case = load_case(path, {}, takes_options=False) if path is not None else None
-    emulator = open_checkpoint(checkpoint, {**(case.reader if case else {}), **reader}, trust)
+    options = {**(case.reader if case else {}), **reader}
+    emulator = open_checkpoint(checkpoint, options, trust)
     location = data or (case.probe_data if case else None)
     if location is None:
         source = f"{path} has no probe_data" if path else f"no case.yaml beside {checkpoint}"
         raise InputError(f"no data to probe with ({source}): give --data FILE")
-    return plan_probe(emulator, settings, location, case, checkpoint)
+    return replace(plan_probe(emulator, settings, location, case, checkpoint), reader=options)
 
 
 def plan_probe(

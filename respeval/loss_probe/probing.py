@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -14,29 +14,26 @@ import torch
 import xarray as xr
 from torch import nn
 
-from respeval.checkpoints import checkpoint_digest
 from respeval.distributed.comm import Comm
 from respeval.distributed.held import HeldErrors
 from respeval.emulator.computing import computing_in
-from respeval.emulator.noise import METHOD
 from respeval.emulator.splitting import localize
 from respeval.errors import InputError, enough_memory
+from respeval.files.lock import FolderLock
 from respeval.files.netcdf import write_netcdf
-from respeval.files.publish import write_json
+from respeval.files.publish import make_folder, write_json
 from respeval.loss_probe.activations import Recompute
-from respeval.loss_probe.files import profile_dataset
+from respeval.loss_probe.files import PROFILE, profile_dataset
 from respeval.loss_probe.filters import select_filters
 from respeval.loss_probe.footprint import Footprint, measure_footprint
 from respeval.loss_probe.gradients import Normalization, Probe
+from respeval.loss_probe.identity import check_folder, identity_of
 from respeval.loss_probe.plan import ProbePlan, transform_of
 from respeval.loss_probe.profile import ProbeSums, make_profile
 from respeval.loss_probe.summary import summarize
 from respeval.plan.memory import free_memory
 from respeval.plotting import gradient_profile, save
 from respeval.run_folder.names import FIGURES, SUMMARY, WARNINGS
-
-PROFILE = "gradient_profile.nc"
-
 
 _LESS_MEMORY = "give --checkpoint-activations, a smaller --batch-size or --ensemble, or fewer --arm"
 
@@ -164,17 +161,26 @@ def _only_filters_need_gradients(probe: Probe) -> Iterator[None]:
             parameter.requires_grad_(flag)
 
 
-def check_folder(folder: Path) -> None:
-    """Raises InputError where a folder holds anything but an earlier probe, or can't be made."""
+@contextlib.contextmanager
+def own_folder(folder: Path, plan: ProbePlan, comm: Comm) -> Iterator[None]:
+    """The folder of a probe's results, made where there is none, held by the root within this.
+
+    Raises InputError, on all processes, where it can't be made, where another process works in it, or
+    where it holds anything but results of this very probe.
+    """
+    lock = FolderLock(folder)
+
+    def take() -> None:
+        make_folder(folder)
+        lock.acquire()
+        check_folder(folder, plan)
+
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        present = {entry.name for entry in folder.iterdir()}
-    except OSError as error:
-        raise InputError(f"{folder} can't be made ({error.strerror})") from None
-    if present and PROFILE not in present:
-        raise InputError(
-            f"{folder} is not empty and holds no gradient probe; choose another folder with -o"
-        )
+        comm.on_root(take)
+        yield
+    finally:
+        if comm.is_root:
+            lock.release()
 
 
 @dataclass(frozen=True)
@@ -212,22 +218,10 @@ def write_probe(plan: ProbePlan, sums: ProbeSums, folder: Path) -> ProbeFiles:
 
 
 def _provenance(plan: ProbePlan) -> dict[str, object]:
-    settings = plan.settings
-    weights, file = settings.weights, settings.loss_config
-    is_random = plan.emulator.spec.num_noise_channels > 0 or plan.ensemble.input_noise > 0
+    file = plan.settings.loss_config
     return {
         "checkpoint": plan.checkpoint.name,
-        "checkpoint_sha256": checkpoint_digest(plan.checkpoint, plan.emulator),
-        "data": plan.location,
-        "batches": f"{settings.num_batches} of {settings.batch_size}, drawn with seed {settings.seed}",
-        "ensemble": f"{plan.ensemble.num_members} members, input noise {plan.ensemble.input_noise:g}",
-        **({"noise": METHOD} if is_random else {}),
-        "loss_terms": str(weights),
+        **identity_of(plan),
         **({"loss_config": file.name} if file else {}),
-        **({"loss_variable_weights": _listed(weights.variables)} if weights.variables else {}),
         "history": f"{datetime.now(UTC).isoformat(timespec='seconds')} respeval gradient-probe",
     }
-
-
-def _listed(weights: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {weight:g}" for name, weight in weights.items())

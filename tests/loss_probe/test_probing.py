@@ -478,11 +478,10 @@ def test_without_data_the_option_is_named(folder, tmp_path) -> None:
     assert "give --data FILE" in result.stderr
     data = ["--data", folder / "training.nc", "--batches", 2, "--batch-size", 2]
     assert command(tmp_path / "tiny.pt", "-o", tmp_path / "out", *data).exit_code == 0
-    # A second probe may take the folder of the first, but not one that holds something else.
-    assert command(tmp_path / "tiny.pt", "-o", tmp_path / "out", *data).exit_code == 0
     refused = command(tmp_path / "tiny.pt", "-o", tmp_path, *data)
     assert refused.exit_code == 2
     assert "holds no gradient probe" in refused.stderr
+    assert not (tmp_path / ".lock").exists()
 
 
 def test_the_checkpoint_file_is_not_touched(folder: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from respeval.analysis.finished_runs import Run, find_runs
 from respeval.diagnostics.numbers import main_rows, usual_diagnostics
 from respeval.errors import InputError
 from respeval.files.netcdf import open_saved
-from respeval.loss_probe.probing import PROFILE
+from respeval.loss_probe.files import PROFILE
 from respeval.plotting import runs_overview
 from respeval.presentation.console.compare import comparison_notes
 from respeval.presentation.report.figures import drawn, read_figures

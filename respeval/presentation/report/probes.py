@@ -10,7 +10,7 @@ from typing import Any
 from respeval.errors import InputError
 from respeval.files.netcdf import open_saved
 from respeval.files.text import parse_json, read_document
-from respeval.loss_probe.probing import PROFILE
+from respeval.loss_probe.files import PROFILE
 from respeval.loss_probe.summary import told_of_batches
 from respeval.presentation.report.figures import read_figures
 from respeval.presentation.report.parts import Cell, Section, Table, interval_cells
