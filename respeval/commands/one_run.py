@@ -58,7 +58,7 @@ from respeval.presentation.console.rehearsal import (
     fast_transforms_line,
     response_error_table,
 )
-from respeval.presentation.console.terminal import tell_left_out
+from respeval.presentation.console.terminal import count_left_out
 from respeval.run_folder.manifest import verify_folder
 from respeval.run_folder.names import DIAGNOSTICS_FILE, ZONAL
 from respeval.run_folder.output import Progress, RunOutput
@@ -210,7 +210,7 @@ def _step(
     for remark in progress.remarks:
         left.notices.tell(remark)
     localize_emulator(left, comm)
-    reporter = _reporter(left, wish.execution, session)
+    reporter = _reporter(left, folder, wish.execution, session)
     execution, measured = _rehearse(left, wish.execution, progress, session)
     output.keep(measured)
     try:
@@ -255,8 +255,8 @@ def _tell_outcome(console: Console, goal: Goal, folder: Path) -> None:
             console.print(line, highlight=False)
 
 
-def _reporter(plan: Plan, execution: Execution, session: Session) -> Reporter:
-    """What tells of the run; it begins with the diagnostics that the run will not have."""
+def _reporter(plan: Plan, folder: Path, execution: Execution, session: Session) -> Reporter:
+    """What tells of the run; it begins with how many diagnostics the run will not have."""
     if not session.comm.is_root:
         return Reporter()
     spec, settings = plan.emulator.spec, settings_of_plan(plan)
@@ -265,7 +265,7 @@ def _reporter(plan: Plan, execution: Execution, session: Session) -> Reporter:
     without_sst = why_no_sst(spec.surface_temperature, names)
     if without_sst is not None:
         reasons |= dict.fromkeys([*names_of_indices(settings), REGRESSIONS], without_sst)
-    tell_left_out(session.console, reasons)
+    count_left_out(session.console, reasons, folder)
     running = RunningRatio(
         settings, names, plan.case.groups, spec.grid.latitude, plan.layout.circle_areas()
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -234,12 +234,35 @@ def years_summary(running: xr.Dataset) -> dict[str, float | None]:
     return numbers
 
 
-def with_interval(text_of: Callable[[float], str], value: float, low: float, high: float) -> str:
-    """A number [its interval], each as `text_of` has it; the number alone where there is no interval."""
+def with_interval(value: float, low: float, high: float, most: int | None = None) -> str:
+    """A number [its interval] with the digits that the interval leaves; alone where there is none.
+
+    most: decimal places at most.
+
+    >>> with_interval(1.43827, 1.35, 1.53), with_interval(0.5749, 0.5741, 0.5757)
+    ('1.44 [1.35, 1.53]', '0.5749 [0.5741, 0.5757]')
+    """
+    decimals = decimals_of(value, low, high)
+    decimals = decimals if most is None else min(most, decimals)
+    shown = rounded(value, decimals)
     if math.isnan(value) or math.isnan(low):
-        return text_of(value)
-    ends = "unbounded" if math.isinf(low) else f"{text_of(low)}, {text_of(high)}"
-    return f"{text_of(value)} [{ends}]"
+        return shown
+    if math.isinf(low):
+        return f"{shown} [unbounded]"
+    return f"{shown} [{rounded(low, decimals)}, {rounded(high, decimals)}]"
+
+
+def with_error(value: float, stderr: float) -> str:
+    """A number ± its standard error with the digits that the error leaves; alone where there is none.
+
+    >>> with_error(0.5749, 0.0004), with_error(0.5749, 0.0), with_error(0.5749, math.nan)
+    ('0.5749 ± 0.0004', '0.575 ± 0', '0.575')
+    """
+    decimals = decimals_of(value, -stderr, stderr)
+    shown = rounded(value, decimals)
+    if math.isnan(value) or math.isnan(stderr):
+        return shown
+    return f"{shown} ± {rounded(stderr, decimals) if stderr else 0}"
 
 
 def decimals_of(value: float, low: float = math.nan, high: float = math.nan) -> int:

@@ -21,6 +21,7 @@ from respeval.analysis.comparison import Wishes, compare_runs, diagnostics_of
 from respeval.analysis.finished_runs import find_runs
 from respeval.cli import app
 from respeval.diagnostics import known_diagnostics
+from respeval.diagnostics.numbers import with_interval
 from respeval.files.netcdf import open_saved, write_netcdf
 from respeval.files.publish import write_json
 from respeval.plotting import diagnostic_of_runs, runs_overview
@@ -116,13 +117,13 @@ def test_the_table_has_the_runs_intervals_and_marks_what_differs(
             (RATIO, {"band": "midlatitudes"}),
             (VERTICAL, {}),
         ):
-            shown = [f"{float(run[key + end].sel(at)):.2f}" for end in ("", "_low", "_high")]
+            shown = with_interval(*(float(run[key + end].sel(at)) for end in ("", "_low", "_high")))
             tested = comparison[f"{key}_difference_pvalue"].sel(
                 {**at, "run": name, "perturbation": label}
             )
             mark = "*" if tested < 0.05 else ""
             marked += bool(mark)
-            assert "{} [{}, {}]".format(*shown) + mark in row
+            assert shown + mark in row
     assert marked
     assert "*: differs from a, the first run" in " ".join(out)
     assert "differences of the same samples, paired" in out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -221,12 +222,18 @@ def test_what_is_left_out_is_said_and_removed(finished: Path, tmp_path: Path) ->
 
 def test_an_sst_that_is_only_a_forcing_is_told_before_the_run(tmp_path: Path) -> None:
     checkpoint = enso.write_study(tmp_path, 1, forced_only=True)
-    told = invoke("run", checkpoint, "-o", tmp_path / "out", "--steps", "3")
+    out = tmp_path / "out"
+    told = invoke("run", checkpoint, "-o", out, "--steps", "3").splitlines()
+    [line] = [each for each in told if each.startswith("left out: ")]
+    assert re.fullmatch(
+        rf"left out: \d+ diagnostics; respeval diagnose {out} --all says which and why", line
+    )
+    listed = invoke("diagnose", out, "--all")
     reason = (
         f"{SURFACE} is only a forcing of the emulator: it is not among the outputs that a run keeps"
     )
-    assert f"left out: nino34, tpi, tpi_filtered, regressions, because {reason}" in told
-    assert not any((tmp_path / "out" / name).exists() for name in NEW)
+    assert f"left out: nino34, tpi, tpi_filtered, regressions, because {reason}" in listed
+    assert not any((out / name).exists() for name in NEW)
 
 
 @pytest.mark.usefixtures("_without_figures")

@@ -22,6 +22,7 @@ import respeval.plan.plan
 from respeval.analysis.results import analyse
 from respeval.checkpoints.native import NativeEmulator
 from respeval.cli import app
+from respeval.diagnostics.numbers import with_error
 from respeval.errors import InputError
 from respeval.files.lock import FolderLock
 from respeval.run_folder.sweep import Sweep, find_checkpoints, folder_names
@@ -147,8 +148,14 @@ def test_five_checkpoints_of_which_one_is_broken(
         assert_equal_runs(out / name, alone / name)
         ratio = json.loads((out / name / "summary.json").read_text())
         row = next(line for line in result.stdout.splitlines() if f" {name}.pt " in line)
-        assert f"{ratio['p2K/land_ocean_warming_ratio/midlatitudes']:.2f} ± " in row
-        assert f"{ratio['p4K/vertical_warming_ratio_tropical_ocean']:.2f} ± " in row
+        for label, key, place in (
+            ("p2K", "land_ocean_warming_ratio", "/midlatitudes"),
+            ("p4K", "vertical_warming_ratio_tropical_ocean", ""),
+        ):
+            value, error = (ratio[f"{label}/{key}{end}{place}"] for end in ("", "_stderr"))
+            assert f" {with_error(value, error)} " in row
+        assert "± -" not in row
+        assert "± 0.00 " not in row
     content = json.loads((out / "sweep.json").read_text())
     assert [entry["folder"] for entry in content["checkpoints"]] == list("abcde")
     assert content["checkpoints"][0]["checkpoint"] == str(checkpoints[0])

@@ -23,6 +23,8 @@ from respeval.diagnostics.numbers import (
     rounded,
     short_name,
     usual_diagnostics,
+    with_error,
+    with_interval,
 )
 
 
@@ -130,3 +132,41 @@ def test_numbers_are_rounded_and_zero_has_no_sign() -> None:
     assert rounded(1.5, 9) == "1.500000"
     assert rounded(math.nan, 2) == "-"
     assert (rounded(math.inf, 2), rounded(-math.inf, 2)) == ("∞", "-∞")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "shown"),
+    [
+        ((1.43827, 1.35, 1.53), "1.44 [1.35, 1.53]"),
+        ((0.57432, 0.57431, 0.57433), "0.574320 [0.574310, 0.574330]"),
+        ((-0.0049, -0.3, 0.3), "0.0 [-0.3, 0.3]"),
+        ((3.2e-7, 3.1e-7, 3.3e-7), "3.20e-07 [3.10e-07, 3.30e-07]"),
+        ((123456.0, 120000.0, 127000.0), "123456 [120000, 127000]"),
+        ((1.37, -math.inf, math.inf), "1.37 [unbounded]"),
+        ((1.37, math.nan, math.nan), "1.37"),
+        ((math.nan, 1.0, 2.0), "-"),
+    ],
+)
+def test_an_interval_leaves_its_digits(numbers: tuple[float, float, float], shown: str) -> None:
+    assert with_interval(*numbers) == shown
+
+
+def test_no_more_decimals_than_the_truth_has() -> None:
+    assert with_interval(0.57432, 0.57431, 0.57433, most=3) == "0.574 [0.574, 0.574]"
+
+
+@pytest.mark.parametrize(
+    ("value", "stderr", "shown"),
+    [
+        (1.43827, 0.09, "1.44 ± 0.09"),
+        (1.43827, 0.021, "1.438 ± 0.021"),
+        (0.57432, 0.0004, "0.5743 ± 0.0004"),
+        (1.43827, 3.0e-8, "1.438270 ± 3.00e-08"),
+        (123.4, 12.0, "123 ± 12"),
+        (0.57432, 0.0, "0.574 ± 0"),
+        (0.57432, math.nan, "0.574"),
+        (math.nan, 0.1, "-"),
+    ],
+)
+def test_an_error_leaves_its_digits(value: float, stderr: float, shown: str) -> None:
+    assert with_error(value, stderr) == shown

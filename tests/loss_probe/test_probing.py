@@ -272,6 +272,15 @@ def test_the_table_has_a_column_for_every_arm(done: Path) -> None:
         assert (table.caption is None) == (num_batches >= 6)
 
 
+def test_the_table_has_the_digits_that_the_intervals_leave(done: Path) -> None:
+    summary = json.loads((done / "summary.json").read_text())
+    key = "per_sample/gradient_log_slope_minus_none"
+    summary |= {key: 0.0812, f"{key}_interval": [0.0803, 0.0821]}
+    with xr.open_dataset(done / "gradient_profile.nc") as profile:
+        cells = list(probe_table(summary, profile, "probe").columns[2].cells)
+    assert cells[cells.index("+0.0812") + 1] == "+0.0803 to +0.0821"
+
+
 def test_intervals_of_few_batches_say_so() -> None:
     assert told_of_batches(6) is None
     assert (

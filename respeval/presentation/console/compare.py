@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -141,12 +140,10 @@ def _columns(chosen: xr.Dataset, name: str) -> Iterator[_Column]:
         by_place(chosen, name, suffix) for suffix in ("", "_low", "_high", "_difference_pvalue")
     )
     for i, place in enumerate(places_of(values)):
-        numbers = list(zip(value[:, i], low[:, i], high[:, i], strict=True))
-        decimals = _decimals(numbers)
-        text_of = partial(_rounded, decimals)
+        rows = zip(value[:, i], low[:, i], high[:, i], p[:, i], strict=True)
         cells = [
-            with_interval(text_of, *row) + ("*" if tested < SIGNIFICANT else " ")
-            for row, tested in zip(numbers, p[:, i], strict=True)
+            with_interval(*numbers) + ("*" if tested < SIGNIFICANT else " ")
+            for *numbers, tested in rows
         ]
         yield _Column(_heading(name, place, str(values.attrs.get("units", "1"))), tuple(cells))
 
@@ -155,23 +152,6 @@ def _heading(name: str, place: str, units: str) -> tuple[str, ...]:
     short = short_name(name)
     what = short or name.removesuffix("_mean") + ("" if units == "1" else f", {units}")
     return what, place if short else place_in_words(place)
-
-
-def _decimals(numbers: Sequence[tuple[float, float, float]]) -> int | None:
-    """Decimal places of a column: two, or more where its numbers are small; None: exponents."""
-    sizes = [abs(value) for value, _, _ in numbers if math.isfinite(value) and value]
-    if not sizes or 0.1 <= max(sizes) < 1e5:
-        return 2
-    return (
-        None if max(sizes) < 1e-4 or max(sizes) >= 1e5 else 2 - math.floor(math.log10(max(sizes)))
-    )
-
-
-def _rounded(decimals: int | None, value: float) -> str:
-    if math.isnan(value):
-        return "-"
-    # Adding zero takes the sign off a rounded -0.00.
-    return f"{value:.2e}" if decimals is None else f"{round(value, decimals) + 0.0:.{decimals}f}"
 
 
 def _epoch(epoch: float) -> str:

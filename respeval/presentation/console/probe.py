@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
+from respeval.diagnostics.numbers import decimals_of
 from respeval.loss_probe.activations import CHOICES, Recompute
 from respeval.loss_probe.footprint import Footprint
 from respeval.loss_probe.plan import ProbePlan
@@ -113,7 +114,7 @@ def footprint_table(
     return table
 
 
-#: Rows from summary.json: (what, name, format, whether the interval is shown).
+#: Rows from summary.json: (what, name, format, whether the interval is shown, which then gives the digits).
 _SUMMARY_ROWS = (
     ("loss", "loss", ".4f", False),
     ("gradient RMS, low", "gradient_rms_low", ".2e", False),
@@ -169,12 +170,23 @@ def _value(summary: Mapping[str, Number], key: str, style: str) -> str:
     value = summary.get(key)
     if key not in summary:
         return ""
-    return format(value, style) if isinstance(value, float | int) else "-"
+    if not isinstance(value, float | int):
+        return "-"
+    return format(value, _style(summary, key, style))
 
 
 def _interval(summary: Mapping[str, Number], key: str, style: str) -> str:
-    edges = summary.get(f"{key}_interval")
+    edges, style = summary.get(f"{key}_interval"), _style(summary, key, style)
     return " to ".join(format(e, style) for e in edges) if isinstance(edges, list) else ""
+
+
+def _style(summary: Mapping[str, Number], key: str, style: str) -> str:
+    """The format of a number, with the digits that its interval leaves where it has one."""
+    value, edges = summary.get(key), summary.get(f"{key}_interval")
+    if not isinstance(value, float) or not isinstance(edges, list):
+        return style
+    sign = "+" if style.startswith("+") else ""
+    return f"{sign}.{decimals_of(value, *edges)}f"
 
 
 def _profile_rows(profile: xr.Dataset) -> Iterator[tuple[str, list[str]]]:

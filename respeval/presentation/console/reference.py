@@ -10,6 +10,7 @@ from rich.table import Table
 
 from respeval.diagnostics import AGREEMENT
 from respeval.diagnostics.agreement import REGIONS, compared_outputs
+from respeval.diagnostics.numbers import with_error
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -62,11 +63,11 @@ def _add_rows(table: Table, column: xr.Dataset, name: str, regions: Sequence[str
         shown[0] = ("~" if value["within_noise"] == 1 else "") + shown[0]
         table.add_row(
             f"    {region}",
-            f"{_number(value['bias'])} ± {_number(value['bias_stderr'], 1)}",
+            with_error(value["bias"], value["bias_stderr"]),
             *shown,
         )
 
 
-def _number(value: float, digits: int = 3) -> str:
-    """So many significant digits; a dash for what there is not."""
-    return "-" if math.isnan(value) else f"{value:.{digits}g}"
+def _number(value: float) -> str:
+    """Three significant digits; a dash for what there is not."""
+    return "-" if math.isnan(value) else f"{value:.3g}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from respeval.diagnostics.numbers import with_error
 from respeval.presentation.console.progress import duration
 from respeval.run_folder.sweep import short_names
 
@@ -42,7 +44,7 @@ def sweep_table(
 def _ratio(value: float | None, stderr: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.2f}" + (f" ± {stderr:.2f}" if stderr is not None else "")
+    return with_error(value, math.nan if stderr is None else stderr)
 
 
 def estimate_table(folder: Path, estimates: Sequence[Estimate]) -> Table:

@@ -46,12 +46,12 @@ def show_table(
         columns = perturbation_columns(diagnostics, everything=settings is not None)
         has_rows = any(name in diagnostics for name in main_rows())
         table_of = warming_table if has_rows else means_table
-        console.print(table_of(columns, f"Response, {folder}"))
+        console.print(table_of(columns, f"Response, {folder}", console.width))
         _show_precision(console, folder)
         _show_agreement(console, folder, diagnostics, settings)
         if settings is not None:
             names = [entry.name for entry in catalog()]
-            console.print(*full_tables(columns, names), sep="\n")
+            console.print(*full_tables(columns, names, console.width), sep="\n")
             reasons = left_out(map(str, zonal.data_vars), settings)
             reasons |= seasons_left_out(zonal, settings) | modes_left_out(folder, settings)
             tell_left_out(console, reasons)

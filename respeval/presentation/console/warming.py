@@ -3,46 +3,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
 from respeval.diagnostics import STATISTICS
 from respeval.diagnostics.numbers import (
     Number,
-    decimals_of,
     holds,
     is_profile,
     main_rows,
     numbers_of,
     rounded,
+    with_error,
     with_interval,
 )
+from respeval.presentation.console.terminal import PLAIN_WIDTH
 
 if TYPE_CHECKING:
     import xarray as xr
 
-
-def _with_error(number: Number) -> str:
-    """The number ± its standard error."""
-    text = _rounded(number.value)
-    return text if math.isnan(number.stderr) else f"{text} ± {_rounded(number.stderr)}"
+#: So that a table has all the room that it asks for.
+_ANY_WIDTH = 10_000
 
 
-def _to_the_point(number: Number) -> str:
-    """The number [its interval] with the digits that the interval leaves, at most three decimals."""
-    decimals = min(3, decimals_of(number.value, number.low, number.high))
-    value, low, high = (rounded(x, decimals) for x in (number.value, number.low, number.high))
-    return value if math.isnan(number.low) else f"{value} [{low}, {high}]"
+#: Decimal places at most beside the truth, which has as many.
+_MOST_DECIMALS = 3
 
 
 def _shown(number: Number, wide: bool) -> str:
     """As a table with or without room for intervals shows it."""
     if wide:
-        return _with_error(number)
-    return with_interval(_rounded, number.value, number.low, number.high)
+        return with_error(number.value, number.stderr)
+    return with_interval(number.value, number.low, number.high)
 
 
 def _spread(wide: bool) -> str:
@@ -51,16 +47,14 @@ def _spread(wide: bool) -> str:
 
 def _small(value: float) -> str:
     """A spread that may be next to nothing."""
-    return _rounded(value) if value >= 0.005 else "<0.01"
+    return rounded(value, 2) if value >= 0.005 else "<0.01"
 
 
-def _rounded(value: float) -> str:
-    # Adding zero takes the sign off a rounded -0.00.
-    return "-" if math.isnan(value) else f"{round(value, 2) + 0.0:.2f}"
-
-
-#: More columns than this have no room for intervals on a terminal of 100 characters.
-_MOST_INTERVALS = 2
+def _that_fits(table_of: Callable[[bool], Table], width: int) -> Table:
+    """The table with intervals, or with standard errors where they have no room."""
+    with_intervals = table_of(False)
+    console = Console(width=_ANY_WIDTH)
+    return with_intervals if console.measure(with_intervals).maximum <= width else table_of(True)
 
 
 def _rows(column: xr.Dataset) -> Iterator[tuple[str, str, Number, bool]]:
@@ -74,13 +68,16 @@ def _rows(column: xr.Dataset) -> Iterator[tuple[str, str, Number, bool]]:
             yield row.label if i == 0 else "", number.where or row.where, number, last
 
 
-def warming_table(columns: Mapping[str, xr.Dataset], title: str) -> Table:
+def warming_table(columns: Mapping[str, xr.Dataset], title: str, width: int = PLAIN_WIDTH) -> Table:
     """Land, ocean and their ratio by band, the tropical ocean's vertical ratio, and the column.
 
     columns: heading -> diagnostics of one perturbation, all of one run. The last column is the
-    noise floor, the largest of the perturbations.
+    noise floor, the largest of the perturbations. width: characters, for intervals if they fit.
     """
-    wide = len(columns) > _MOST_INTERVALS
+    return _that_fits(lambda wide: _warming_table(columns, title, wide), width)
+
+
+def _warming_table(columns: Mapping[str, xr.Dataset], title: str, wide: bool) -> Table:
     table = Table(title=title, title_justify="left", caption_justify="left")
     table.caption = (
         f"{_spread(wide)}; noise: standard deviation that other weather alone would give"
@@ -109,33 +106,36 @@ def names_of_means(diagnostics: xr.Dataset) -> list[str]:
     ]
 
 
-def means_table(columns: Mapping[str, xr.Dataset], title: str) -> Table:
+def means_table(columns: Mapping[str, xr.Dataset], title: str, width: int = PLAIN_WIDTH) -> Table:
     """The mean response of every output, of a run that has none of the rows of `warming_table`.
 
-    columns: as for that.
+    columns, width: as for that.
     """
-    table = _full_table(columns, names_of_means(next(iter(columns.values()))))
+    names = names_of_means(next(iter(columns.values())))
+    table = _that_fits(lambda wide: _full_table(columns, names, wide), width)
     table.title, table.title_justify = title, "left"
     return table
 
 
-def full_tables(columns: Mapping[str, xr.Dataset], names: Iterable[str]) -> list[Table]:
+def full_tables(
+    columns: Mapping[str, xr.Dataset], names: Iterable[str], width: int = PLAIN_WIDTH
+) -> list[Table]:
     """Every number of these diagnostics; profiles by latitude and month are in the files.
 
-    columns: as for `warming_table`. names: of diagnostics, those that there are. What has no
+    columns, width: as for `warming_table`. names: of diagnostics, those that there are. What has no
     perturbation, such as the drift of the baseline, is a table of its own.
     """
     listed = list(names)
     of_baseline = [name for name in listed if name.startswith("baseline_")]
     first = dict(zip(["baseline"], columns.values(), strict=False))
+    of_responses = [name for name in listed if name not in of_baseline]
     return [
-        _full_table(columns, [name for name in listed if name not in of_baseline]),
-        _full_table(first, of_baseline),
+        _that_fits(lambda wide: _full_table(columns, of_responses, wide), width),
+        _that_fits(lambda wide: _full_table(first, of_baseline, wide), width),
     ]
 
 
-def _full_table(columns: Mapping[str, xr.Dataset], names: Iterable[str]) -> Table:
-    wide = len(columns) > _MOST_INTERVALS
+def _full_table(columns: Mapping[str, xr.Dataset], names: Iterable[str], wide: bool) -> Table:
     table = Table(box=None, caption=_spread(wide), caption_justify="left")
     table.add_column("diagnostic")
     for heading in columns:
@@ -180,8 +180,11 @@ def truth_table(truth: xr.Dataset, columns: Mapping[str, xr.Dataset], label: str
         quantity, place, exact, last = true
         shown = []
         for _, _, number, _ in rows:
-            shown += [_to_the_point(number), holds(exact.value, number.low, number.high)]
-        table.add_row(quantity, place, rounded(exact.value, 3), *shown, end_section=last)
+            text = with_interval(number.value, number.low, number.high, _MOST_DECIMALS)
+            shown += [text, holds(exact.value, number.low, number.high)]
+        table.add_row(
+            quantity, place, rounded(exact.value, _MOST_DECIMALS), *shown, end_section=last
+        )
     return table
 
 
