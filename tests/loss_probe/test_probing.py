@@ -279,6 +279,7 @@ def test_the_table_has_the_digits_that_the_intervals_leave(done: Path) -> None:
     with xr.open_dataset(done / "gradient_profile.nc") as profile:
         cells = list(probe_table(summary, profile, "probe").columns[2].cells)
     assert cells[cells.index("+0.0812") + 1] == "+0.0803 to +0.0821"
+    assert f"{summary['per_sample/gradient_rms_low']:.2e}" in cells
 
 
 def test_intervals_of_few_batches_say_so() -> None:

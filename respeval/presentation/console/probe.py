@@ -124,6 +124,9 @@ _SUMMARY_ROWS = (
     ("log-log slope", "gradient_log_slope", "+.2f", True),
 )
 
+#: Decimal places at most.
+_MOST_DECIMALS = 6
+
 #: Differences from the first arm, as above.
 _DIFFERENCE_ROWS = (
     ("ratio, minus first arm", "gradient_low_to_high_ratio", "+.1f", True),
@@ -154,8 +157,10 @@ def probe_table(summary: Mapping[str, Number], profile: xr.Dataset, title: str) 
             continue
         for what, name, style, sure in rows:
             keys = [f"{arm}/{name}{suffix}" for arm in arms]
-            table.add_row(what, *(_value(summary, key, style) for key in keys))
-            intervals = [_interval(summary, key, style) for key in keys]
+            styles = [_style(summary, key, style) if sure else style for key in keys]
+            shown = list(zip(keys, styles, strict=True))
+            table.add_row(what, *(_value(summary, *each) for each in shown))
+            intervals = [_interval(summary, *each) for each in shown]
             if sure and any(intervals):
                 table.add_row("  95 % interval", *intervals, style="dim")
         table.add_section()
@@ -170,23 +175,21 @@ def _value(summary: Mapping[str, Number], key: str, style: str) -> str:
     value = summary.get(key)
     if key not in summary:
         return ""
-    if not isinstance(value, float | int):
-        return "-"
-    return format(value, _style(summary, key, style))
+    return format(value, style) if isinstance(value, float | int) else "-"
 
 
 def _interval(summary: Mapping[str, Number], key: str, style: str) -> str:
-    edges, style = summary.get(f"{key}_interval"), _style(summary, key, style)
+    edges = summary.get(f"{key}_interval")
     return " to ".join(format(e, style) for e in edges) if isinstance(edges, list) else ""
 
 
 def _style(summary: Mapping[str, Number], key: str, style: str) -> str:
-    """The format of a number, with the digits that its interval leaves where it has one."""
+    """The format of a number with the digits that its interval leaves, where it has one."""
     value, edges = summary.get(key), summary.get(f"{key}_interval")
     if not isinstance(value, float) or not isinstance(edges, list):
         return style
     sign = "+" if style.startswith("+") else ""
-    return f"{sign}.{decimals_of(value, *edges)}f"
+    return f"{sign}.{min(_MOST_DECIMALS, decimals_of(value, *edges))}f"
 
 
 def _profile_rows(profile: xr.Dataset) -> Iterator[tuple[str, list[str]]]:
