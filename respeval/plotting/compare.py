@@ -154,8 +154,9 @@ def _draw(
         reach[~np.isfinite(reach)] = np.nan
         beside = at + slot * (i - 0.5 * (len(labels) - 1))
         x, y, bar = (beside, value, "yerr") if by_epoch else (value, beside, "xerr")
-        style = point_style(color, fmt="o-" if by_epoch else "o", mfc="white", lw=0.9, ms=size)
-        panel.errorbar(x, y, **{bar: reach}, **style, label=label)
+        bars = {bar: reach, "fmt": "o-" if by_epoch else "o"}
+        style = point_style(color, mfc="white", lw=0.9, ms=size, label=label, **bars)
+        panel.errorbar(x, y, **style)
         differs = p < _SIGNIFICANT
         panel.plot(x[differs], y[differs], "o", color=color, ms=size, zorder=3)
     panel.margins(x=0.06)

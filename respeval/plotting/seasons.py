@@ -90,7 +90,7 @@ def annual_cycle(
     if interval_remark(diagnostics, _OCEAN):
         panels[0].fill_between([], [], [], color="0.5", alpha=0.3, lw=0, label="95 % interval")
     panels[0].set_xlim(0.7, _END if _OF_YEAR in kinds else 12.3)
-    style = {"color": "0.25", "ls": "none"}
+    style: dict[str, Any] = {"color": "0.25", "ls": "none"}
     if _BY_MONTH in kinds:
         panels[0].plot([], [], **style, **_SQUARE, label=reference_name)
     if _OF_YEAR in kinds:
