@@ -76,6 +76,20 @@ def test_every_command_of_the_docs_parses(page: str, words: str) -> None:
     assert rest == []
 
 
+def test_the_readme_can_be_read_in_minutes() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(readme.splitlines()) <= 150
+
+
+def test_the_readme_counts_the_malformed_inputs() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "malformed.md").read_text(encoding="utf-8")
+    told = re.search(r"\[(\d+) kinds of malformed input\]", readme)
+    rows = [line for line in page.splitlines() if line.startswith("| ") and "`respeval " in line]
+    assert told
+    assert 0 <= len(rows) - int(told[1]) < 50
+
+
 def test_the_pages_have_commands() -> None:
     assert {"README.md", "guide.md", "index.md", "aimip.md", "ace.md"} <= {
         page for page, _ in COMMANDS
