@@ -36,6 +36,9 @@ from respeval.presentation.console.terminal import make_console
 from respeval.presentation.console.truth import error_note
 from respeval.run_folder.names import FIGURES, MANIFEST
 
+#: Runs in a figure of maps: more could not be told apart.
+_MOST_MAPS = 24
+
 
 def compare_folders(
     folders: Sequence[Path], output: Path | None, wishes: Wishes, maps: Sequence[str] = ()
@@ -141,6 +144,9 @@ def _write_maps(
 ) -> list[Path]:
     """Of each output and perturbation the maps with their differences, and in a figure of their own
     without; of a single map there are no differences."""
+    if len(runs) > _MOST_MAPS:
+        _warn(f"maps show the first {_MOST_MAPS} of {len(runs)} runs")
+        runs = runs[:_MOST_MAPS]
     near_surface = settings_of_folder(runs[0].folder, {}).roles.near_surface_temperature
     usual = [near_surface] if near_surface in outputs_of_runs(runs) else []
     written: list[Path] = []

@@ -291,6 +291,18 @@ def test_any_saved_output_is_drawn(runs: list[Path], tmp_path: Path) -> None:
     assert maps == {f"map_{name}_p2K.{kind}" for name in ("skin", RAIN) for kind in ("png", "pdf")}
 
 
+def test_of_very_many_runs_the_first_are_drawn(
+    runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("respeval.plotting.style.DOTS_PER_INCH", 30)
+    monkeypatch.setattr("respeval.commands.compare._MOST_MAPS", 1)
+    shown = ("--diagnostics", RATIO, "--perturbation", "p4K", "-o", tmp_path / "out")
+    done = invoked("compare", *runs, *shown)
+    assert done.stderr == "respeval: maps show the first 1 of 2 runs\n"
+    maps = [path.name for path in (tmp_path / "out" / "figures").glob("map_*.png")]
+    assert maps == [f"map_{NEAR}_p4K.png"]
+
+
 # --- what is refused ---------------------------------------------------------------------------
 
 
