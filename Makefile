@@ -142,7 +142,8 @@ picture: $(PACKAGE) ## draw docs/images/architecture.svg, the wings and the ways
 	$(BIN)/python -m tests.support.architecture
 
 lock: ## resolve pyproject.toml anew and write the lock files
-	$(find-python); "$$python" .ci/lock.py requirements.lock requirements-ace.lock requirements-tools.lock
+	$(find-python); "$$python" .ci/lock.py requirements.lock requirements-ace.lock requirements-tools.lock \
+	    containers/requirements.lock
 
 format: $(PACKAGE) ## format, and mend what ruff can mend
 	$(BIN)/python -m ruff format .

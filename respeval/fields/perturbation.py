@@ -31,6 +31,10 @@ Scope = Literal["ocean", "field", "none"]
 Longitude = Annotated[float, Field(ge=-360, le=720)]
 Latitude = Annotated[float, Field(ge=-90, le=90)]
 
+#: A change of SST, K; a whole width, degrees.
+_Amplitude = Annotated[float, Field(description="Change of SST, K.")]
+_Width = Annotated[float, Field(gt=0, le=360, description="Full width, degrees.")]
+
 
 class SstPerturbation(BaseModel):
     """A change of SST, as the case file has it; `type` says which.
@@ -61,7 +65,7 @@ class UniformPerturbation(SstPerturbation):
     usage: ClassVar[str] = "uniform:KELVIN"
 
     type: Literal["uniform"] = "uniform"
-    amplitude_K: float
+    amplitude_K: _Amplitude
 
     def __str__(self) -> str:
         return f"uniform {self.amplitude_K:g} K"
@@ -82,11 +86,11 @@ class PatchPerturbation(SstPerturbation):
     usage: ClassVar[str] = "patch:KELVIN,lat_center=…,lon_center=…,lat_width=…,lon_width=…"
 
     type: Literal["patch"] = "patch"
-    amplitude_K: float
+    amplitude_K: _Amplitude
     lat_center: Latitude
     lon_center: Longitude
-    lat_width: Annotated[float, Field(gt=0, le=360)]
-    lon_width: Annotated[float, Field(gt=0, le=360)]
+    lat_width: _Width
+    lon_width: _Width
 
     def __str__(self) -> str:
         return "patch"

@@ -80,7 +80,7 @@ def test_commands_stand_in_the_order_of_the_work() -> None:
     lines = page().partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
     assert [line.split()[0] for line in lines if not line.startswith("   ")] == [
         *("inspect", "run", "diagnose", "compare", "report"),
-        *("gradient-probe", "export", "demo"),
+        *("gradient-probe", "export", "schema", "demo"),
     ]
 
 
