@@ -23,6 +23,7 @@ ACE := .venv-ace
 TOOLS := .venv-tools
 GPU := .venv-gpu
 SITE := site
+DIST := dist
 PIP_OPTIONS := --disable-pip-version-check --quiet
 PIP := $(BIN)/python -m pip $(PIP_OPTIONS)
 ACE_PIP := $(ACE)/bin/python -m pip $(PIP_OPTIONS)
@@ -43,7 +44,7 @@ TOOLS_ENVIRONMENT := $(TOOLS)/environment-$(call checksum,requirements-tools.loc
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help venv test lint types pytest soak fuzz malformed reference demo test-080 ace-venv ace \
-    bench gpu programs exchange docs picture lock format clean
+    bench gpu programs exchange docs package picture lock format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1:/p' Makefile | awk -F: '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -138,6 +139,14 @@ exchange: programs $(PACKAGE) $(TOOLS_ENVIRONMENT) ## read every netCDF file of 
 docs: $(TOOLS_ENVIRONMENT) ## the pages of docs/ as a site, in site/
 	$(TOOLS)/bin/mkdocs build --strict --site-dir $(SITE)
 
+# Built by the locked hatchling; the wheel runs in .venv, before the respeval that is installed there.
+package: $(PACKAGE) $(TOOLS_ENVIRONMENT) ## build the wheel and the sdist in dist/, and check them and the containers
+	rm -rf $(DIST)
+	$(TOOLS)/bin/python -m build --no-isolation --outdir $(DIST) . > /dev/null
+	$(TOOLS)/bin/twine check --strict $(DIST)/*
+	$(BIN)/python .ci/check_package.py $(DIST)
+	$(TOOLS)/bin/hadolint containers/Dockerfile
+
 picture: $(PACKAGE) ## draw docs/images/architecture.svg, the wings and the ways of the data
 	$(BIN)/python -m tests.support.architecture
 
@@ -150,7 +159,7 @@ format: $(PACKAGE) ## format, and mend what ruff can mend
 	$(BIN)/python -m ruff check --fix .
 
 clean: ## remove the environments, the demo and all caches
-	rm -rf $(VENV) $(TH080) $(ACE) $(TOOLS) $(GPU) $(SITE) .ace-fixtures demo build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(TH080) $(ACE) $(TOOLS) $(GPU) $(SITE) .ace-fixtures demo build $(DIST) .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The first of these that is new enough and can make environments.
