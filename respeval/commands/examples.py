@@ -45,7 +45,7 @@ respeval export check submission
 respeval export check submission --period 197810-198012""",
     "schema": """\
 respeval schema -o case.schema.json
-respeval schema > case.schema.json""",
+respeval schema""",
     "demo": """\
 respeval demo demo
 respeval demo demo --years 1 --samples 2""",
