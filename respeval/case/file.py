@@ -104,9 +104,7 @@ def _absolute(location: str, folder: Path) -> str:
     return str(Path(base) / location)
 
 
-def _explain(
-    error: ValidationError, from_options: bool, takes_options: bool, source: str
-) -> str:
+def _explain(error: ValidationError, from_options: bool, takes_options: bool, source: str) -> str:
     """The first fault of a case in one line, with what is allowed; after an option without its key."""
     first = first_fault(error)
     where = [str(part) for part in first["loc"]]

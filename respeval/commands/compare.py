@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import xarray as xr
-from rich.console import Console
 from rich.progress import track
 
 from respeval.analysis.comparison import Wishes, compare_runs, diagnostics_of
@@ -19,7 +17,12 @@ from respeval.errors import InputError
 from respeval.files.publish import make_folder
 from respeval.plotting import diagnostic_of_runs, runs_overview, save
 from respeval.presentation.console.compare import comparison_notes, comparison_tables
-from respeval.presentation.console.terminal import make_console
+from respeval.presentation.console.streams import say_line
+from respeval.presentation.console.terminal import (
+    CommandConsole,
+    make_console,
+    make_notes_console,
+)
 from respeval.run_folder.names import FIGURES, MANIFEST
 
 
@@ -30,8 +33,8 @@ def compare_folders(folders: Sequence[Path], output: Path | None, wishes: Wishes
     console = make_console()
     runs, skipped = find_runs(folders)
     for reason in skipped:
-        _warn(f"left out: {reason}")
-    comparison = _compare(runs, wishes, console)
+        say_line(f"left out: {reason}")
+    comparison = _compare(runs, wishes, make_notes_console())
     every = [str(label) for label in comparison["perturbation"].values]
     labels = list(dict.fromkeys(wishes.perturbations or every))
     names = list(dict.fromkeys(wishes.diagnostics))
@@ -48,20 +51,16 @@ def compare_folders(folders: Sequence[Path], output: Path | None, wishes: Wishes
         console.print(f"files: {output}, figures: {len(figures)} in {output / FIGURES}")
 
 
-def _compare(runs: Sequence[Run], wishes: Wishes, console: Console) -> xr.Dataset:
+def _compare(runs: Sequence[Run], wishes: Wishes, console: CommandConsole) -> xr.Dataset:
     """The comparison, with a bar on a terminal."""
-    if not console.is_terminal:
-        return compare_runs(runs, wishes, _warn)
+    if not console.has_bars:
+        return compare_runs(runs, wishes, say_line)
     steps = iter(track(range(len(runs)), "runs", console=console, transient=True))
     next(steps)
     try:
-        return compare_runs(runs, wishes, _warn, lambda: next(steps, None))
+        return compare_runs(runs, wishes, say_line, lambda: next(steps, None))
     finally:
         steps.close()  # type: ignore[attr-defined]
-
-
-def _warn(text: str) -> None:
-    sys.stderr.write(f"respeval: {' '.join(text.split())}\n")
 
 
 def _write(

@@ -15,6 +15,7 @@ from respeval.diagnostics import diagnose_reference
 from respeval.files.netcdf import open_saved, write_netcdf
 from respeval.planet import SHIPPED_CHECKPOINTS
 from respeval.planet.study import write_study
+from respeval.presentation.console.terminal import make_console
 from respeval.presentation.console.warming import perturbation_columns, truth_table
 from respeval.run_folder.names import DIAGNOSTICS_FILE
 
@@ -25,7 +26,7 @@ def run_demo(folder: Path, num_years: int, num_samples: int) -> None:
     """`respeval demo`: runs, tables with the truth beside each number, and the report."""
     wish = Wish(folder / "case.yaml", device="cpu", threads=1)
     session = open_session(wish.device, wish.threads)
-    console = session.console
+    console, results = session.console, make_console()
     truth = write_study(folder, num_years, num_samples, console.print)
     columns: dict[str, dict[str, xr.Dataset]] = {}
     known = xr.Dataset()
@@ -44,8 +45,8 @@ def run_demo(folder: Path, num_years: int, num_samples: int) -> None:
             columns[name] = perturbation_columns(diagnostics.load())
     for label, true_column in perturbation_columns(known).items():
         found = {name: by_label[label] for name, by_label in columns.items()}
-        console.print()
-        console.print(truth_table(true_column, found, label))
+        results.print()
+        results.print(truth_table(true_column, found, label))
     runs = [folder / "runs" / name for name in SHIPPED_CHECKPOINTS]
-    console.print(f"\nfiles: {folder}, figures: {folder}/runs/*/figures", highlight=False)
-    write_report(runs, folder / REPORT, console, title="The demo's emulators beside the truth")
+    results.print(f"\nfiles: {folder}, figures: {folder}/runs/*/figures", highlight=False)
+    write_report(runs, folder / REPORT, results, title="The demo's emulators beside the truth")

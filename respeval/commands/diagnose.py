@@ -14,8 +14,9 @@ def list_diagnostics() -> None:
     """`respeval diagnose --list`."""
     from respeval.diagnostics import STATISTICS, catalog
     from respeval.presentation.console.catalog import catalog_text
+    from respeval.presentation.console.terminal import make_console
 
-    print(catalog_text(catalog(), STATISTICS))
+    make_console().print(catalog_text(catalog(), STATISTICS), highlight=False)
 
 
 def diagnose_folder(

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from respeval.checkpoints import open_checkpoint
 from respeval.commands.session import Session, open_session
 from respeval.loss_probe.plan import (
@@ -87,13 +85,13 @@ def probe_checkpoint(checkpoint: Path, folder: Path, wish: ProbeWish) -> None:
         finally:
             reporter.close()
         if comm.is_root:
-            _show_probe(plan, sums, folder, console)
+            _show_probe(plan, sums, folder)
     comm.close()
 
 
 def _look_ahead(plan: ProbePlan, session: Session) -> None:
     """`--dry-run`: what the probe would take; nothing is written."""
-    comm, console = session.comm, session.console
+    comm, console = session.comm, make_console(session.comm.is_root)
     footprint, free = look_ahead(plan, comm)
     chosen = plan.settings.recompute or footprint.choice(free)
     console.print(footprint_table(plan, footprint, free, comm.num_data, chosen))
@@ -107,7 +105,8 @@ def _look_ahead(plan: ProbePlan, session: Session) -> None:
     comm.close()
 
 
-def _show_probe(plan: ProbePlan, sums: ProbeSums, folder: Path, console: Console) -> None:
+def _show_probe(plan: ProbePlan, sums: ProbeSums, folder: Path) -> None:
+    console = make_console()
     written = write_probe(plan, sums, folder)
     title = f"Gradient by degree, {plan.checkpoint}"
     console.print(probe_table(written.summary, written.profile, title))

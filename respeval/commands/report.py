@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ from rich.console import Console
 
 from respeval.errors import InputError
 from respeval.files.publish import make_folder, write_text
+from respeval.presentation.console.streams import say_line
 from respeval.presentation.console.terminal import make_console
 from respeval.presentation.report import Contents, collect, render
 
@@ -32,7 +32,7 @@ def write_report(
     """
     if output.is_dir():
         raise InputError(f"{output} is a folder; name the page, for example {output}/report.html")
-    contents = collect(folders, _warn)
+    contents = collect(folders, say_line)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     page = render(contents, title or _title(contents), f"Written {now} by respeval report.")
     make_folder(output.parent)
@@ -41,7 +41,7 @@ def write_report(
     held = f"{_counted(contents)}, {contents.num_figures} figures"
     console.print(f"report: {output}, {size / 1e6:.1f} MB: {held}", highlight=False)
     if size > _MANY_BYTES:
-        _warn(f"{output} has {size / 1e6:.0f} MB; a browser opens reports of fewer runs faster")
+        say_line(f"{output} has {size / 1e6:.0f} MB; a browser opens reports of fewer runs faster")
 
 
 def _title(contents: Contents) -> str:
@@ -53,7 +53,3 @@ def _counted(contents: Contents) -> str:
     """2 runs, 1 probe, 1 comparison; what there is."""
     parts = ((contents.count(kind), kind) for kind in ("run", "probe", "comparison"))
     return ", ".join(f"{number} {kind}{'s' * (number > 1)}" for number, kind in parts if number)
-
-
-def _warn(text: str) -> None:
-    sys.stderr.write(f"respeval: {' '.join(text.split())}\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import sys
 
 from respeval.analysis.folder import main_numbers, told_quarantined, warnings_of_folder
 from respeval.commands.exits import EXIT_SOME_FAILED
@@ -13,6 +12,7 @@ from respeval.commands.session import Session
 from respeval.distributed.comm import Comm
 from respeval.errors import InputError, StoppedError, in_one_line
 from respeval.presentation.console.compare import listed
+from respeval.presentation.console.streams import say_line
 from respeval.presentation.console.sweep import sweep_table
 from respeval.presentation.console.terminal import WIDE, make_console
 from respeval.run_folder.sweep import Entry, Status, Sweep
@@ -66,7 +66,7 @@ def _outcome(entry: Entry, wish: Wish, session: Session) -> tuple[Status, str | 
     except Exception as error:
         status, reason = Status.FAILED, reason_of(error, session.comm)
     if session.comm.is_root and reason is not None:
-        sys.stderr.write(f"respeval: failed: {named(entry.checkpoint, reason)}\n")
+        say_line(f"failed: {named(entry.checkpoint, reason)}")
     return status, reason
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Mapping
 
 import xarray as xr
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
@@ -18,6 +18,7 @@ from respeval.loss_probe.probing import ProbeReporter
 from respeval.loss_probe.summary import ends, told_of_batches
 from respeval.presentation.console.progress import duration
 from respeval.presentation.console.sweep import amount
+from respeval.presentation.console.terminal import CommandConsole
 
 #: Seconds between two lines of progress where the output is no terminal.
 LINE_INTERVAL_S = 10.0
@@ -37,7 +38,7 @@ class ConsoleProbeReporter(ProbeReporter):
     num_dealt_to: groups of processes that batches are dealt to.
     """
 
-    def __init__(self, console: Console, num_dealt_to: int) -> None:
+    def __init__(self, console: CommandConsole, num_dealt_to: int) -> None:
         self._console, self._num_dealt_to = console, num_dealt_to
         self._progress: Progress | None = None
 
@@ -64,9 +65,11 @@ class ConsoleProbeReporter(ProbeReporter):
         self._total = -(-pairs.num_batches // self._num_dealt_to)
         self._done = 0
         self._last_line = time.monotonic()
-        if self._console.is_terminal:
+        if self._console.has_bars:
             columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-            self._progress = Progress("batches", *columns, console=self._console)
+            self._progress = Progress(
+                "batches", *columns, console=self._console, redirect_stdout=sys.stdout.isatty()
+            )
             self._task = self._progress.add_task("", total=self._total)
             self._progress.start()
 
@@ -85,9 +88,10 @@ class ConsoleProbeReporter(ProbeReporter):
         self._done += 1
         if self._progress is not None:
             self._progress.update(self._task, completed=self._done)
-        elif time.monotonic() - self._last_line > LINE_INTERVAL_S or self._done == self._total:
+        if time.monotonic() - self._last_line > LINE_INTERVAL_S or self._done == self._total:
             self._last_line = time.monotonic()
-            self._console.print(f"batch {self._done} of {self._total}")
+            show = self._console.print if self._progress is None else self._console.log_only
+            show(f"batch {self._done} of {self._total}", highlight=False)
 
     def close(self) -> None:
         """Leave the terminal as it was."""
