@@ -17,6 +17,7 @@ from respeval.errors import InputError
 from respeval.files.publish import make_folder
 from respeval.plotting import diagnostic_of_runs, runs_overview, save
 from respeval.presentation.console.compare import comparison_notes, comparison_tables
+from respeval.presentation.console.json_output import answer, comparison_content
 from respeval.presentation.console.streams import say_line
 from respeval.presentation.console.terminal import (
     CommandConsole,
@@ -49,6 +50,7 @@ def compare_folders(folders: Sequence[Path], output: Path | None, wishes: Wishes
     if output is not None:
         figures = _write(comparison, output, names, labels)
         console.print(f"files: {output}, figures: {len(figures)} in {output / FIGURES}")
+    answer(lambda: comparison_content(comparison))
 
 
 def _compare(runs: Sequence[Run], wishes: Wishes, console: CommandConsole) -> xr.Dataset:

@@ -15,6 +15,7 @@ from respeval.diagnostics import diagnose_reference
 from respeval.files.netcdf import open_saved, write_netcdf
 from respeval.planet import SHIPPED_CHECKPOINTS
 from respeval.planet.study import write_study
+from respeval.presentation.console.json_output import answer
 from respeval.presentation.console.terminal import make_console
 from respeval.presentation.console.warming import perturbation_columns, truth_table
 from respeval.run_folder.names import DIAGNOSTICS_FILE
@@ -50,3 +51,4 @@ def run_demo(folder: Path, num_years: int, num_samples: int) -> None:
     runs = [folder / "runs" / name for name in SHIPPED_CHECKPOINTS]
     results.print(f"\nfiles: {folder}, figures: {folder}/runs/*/figures", highlight=False)
     write_report(runs, folder / REPORT, results, title="The demo's emulators beside the truth")
+    answer(lambda: {"folder": folder, "report": folder / REPORT, "runs": runs})

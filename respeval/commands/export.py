@@ -81,6 +81,7 @@ def aimip(
     """
     with one_line_errors():
         from respeval.aimip import Wish, export_run, parse_map
+        from respeval.presentation.console.json_output import answer
         from respeval.presentation.console.terminal import make_console, make_notes_console
 
         results, notes = make_console(), make_notes_console()
@@ -106,6 +107,14 @@ def aimip(
             highlight=False,
         )
         results.print(f"check them: respeval export check {output}", highlight=False)
+        answer(
+            lambda: {
+                "folder": output,
+                "num_months": exported.num_months,
+                "files": [output / place.path for place in exported.places],
+                "remarks": exported.remarks,
+            }
+        )
 
 
 @export_app.command(cls=HelpfulCommand, epilog=EXAMPLES["check"])
@@ -123,11 +132,13 @@ def check(
     with one_line_errors():
         from respeval.aimip import EXPERIMENTS, check_submission, parse_period
         from respeval.presentation.console.export import report_text
+        from respeval.presentation.console.json_output import answer, submission_content
         from respeval.presentation.console.terminal import make_console
 
         console = make_console()
         reports = check_submission(folder, parse_period(period))
         for report in reports:
             console.print(report_text(report, list(EXPERIMENTS)), highlight=False)
+        answer(lambda: submission_content(reports))
         if any(report.lacks for report in reports):
             raise typer.Exit(EXIT_INCOMPLETE)

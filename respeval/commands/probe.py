@@ -24,7 +24,16 @@ from respeval.loss_probe.probing import (
 )
 from respeval.loss_probe.profile import ProbeSums
 from respeval.presentation.console.checkpoint import inspection_tables
-from respeval.presentation.console.probe import ConsoleProbeReporter, footprint_table, probe_table
+from respeval.presentation.console.json_output import (
+    answer,
+    footprint_content,
+    inspection_content,
+)
+from respeval.presentation.console.probe import (
+    ConsoleProbeReporter,
+    footprint_table,
+    probe_tables,
+)
 from respeval.presentation.console.sweep import amount
 from respeval.presentation.console.terminal import make_console
 
@@ -35,6 +44,7 @@ def inspect_checkpoint(checkpoint: Path, options: dict[str, Any], trust: bool) -
     emulator = open_checkpoint(checkpoint, options, trust, with_weights=False)
     for part in inspection_tables(checkpoint, emulator):
         console.print(part, highlight=False)
+    answer(lambda: inspection_content(checkpoint, emulator))
 
 
 @dataclass(frozen=True)
@@ -102,6 +112,9 @@ def _look_ahead(plan: ProbePlan, session: Session) -> None:
         "figures come on top",
     ):
         console.print(line, highlight=False)
+    if comm.is_root:
+        rounds = -(-plan.pairs.num_batches // comm.num_data)
+        answer(lambda: footprint_content(footprint, free, rounds, chosen))
     comm.close()
 
 
@@ -109,11 +122,13 @@ def _show_probe(plan: ProbePlan, sums: ProbeSums, folder: Path) -> None:
     console = make_console()
     written = write_probe(plan, sums, folder)
     title = f"Gradient by degree, {plan.checkpoint}"
-    console.print(probe_table(written.summary, written.profile, title))
+    for table in probe_tables(written.summary, written.profile, title, console.width):
+        console.print(table)
     console.print(
         "low, high: the lowest and highest eighth of the degrees without degree 0",
         highlight=False,
     )
     for text in plan.notices.texts:
-        console.print(f"warning: {text}", style="yellow", highlight=False)
+        console.warn(text)
     console.print(f"files: {folder}, figure: {written.figure}", highlight=False)
+    answer(lambda: {"folder": folder, "figure": written.figure, "summary": written.summary})

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from respeval.errors import InputError
 from respeval.files.publish import make_folder, write_text
+from respeval.presentation.console.json_output import answer
 from respeval.presentation.console.streams import say_line
 from respeval.presentation.console.terminal import make_console
 from respeval.presentation.report import Contents, collect, render
@@ -20,13 +21,22 @@ _MANY_BYTES = 20_000_000
 
 def report_folders(folders: Sequence[Path], output: Path, title: str | None) -> None:
     """`respeval report`."""
-    write_report(folders, output, make_console(), title)
+    contents = write_report(folders, output, make_console(), title)
+    kinds = ("run", "probe", "comparison")
+    answer(
+        lambda: {
+            "report": output,
+            "bytes": output.stat().st_size,
+            **{f"num_{kind}s": contents.count(kind) for kind in kinds},
+            "num_figures": contents.num_figures,
+        }
+    )
 
 
 def write_report(
     folders: Sequence[Path], output: Path, console: Console, title: str | None = None
-) -> None:
-    """Write the page of these folders, whole or not at all, and say where it is.
+) -> Contents:
+    """Write the page of these folders, whole or not at all, and say where it is; returns what is in it.
 
     Raises InputError where a folder or the file's place is not what it should be.
     """
@@ -42,6 +52,7 @@ def write_report(
     console.print(f"report: {output}, {size / 1e6:.1f} MB: {held}", highlight=False)
     if size > _MANY_BYTES:
         say_line(f"{output} has {size / 1e6:.0f} MB; a browser opens reports of fewer runs faster")
+    return contents
 
 
 def _title(contents: Contents) -> str:

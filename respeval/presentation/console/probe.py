@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import xarray as xr
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
@@ -16,6 +16,7 @@ from respeval.loss_probe.footprint import Footprint
 from respeval.loss_probe.plan import ProbePlan
 from respeval.loss_probe.probing import ProbeReporter
 from respeval.loss_probe.summary import ends, told_of_batches
+from respeval.presentation.console.parts import FURTHER, in_parts
 from respeval.presentation.console.progress import duration
 from respeval.presentation.console.sweep import amount
 from respeval.presentation.console.terminal import CommandConsole
@@ -146,18 +147,36 @@ _PROFILE_ROWS = (
 )
 
 
-def probe_table(summary: Mapping[str, Number], profile: xr.Dataset, title: str) -> Table:
+def probe_tables(
+    summary: Mapping[str, Number], profile: xr.Dataset, title: str, width: int
+) -> list[Table]:
+    """The probe's statistics as of `probe_table`, as many arms as fit into so many characters in a table."""
+    every = [str(arm) for arm in profile["arm"].values]
+
+    def table_of(arms: Sequence[str], further: bool) -> Table:
+        some = profile.sel(arm=arms)
+        return probe_table(summary, some, title + (FURTHER if further else ""), every)
+
+    return in_parts(every, table_of, width)
+
+
+def probe_table(
+    summary: Mapping[str, Number], profile: xr.Dataset, title: str, every: Sequence[str] = ()
+) -> Table:
     """The probe's statistics, one column per arm, with 95 % intervals over batches.
 
-    summary: as in summary.json; profile: as in gradient_profile.nc.
+    summary: as in summary.json; profile: as in gradient_profile.nc. every: all arms, of which the table has
+    those of the profile; the first is what others differ from.
     """
     arms = [str(arm) for arm in profile["arm"].values]
+    every = every or arms
     table = Table(title=title, title_justify="left")
-    table.add_column("spectral filters")
+    table.add_column("spectral filters", no_wrap=True)
     for arm in arms:
-        table.add_column(arm.replace(":", "\n") if len(arms) > 3 else arm, justify="right")
-    for rows, suffix in ((_SUMMARY_ROWS, ""), (_DIFFERENCE_ROWS, f"_minus_{arms[0]}")):
-        if suffix and len(arms) == 1:
+        heading = arm.replace(":", ":\n").replace(",", ",\n") if len(every) > 3 else arm
+        table.add_column(heading, justify="right", no_wrap=True)
+    for rows, suffix in ((_SUMMARY_ROWS, ""), (_DIFFERENCE_ROWS, f"_minus_{every[0]}")):
+        if suffix and arms == [every[0]]:
             continue
         for what, name, style, sure in rows:
             keys = [f"{arm}/{name}{suffix}" for arm in arms]
