@@ -58,6 +58,7 @@ from respeval.presentation.console.rehearsal import (
     fast_transforms_line,
     response_error_table,
 )
+from respeval.presentation.console.streams import log_lines
 from respeval.presentation.console.terminal import count_left_out, make_console
 from respeval.run_folder.manifest import verify_folder
 from respeval.run_folder.names import DIAGNOSTICS_FILE, ZONAL
@@ -320,6 +321,7 @@ def reason_of(error: Exception, comm: Comm) -> str:
     if isinstance(error, OSError):
         return " ".join(system_reason(error).split())
     traceback.print_exception(error)
+    log_lines("".join(traceback.format_exception(error)))
     return unexpected(error)
 
 
