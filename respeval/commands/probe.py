@@ -28,6 +28,7 @@ from respeval.presentation.console.json_output import (
     answer,
     footprint_content,
     inspection_content,
+    probe_content,
 )
 from respeval.presentation.console.probe import (
     ConsoleProbeReporter,
@@ -131,4 +132,4 @@ def _show_probe(plan: ProbePlan, sums: ProbeSums, folder: Path) -> None:
     for text in plan.notices.texts:
         console.warn(text)
     console.print(f"files: {folder}, figure: {written.figure}", highlight=False)
-    answer(lambda: {"folder": folder, "figure": written.figure, "summary": written.summary})
+    answer(lambda: probe_content(folder, written.figure))

@@ -47,14 +47,24 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def _summary_of(folder: Path) -> Any:
+    from respeval.files.text import parse_json, read_document
+    from respeval.run_folder.names import SUMMARY
+
+    return parse_json(read_document(folder / SUMMARY, "summary"))
+
+
+def probe_content(folder: Path, figure: Path) -> dict[str, Any]:
+    """A probe: its folder, its figure, and all of summary.json, which must be there."""
+    return {"folder": folder, "figure": figure, "summary": _summary_of(folder)}
+
+
 def run_content(folder: Path, status: Status, checkpoint: Path | None = None) -> dict[str, Any]:
     """One run: its folder, what became of it, what its means leave out, and all of summary.json.
 
     Raises InputError where the folder can't be read.
     """
     from respeval.analysis.folder import told_quarantined
-    from respeval.files.text import parse_json, read_document
-    from respeval.run_folder.names import SUMMARY
 
     own = {} if checkpoint is None else {"checkpoint": checkpoint}
     return {
@@ -62,7 +72,7 @@ def run_content(folder: Path, status: Status, checkpoint: Path | None = None) ->
         "folder": folder,
         "status": status.value,
         "left_out": told_quarantined(folder),
-        "summary": parse_json(read_document(folder / SUMMARY, "summary")),
+        "summary": _summary_of(folder),
     }
 
 

@@ -171,6 +171,7 @@ class ConsoleReporter(Reporter):
     def close(self) -> None:
         """Leave the terminal as it was."""
         if self._bar is not None:
+            self._bar.move(self._step, self._describe(self._step))
             self._bar.stop()
             self._bar = None
         if self._step > self._first_step:
