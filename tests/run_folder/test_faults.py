@@ -70,7 +70,7 @@ class Runs:
         """The same command to its end, with the numbers of a run that nothing happened to."""
         ended = self.run(num_processes)
         assert ended.codes == [0] * num_processes, ended.errors
-        assert "going on after step" in ended.shown[0]
+        assert "going on after step" in ended.errors[0]
         if num_processes == 2:
             assert_equal_runs(self.out, self.expected)
         else:
