@@ -264,7 +264,8 @@ def test_a_probe_as_json_is_its_summary(study: Path, tmp_path: Path) -> None:
     record.to_netcdf(tmp_path / "data.nc")
     probe = ("gradient-probe", study, "--data", tmp_path / "data.nc", "-o", tmp_path / "probe")
     sizes = ("--batches", 2, "--batch-size", 2)
-    done = invoked(*probe, *sizes, "--json")
+    done = invoked(*probe, *sizes, "--json", "-v")
+    assert re.search(r"a batch took [\d.e-]+ s", done.stderr)
     assert as_json(done.stdout)["summary"] == json.loads(
         (tmp_path / "probe" / "summary.json").read_text()
     )

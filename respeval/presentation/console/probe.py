@@ -42,6 +42,7 @@ class ConsoleProbeReporter(ProbeReporter):
     def __init__(self, console: CommandConsole, num_dealt_to: int) -> None:
         self._console, self._num_dealt_to = console, num_dealt_to
         self._progress: Progress | None = None
+        self._done = 0
 
     def planned(self, plan: ProbePlan) -> None:
         """Say what will be probed; start the clock."""
@@ -64,8 +65,7 @@ class ConsoleProbeReporter(ProbeReporter):
         )
         # Batches are dealt in turn, so the root's last one is the last but a few of all.
         self._total = -(-pairs.num_batches // self._num_dealt_to)
-        self._done = 0
-        self._last_line = time.monotonic()
+        self._begin = self._last_line = time.monotonic()
         if self._console.has_bars:
             columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
             self._progress = Progress(
@@ -99,6 +99,9 @@ class ConsoleProbeReporter(ProbeReporter):
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+        if self._done:
+            spent = (time.monotonic() - self._begin) / self._done
+            self._console.detail(f"a batch took {spent:.3g} s, all that comes with it included")
 
 
 def footprint_table(
