@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, NewLine
 from rich.control import Control
 
 from respeval.presentation.console.streams import LogFile, streams
@@ -64,7 +64,7 @@ class CommandConsole(Console):
 
     def log_only(self, *objects: Any, **options: Any) -> None:
         """What the log file alone gets: nothing of a bar."""
-        if self._log is None or any(isinstance(each, Control) for each in objects):
+        if self._log is None or any(isinstance(each, Control | NewLine) for each in objects):
             return
         plain = Console(
             file=io.StringIO(),
