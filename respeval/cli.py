@@ -88,6 +88,7 @@ def _respeval(
 
 
 @app.command(cls=HelpfulCommand, epilog=EXAMPLES["inspect"])
+@p.says
 @p.takes(KEY["reader"])
 def inspect(checkpoint: p.Checkpoint, *, trust_checkpoint: p.Trust = False, **given: Any) -> None:
     """Show what is in a checkpoint and what data a run of it needs."""
@@ -99,6 +100,7 @@ def inspect(checkpoint: p.Checkpoint, *, trust_checkpoint: p.Trust = False, **gi
 
 
 @app.command(cls=HelpfulCommand, epilog=EXAMPLES["run"])
+@p.says
 @p.takes(*KEYS)
 def run(
     checkpoint: p.Checkpoints,
@@ -160,6 +162,7 @@ def run(
 
 
 @app.command(cls=HelpfulCommand, epilog=EXAMPLES["diagnose"])
+@p.says
 @p.takes(KEY["bands"], KEY["tropical_lat_max"], KEY["sst_boxes"], KEY["roles"], KEY["reference"])
 def diagnose(
     folder: p.FinishedRun = None,
@@ -183,6 +186,7 @@ def diagnose(
 
 
 @app.command(cls=HelpfulCommand, epilog=EXAMPLES["compare"])
+@p.says
 @p.takes(KEY["bands"], KEY["tropical_lat_max"], KEY["reference"])
 def compare(
     folders: p.Compared,
@@ -218,6 +222,7 @@ def compare(
 
 
 @app.command(cls=HelpfulCommand, epilog=EXAMPLES["report"])
+@p.says
 def report(
     folders: p.Reported,
     output: p.Page = Path("report.html"),
@@ -234,6 +239,7 @@ def report(
 
 
 @app.command(cls=HelpfulCommand, epilog=EXAMPLES["gradient-probe"])
+@p.says
 @p.takes(KEY["reader"], ARMS, *SETTINGS, LOSS_CONFIG, *LOSS, RECOMPUTE)
 def gradient_probe(
     checkpoint: p.Checkpoint,
@@ -288,6 +294,7 @@ def schema(output: p.SchemaFile = None) -> None:
 
 
 @app.command(cls=HelpfulCommand, epilog=EXAMPLES["demo"])
+@p.says
 def demo(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make.")],
     years: Annotated[

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support import ROOT
 from tests.support.broken import CANARY, Outcome
+from tests.support.invoking import from_first_error
 from tests.support.malformed import CASES, PAGE
 
 #: Memory that a command may take before it refuses, beside that of one which reads nothing.
@@ -52,7 +53,7 @@ def server() -> Iterator[Server]:
 @pytest.mark.parametrize("name", CASES)
 def test_a_malformed_input_is_refused_in_one_line(server: Server, name: str) -> None:
     result = server.outcome(name)
-    lines = result.stderr.splitlines()
+    lines = from_first_error(result.stderr)
     assert result.code == 2, result.stderr
     assert len(lines) == 1, result.stderr
     assert lines[0].startswith("respeval: ")

@@ -24,6 +24,7 @@ from respeval.plan.execution import Execution
 from respeval.plan.plan import Plan
 from respeval.run_folder.output import RunOutput
 from respeval.runner import Reporter, execute
+from tests.support.invoking import errors_in
 from tests.support.toy import Toy, plan
 from tests.support.toy import study as toy_study
 
@@ -68,7 +69,7 @@ def test_the_emulator_is_gone_when_the_analysis_begins(
     monkeypatch.setattr(one_run, "execute", executing)
     monkeypatch.setattr(one_run, "analyse", analysing)
     command = ["run", str(study), "--steps=3", f"--output={tmp_path / 'out'}"]
-    assert CliRunner().invoke(app, command).stderr == "respeval: found [None]\n"
+    assert errors_in(CliRunner().invoke(app, command).stderr) == ["respeval: found [None]"]
 
 
 def resident_bytes() -> int:

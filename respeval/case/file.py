@@ -43,7 +43,8 @@ def load_case(path: Path | None, overrides: Mapping[str, Any], takes_options: bo
         return Case.model_validate(content)
     except ValidationError as error:
         source = _source(error, path, overrides)
-        raise InputError(f"{source}: {_explain(error, path is None, takes_options)}") from None
+        told = _explain(error, path is None, takes_options, source)
+        raise InputError(f"{source}: {told}") from None
 
 
 def _source(error: ValidationError, path: Path | None, overrides: Mapping[str, Any]) -> str:
@@ -103,30 +104,30 @@ def _absolute(location: str, folder: Path) -> str:
     return str(Path(base) / location)
 
 
-def _explain(error: ValidationError, from_options: bool, takes_options: bool) -> str:
-    """The first fault of a case in one line, with what is allowed."""
+def _explain(error: ValidationError, from_options: bool, takes_options: bool, source: str) -> str:
+    """The first fault of a case in one line, with what is allowed; after an option without its key."""
     first = first_fault(error)
     where = [str(part) for part in first["loc"]]
+    is_part = len(where) > 1
+    begin = int(bool(where) and where[0] in KEY and source == KEY[where[0]].flag)
     if first["type"] == "extra_forbidden":
-        return _unknown_key(where)
+        return unknown_key(where[begin:], _known_keys(where[:-1]))
     if first["type"] == "missing":
-        if len(where) > 1:
-            return f"{'.'.join(where)} is missing; add it"
+        if is_part:
+            return f"{'.'.join(where[begin:])} is missing; add it"
         if not takes_options:
             return f"{where[0]} is missing; add it to the case file"
         option = KEY[where[0]].flag
         beside = " or a case file (case.yaml beside the checkpoint, or --case)"
         return f"{where[0]} is missing; give {option}{beside if from_options else ''}"
-    return wrong_value(first)
+    return wrong_value({**first, "loc": where[begin:]})
 
 
-def _unknown_key(where: list[str]) -> str:
-    parent = where[:-1]
-    known: list[str] = []
+def _known_keys(parent: list[str]) -> list[str]:
     if not parent:
-        known = list(Case.model_fields)
-    elif parent[0] == "roles":
-        known = list(RoleNames.model_fields)
-    elif parent[0] == "perturbations":
-        known = list(PERTURBATIONS[parent[-1]].model_fields)
-    return unknown_key(where, known)
+        return list(Case.model_fields)
+    if parent[0] == "roles":
+        return list(RoleNames.model_fields)
+    if parent[0] == "perturbations":
+        return list(PERTURBATIONS[parent[-1]].model_fields)
+    return []

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 import xarray as xr
-from rich.console import Console
 from rich.progress import track
 
 from respeval.analysis.compared_maps import check_maps, maps_of_runs, outputs_of_runs
@@ -32,7 +30,13 @@ from respeval.presentation.console.compare import (
     comparison_tables,
     error_tables,
 )
-from respeval.presentation.console.terminal import make_console
+from respeval.presentation.console.json_output import answer, comparison_content
+from respeval.presentation.console.streams import say_line
+from respeval.presentation.console.terminal import (
+    CommandConsole,
+    make_console,
+    make_notes_console,
+)
 from respeval.presentation.console.truth import error_note
 from respeval.run_folder.names import FIGURES, MANIFEST
 
@@ -56,18 +60,21 @@ def compare_folders(
     console = make_console()
     runs, skipped = find_runs(folders)
     for reason in skipped:
-        _warn(f"left out: {reason}")
+        say_line(f"left out: {reason}")
     check_maps(maps, runs)
-    comparison = _compare(runs, wishes, console)
+    comparison = _compare(runs, wishes, make_notes_console())
     there = {str(name) for name in comparison["run"].values}
     runs = [run for run in runs if run.name in there]
     _show(comparison, runs, wishes, console)
     if output is not None:
         figures = write_compared(comparison, runs, output, wishes, maps)
         console.print(f"files: {output}, figures: {len(figures)} in {output / FIGURES}")
+    answer(lambda: comparison_content(comparison))
 
 
-def _show(comparison: xr.Dataset, runs: Sequence[Run], wishes: Wishes, console: Console) -> None:
+def _show(
+    comparison: xr.Dataset, runs: Sequence[Run], wishes: Wishes, console: CommandConsole
+) -> None:
     """The tables, and what is to know of them."""
     shown = list(dict.fromkeys(wishes.diagnostics)) or usual_diagnostics(diagnostics_of(comparison))
     has_errors = False
@@ -91,20 +98,16 @@ def _labels(comparison: xr.Dataset, wishes: Wishes) -> list[str]:
     return list(dict.fromkeys(wishes.perturbations or every))
 
 
-def _compare(runs: Sequence[Run], wishes: Wishes, console: Console) -> xr.Dataset:
+def _compare(runs: Sequence[Run], wishes: Wishes, console: CommandConsole) -> xr.Dataset:
     """The comparison, with a bar on a terminal."""
-    if not console.is_terminal:
-        return compare_runs(runs, wishes, _warn)
+    if not console.has_bars:
+        return compare_runs(runs, wishes, say_line)
     steps = iter(track(range(len(runs)), "runs", console=console, transient=True))
     next(steps)
     try:
-        return compare_runs(runs, wishes, _warn, lambda: next(steps, None))
+        return compare_runs(runs, wishes, say_line, lambda: next(steps, None))
     finally:
         steps.close()  # type: ignore[attr-defined]
-
-
-def _warn(text: str) -> None:
-    sys.stderr.write(f"respeval: {' '.join(text.split())}\n")
 
 
 def write_compared(
@@ -145,18 +148,18 @@ def _write_maps(
     """Of each output and perturbation the maps with their differences, and in a figure of their own
     without; of a single map there are no differences."""
     if len(runs) > _MOST_MAPS:
-        _warn(f"maps show the first {_MOST_MAPS} of {len(runs)} runs")
+        say_line(f"maps show the first {_MOST_MAPS} of {len(runs)} runs")
         runs = runs[:_MOST_MAPS]
     near_surface = settings_of_folder(runs[0].folder, {}).roles.near_surface_temperature
     usual = [near_surface] if near_surface in outputs_of_runs(runs) else []
     written: list[Path] = []
     for name in dict.fromkeys(asked) or usual:
         try:
-            maps = maps_of_runs(runs, reference, name, labels, _warn)
+            maps = maps_of_runs(runs, reference, name, labels, say_line)
         except InputError as reason:
             if asked:
                 raise
-            _warn(f"left out: maps of {name}, {reason}")
+            say_line(f"left out: maps of {name}, {reason}")
             continue
         for label in labels:
             for differences in (True, False) if maps.sizes["map"] > 1 else (False,):

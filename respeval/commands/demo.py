@@ -18,6 +18,8 @@ from respeval.diagnostics import diagnose_reference
 from respeval.files.netcdf import open_saved, write_netcdf
 from respeval.planet import SHIPPED_CHECKPOINTS
 from respeval.planet.study import write_study
+from respeval.presentation.console.json_output import answer
+from respeval.presentation.console.terminal import make_console
 from respeval.presentation.console.truth import truth_table
 from respeval.presentation.console.warming import perturbation_columns
 from respeval.run_folder.names import DIAGNOSTICS_FILE
@@ -29,7 +31,7 @@ def run_demo(folder: Path, num_years: int, num_samples: int) -> None:
     """`respeval demo`: runs, tables of how far they are from the truth, their comparison, the report."""
     wish = Wish(folder / "case.yaml", device="cpu", threads=1)
     session = open_session(wish.device, wish.threads)
-    console = session.console
+    console, results = session.console, make_console()
     truth = write_study(folder, num_years, num_samples, console.print)
     columns: dict[str, dict[str, xr.Dataset]] = {}
     known = xr.Dataset()
@@ -48,14 +50,23 @@ def run_demo(folder: Path, num_years: int, num_samples: int) -> None:
             columns[name] = perturbation_columns(diagnostics.load())
     for label, true_column in perturbation_columns(known).items():
         found = {name: by_label[label] for name, by_label in columns.items()}
-        console.print()
-        console.print(truth_table(true_column, found, label))
+        results.print()
+        results.print(truth_table(true_column, found, label))
     runs = [folder / "runs" / name for name in SHIPPED_CHECKPOINTS]
     compared = folder / COMPARED
     console.print(f"\nrespeval compare {runs[0]} {runs[1]} -o {compared}", style="bold")
     wishes, (found_runs, _) = Wishes(), find_runs(runs)
     write_compared(compare_runs(found_runs, wishes), found_runs, compared, wishes)
-    console.print(
-        f"files: {folder}, figures: {folder}/runs/*/figures and {compared}/figures", highlight=False
+    results.print(
+        f"\nfiles: {folder}, figures: {folder}/runs/*/figures and {compared}/figures",
+        highlight=False,
     )
-    write_report(runs, folder / REPORT, console, title="The demo's emulators beside the truth")
+    write_report(runs, folder / REPORT, results, title="The demo's emulators beside the truth")
+    answer(
+        lambda: {
+            "folder": folder,
+            "report": folder / REPORT,
+            "runs": runs,
+            "comparison": compared,
+        }
+    )

@@ -14,8 +14,12 @@ def list_diagnostics() -> None:
     """`respeval diagnose --list`."""
     from respeval.diagnostics import STATISTICS, catalog
     from respeval.presentation.console.catalog import catalog_text
+    from respeval.presentation.console.json_output import answer, catalog_content
+    from respeval.presentation.console.terminal import make_console
 
-    print(catalog_text(catalog(), STATISTICS))
+    console = make_console()
+    console.print(catalog_text(catalog(), STATISTICS, console.width), highlight=False)
+    answer(lambda: catalog_content(catalog(), STATISTICS))
 
 
 def diagnose_folder(
@@ -41,10 +45,13 @@ def diagnose_folder(
     with own_turn, verification_of(folder, num_cores_kept=1) as verification:
         from respeval.analysis.folder import settings_of_folder, sources_of_folder
         from respeval.analysis.results import analyse
+        from respeval.presentation.console.json_output import answer, run_content
         from respeval.presentation.console.tables import show_table
+        from respeval.run_folder.sweep import Status
 
         definitions = (KEY["bands"], KEY["tropical_lat_max"], KEY["roles"], KEY["sst_boxes"])
         settings = settings_of_folder(folder, read_options(definitions, given))
         sources = sources_of_folder(folder, read_options([KEY["reference"]], given))
         found = analyse(folder, settings, sources=sources, verification=verification)
     show_table(folder, settings if everything else None, found.diagnostics)
+    answer(lambda: run_content(folder, Status.FINISHED))

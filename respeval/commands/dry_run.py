@@ -12,7 +12,8 @@ from respeval.commands.session import Session
 from respeval.distributed.comm import Comm
 from respeval.plan.estimate import NUM_MEASURED, Estimate, look_ahead
 from respeval.plan.spreading import smallest_layout
-from respeval.presentation.console.sweep import amount, estimate_table
+from respeval.presentation.console.json_output import answer, estimates_content
+from respeval.presentation.console.sweep import amount, estimate_tables
 from respeval.presentation.console.terminal import WIDE, make_console
 from respeval.run_folder.folder import free_folder
 from respeval.run_folder.sweep import Sweep
@@ -35,6 +36,7 @@ def look_ahead_of_all(
         gc.collect()
     if comm.is_root:
         _show_estimates(folder, estimates, comm)
+        answer(lambda: estimates_content(folder, estimates))
     comm.wait()
     return EXIT_SOME_FAILED if any(e.problem is not None for e in estimates) else 0
 
@@ -66,7 +68,8 @@ def _told_of_layout(estimate: Estimate) -> str:
 
 def _show_estimates(folder: Path, estimates: list[Estimate], comm: Comm) -> None:
     console = make_console(plain_width=WIDE)
-    console.print(estimate_table(folder, estimates))
+    for table in estimate_tables(folder, estimates, console.width):
+        console.print(table)
     needed = sum(estimate.disk.needed for estimate in estimates if estimate.disk is not None)
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(there).free
@@ -81,8 +84,7 @@ def _show_estimates(folder: Path, estimates: list[Estimate], comm: Comm) -> None
     ):
         console.print(line, highlight=False)
     if needed > free:
-        lacking = f"warning: the disk lacks {amount(needed - free)}; make room before the runs"
-        console.print(lacking, style="yellow", highlight=False)
+        console.warn(f"the disk lacks {amount(needed - free)}; make room before the runs")
     for estimate in estimates:
         if estimate.disk is not None:
             console.print(_told_of_layout(estimate), highlight=False)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
+import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import typer
 
 from respeval.interpreter import end_without_garbage_collection
+from respeval.presentation.console.streams import log_lines, say_detail, say_line, saying
 
 EXIT_SOME_FAILED = 1
 
@@ -35,7 +39,7 @@ def one_line_errors() -> Iterator[None]:
         system_reason,
     )
 
-    is_root = not _is_one_of_several() or os.environ.get("RANK", "0") == "0"
+    is_root = _is_root()
     try:
         with enough_memory():
             yield
@@ -57,13 +61,36 @@ def one_line_errors() -> Iterator[None]:
         leave("interrupted; what was published stays", EXIT_INTERRUPTED)
 
 
-def leave(message: str, code: int) -> None:
-    from respeval.errors import one_line
+@contextlib.contextmanager
+def told_as_asked(
+    quiet: bool, verbose: bool, as_json: bool, log_file: Path | None
+) -> Iterator[None]:
+    """What a command says within goes where these options want it, its errors too.
 
+    Of several processes the root alone writes the log file.
+    """
+    from respeval import __version__
+
+    begin = f"respeval {__version__}: {shlex.join(sys.argv[1:])}"
+    own_log = log_file if _is_root() else None
+    with one_line_errors(), saying(quiet, verbose, as_json, own_log, begin):
+        try:
+            yield
+        except (typer.Exit, BrokenPipeError):
+            raise
+        except Exception:
+            log_lines(traceback.format_exc())
+            raise
+
+
+def leave(message: str, code: int) -> None:
+    """End with a line on stderr, where there is one, and this exit code; with -v after the traceback."""
     if message:
         rank = os.environ.get("RANK") if _is_one_of_several() else None
         who = f"process {rank}: " if rank not in (None, "0") else ""
-        sys.stderr.write(f"respeval: {who}{one_line(message)}\n")
+        if sys.exc_info()[0] is not None:
+            say_detail(traceback.format_exc())
+        say_line(f"{who}{message}")
     if _is_one_of_several():
         # The other processes may wait in a collective; leave without one, and the launcher ends them.
         _end_at_once(code)
@@ -87,6 +114,10 @@ def end(code: int) -> NoReturn:
 def _is_one_of_several() -> bool:
     size = os.environ.get("WORLD_SIZE", "1")
     return size.isdecimal() and int(size) > 1
+
+
+def _is_root() -> bool:
+    return not _is_one_of_several() or os.environ.get("RANK", "0") == "0"
 
 
 def _end_at_once(code: int) -> NoReturn:

@@ -10,6 +10,7 @@ import typer
 from respeval.commands.examples import EXAMPLES
 from respeval.commands.exits import one_line_errors
 from respeval.commands.help_page import HelpfulCommand, HelpfulGroup
+from respeval.commands.parameters import says
 
 EXIT_INCOMPLETE = 1
 
@@ -21,6 +22,7 @@ export_app = typer.Typer(
 
 
 @export_app.command(cls=HelpfulCommand, epilog=EXAMPLES["aimip"])
+@says
 def aimip(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="Folder of a finished run with save_members.")
@@ -79,7 +81,10 @@ def aimip(
     """
     with one_line_errors():
         from respeval.aimip import Wish, export_run, parse_map
+        from respeval.presentation.console.json_output import answer
+        from respeval.presentation.console.terminal import make_console, make_notes_console
 
+        results, notes = make_console(), make_notes_console()
         wish = Wish(
             model,
             institute,
@@ -92,18 +97,28 @@ def aimip(
             overwrite=overwrite,
             **({"further_info_url": url} if url else {}),
         )
-        exported = export_run(folder, output, wish, typer.echo)
+        exported = export_run(folder, output, wish, notes.print)
         for remark in exported.remarks:
-            typer.echo(remark)
+            notes.print(remark, highlight=False)
         first, last = exported.places[0], exported.places[-1]
-        typer.echo(
+        results.print(
             f"files: {len(exported.places)} of {exported.num_months} months, {output / first.path} to "
-            f"{output / last.path}"
+            f"{output / last.path}",
+            highlight=False,
         )
-        typer.echo(f"check them: respeval export check {output}")
+        results.print(f"check them: respeval export check {output}", highlight=False)
+        answer(
+            lambda: {
+                "folder": output,
+                "num_months": exported.num_months,
+                "files": [output / place.path for place in exported.places],
+                "remarks": exported.remarks,
+            }
+        )
 
 
 @export_app.command(cls=HelpfulCommand, epilog=EXAMPLES["check"])
+@says
 def check(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="Folder that holds {institute}/{model}/….")
@@ -115,13 +130,15 @@ def check(
 ) -> None:
     """Say what a submission to AIMIP holds and what it lacks; exit code 1 where it lacks anything."""
     with one_line_errors():
-        from rich.console import Console
-
         from respeval.aimip import EXPERIMENTS, check_submission, parse_period
         from respeval.presentation.console.export import report_text
+        from respeval.presentation.console.json_output import answer, submission_content
+        from respeval.presentation.console.terminal import make_console
 
+        console = make_console()
         reports = check_submission(folder, parse_period(period))
         for report in reports:
-            Console(soft_wrap=True).print(report_text(report, list(EXPERIMENTS)), highlight=False)
+            console.print(report_text(report, list(EXPERIMENTS)), highlight=False)
+        answer(lambda: submission_content(reports))
         if any(report.lacks for report in reports):
             raise typer.Exit(EXIT_INCOMPLETE)

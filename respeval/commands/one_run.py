@@ -58,7 +58,8 @@ from respeval.presentation.console.rehearsal import (
     fast_transforms_line,
     response_error_table,
 )
-from respeval.presentation.console.terminal import count_left_out
+from respeval.presentation.console.streams import log_lines
+from respeval.presentation.console.terminal import count_left_out, make_console
 from respeval.run_folder.manifest import verify_folder
 from respeval.run_folder.names import DIAGNOSTICS_FILE, ZONAL
 from respeval.run_folder.output import Progress, RunOutput
@@ -184,7 +185,7 @@ def run_plan(
             lambda: _analyse(folder, settings, sources, output, signals, reference)
         )
         if goal is not None and comm.is_root:
-            _tell_outcome(console, goal, folder)
+            _tell_outcome(make_console(), goal, folder)
         return Outcome(left=True, failed=failed or ())
     finally:
         output.close()
@@ -320,6 +321,7 @@ def reason_of(error: Exception, comm: Comm) -> str:
     if isinstance(error, OSError):
         return " ".join(system_reason(error).split())
     traceback.print_exception(error)
+    log_lines("".join(traceback.format_exception(error)))
     return unexpected(error)
 
 

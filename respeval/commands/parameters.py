@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from respeval.case.options import COMPUTE, Option
+from respeval.commands.exits import told_as_asked
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
@@ -34,6 +36,34 @@ def takes(*options: Option) -> Callable[[Command], Command]:
     return decorate
 
 
+def says(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of what is said and where, and let it be said so.
+
+    It stands above `takes`, and below what makes a command of the function.
+    """
+    own = inspect.signature(command, eval_str=True).parameters.values()
+    parameters = [p.replace(kind=p.KEYWORD_ONLY) for p in own]
+    for name, annotation in _SAID.items():
+        default = None if name == "log_file" else False
+        parameters.append(
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+            )
+        )
+
+    @functools.wraps(command)
+    def saying(
+        *, quiet: bool, verbose: bool, log_file: Path | None, as_json: bool, **given: Any
+    ) -> None:
+        with told_as_asked(quiet, verbose, as_json, log_file):
+            command(**given)
+
+    described: Any = saying
+    described.__signature__ = inspect.Signature(parameters)
+    described.__annotations__ = {p.name: p.annotation for p in parameters}
+    return saying
+
+
 def _parameter(option: Option) -> inspect.Parameter:
     told = typer.Option(
         *option.flags,
@@ -56,6 +86,34 @@ def _compute(help_text: str, *names: str, metavar: str | None = None) -> Any:
 def _folder(help_text: str, *names: str) -> Any:
     return typer.Option(*names, help=help_text, rich_help_panel="The folder holds a run already")
 
+
+def _said(help_text: str, *names: str, metavar: str | None = None) -> Any:
+    return typer.Option(*names, help=help_text, metavar=metavar, rich_help_panel="What is said")
+
+
+#: Parameters that every command has.
+_SAID: dict[str, Any] = {
+    "quiet": Annotated[
+        bool,
+        _said("No plan, notes and progress on stderr; warnings and results stay.", "-q", "--quiet"),
+    ],
+    "verbose": Annotated[
+        bool,
+        _said(
+            "More on stderr: what computes and how fast, and the traceback of an error.",
+            "-v",
+            "--verbose",
+        ),
+    ],
+    "log_file": Annotated[
+        Path | None,
+        _said(
+            "Append all that is said, and what -v adds, with the time before each line.",
+            metavar="FILE",
+        ),
+    ],
+    "as_json": Annotated[bool, _said("Results as JSON on stdout; tables go to stderr.", "--json")],
+}
 
 Output = Annotated[
     Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the results.")

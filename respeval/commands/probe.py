@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from respeval.checkpoints import open_checkpoint
 from respeval.commands.session import Session, open_session
 from respeval.loss_probe.plan import (
@@ -26,7 +24,17 @@ from respeval.loss_probe.probing import (
 )
 from respeval.loss_probe.profile import ProbeSums
 from respeval.presentation.console.checkpoint import inspection_tables
-from respeval.presentation.console.probe import ConsoleProbeReporter, footprint_table, probe_table
+from respeval.presentation.console.json_output import (
+    answer,
+    footprint_content,
+    inspection_content,
+    probe_content,
+)
+from respeval.presentation.console.probe import (
+    ConsoleProbeReporter,
+    footprint_table,
+    probe_tables,
+)
 from respeval.presentation.console.sweep import amount
 from respeval.presentation.console.terminal import make_console
 
@@ -37,6 +45,7 @@ def inspect_checkpoint(checkpoint: Path, options: dict[str, Any], trust: bool) -
     emulator = open_checkpoint(checkpoint, options, trust, with_weights=False)
     for part in inspection_tables(checkpoint, emulator):
         console.print(part, highlight=False)
+    answer(lambda: inspection_content(checkpoint, emulator))
 
 
 @dataclass(frozen=True)
@@ -87,13 +96,13 @@ def probe_checkpoint(checkpoint: Path, folder: Path, wish: ProbeWish) -> None:
         finally:
             reporter.close()
         if comm.is_root:
-            _show_probe(plan, sums, folder, console)
+            _show_probe(plan, sums, folder)
     comm.close()
 
 
 def _look_ahead(plan: ProbePlan, session: Session) -> None:
     """`--dry-run`: what the probe would take; nothing is written."""
-    comm, console = session.comm, session.console
+    comm, console = session.comm, make_console(session.comm.is_root)
     footprint, free = look_ahead(plan, comm)
     chosen = plan.settings.recompute or footprint.choice(free)
     console.print(footprint_table(plan, footprint, free, comm.num_data, chosen))
@@ -104,17 +113,23 @@ def _look_ahead(plan: ProbePlan, session: Session) -> None:
         "figures come on top",
     ):
         console.print(line, highlight=False)
+    if comm.is_root:
+        rounds = -(-plan.pairs.num_batches // comm.num_data)
+        answer(lambda: footprint_content(footprint, free, rounds, chosen))
     comm.close()
 
 
-def _show_probe(plan: ProbePlan, sums: ProbeSums, folder: Path, console: Console) -> None:
+def _show_probe(plan: ProbePlan, sums: ProbeSums, folder: Path) -> None:
+    console = make_console()
     written = write_probe(plan, sums, folder)
     title = f"Gradient by degree, {plan.checkpoint}"
-    console.print(probe_table(written.summary, written.profile, title))
+    for table in probe_tables(written.summary, written.profile, title, console.width):
+        console.print(table)
     console.print(
         "low, high: the lowest and highest eighth of the degrees without degree 0",
         highlight=False,
     )
     for text in plan.notices.texts:
-        console.print(f"warning: {text}", style="yellow", highlight=False)
+        console.warn(text)
     console.print(f"files: {folder}, figure: {written.figure}", highlight=False)
+    answer(lambda: probe_content(folder, written.figure))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +10,8 @@ from rich.console import Console
 
 from respeval.errors import InputError
 from respeval.files.publish import make_folder, write_text
+from respeval.presentation.console.json_output import answer
+from respeval.presentation.console.streams import say_line
 from respeval.presentation.console.terminal import make_console
 from respeval.presentation.report import Contents, collect, render
 
@@ -20,19 +21,28 @@ _MANY_BYTES = 20_000_000
 
 def report_folders(folders: Sequence[Path], output: Path, title: str | None) -> None:
     """`respeval report`."""
-    write_report(folders, output, make_console(), title)
+    contents = write_report(folders, output, make_console(), title)
+    kinds = ("run", "probe", "comparison")
+    answer(
+        lambda: {
+            "report": output,
+            "bytes": output.stat().st_size,
+            **{f"num_{kind}s": contents.count(kind) for kind in kinds},
+            "num_figures": contents.num_figures,
+        }
+    )
 
 
 def write_report(
     folders: Sequence[Path], output: Path, console: Console, title: str | None = None
-) -> None:
-    """Write the page of these folders, whole or not at all, and say where it is.
+) -> Contents:
+    """Write the page of these folders, whole or not at all, and say where it is; returns what is in it.
 
     Raises InputError where a folder or the file's place is not what it should be.
     """
     if output.is_dir():
         raise InputError(f"{output} is a folder; name the page, for example {output}/report.html")
-    contents = collect(folders, _warn)
+    contents = collect(folders, say_line)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     page = render(contents, title or _title(contents), f"Written {now} by respeval report.")
     make_folder(output.parent)
@@ -41,7 +51,8 @@ def write_report(
     held = f"{_counted(contents)}, {contents.num_figures} figures"
     console.print(f"report: {output}, {size / 1e6:.1f} MB: {held}", highlight=False)
     if size > _MANY_BYTES:
-        _warn(f"{output} has {size / 1e6:.0f} MB; a browser opens reports of fewer runs faster")
+        say_line(f"{output} has {size / 1e6:.0f} MB; a browser opens reports of fewer runs faster")
+    return contents
 
 
 def _title(contents: Contents) -> str:
@@ -53,7 +64,3 @@ def _counted(contents: Contents) -> str:
     """2 runs, 1 probe, 1 comparison; what there is."""
     parts = ((contents.count(kind), kind) for kind in ("run", "probe", "comparison"))
     return ", ".join(f"{number} {kind}{'s' * (number > 1)}" for number, kind in parts if number)
-
-
-def _warn(text: str) -> None:
-    sys.stderr.write(f"respeval: {' '.join(text.split())}\n")

@@ -10,9 +10,10 @@ from respeval.commands.one_run import Wish, run_one
 from respeval.commands.session import Session, open_session
 from respeval.commands.sweep import run_sweep
 from respeval.distributed.stop import StopSignals
+from respeval.presentation.console.json_output import answer, run_content
 from respeval.presentation.console.tables import show_table
 from respeval.run_folder.folder import fresh_folder
-from respeval.run_folder.sweep import Sweep, find_checkpoints, holds_sweep
+from respeval.run_folder.sweep import Status, Sweep, find_checkpoints, holds_sweep
 
 
 def run_checkpoints(arguments: list[Path], folder: Path, wish: Wish) -> int:
@@ -49,6 +50,9 @@ def _run_all(
     if comm.is_root:
         show_table(folder)
     outcome.raise_failed(folder)
+    if comm.is_root:
+        status = Status.FINISHED if outcome.left else Status.ALREADY_FINISHED
+        answer(lambda: run_content(folder, status, checkpoints[0]))
     return 0
 
 

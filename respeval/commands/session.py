@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from rich.console import Console
-
 from respeval.distributed.comm import Comm, connect
 from respeval.distributed.stop import StopSignals
 from respeval.fields.records import OpenedRecords
 from respeval.plan.execution import Threads
-from respeval.presentation.console.terminal import make_console
+from respeval.presentation.console.terminal import CommandConsole, make_notes_console
 
 
 @dataclass(frozen=True)
 class Session:
     """What a command works with, the same for all of its checkpoints.
 
-    comm: with this process's device. threads: chosen anew for every emulator. console: silent on all
-    processes but the root. opened: records that several checkpoints may read.
+    comm: with this process's device. threads: chosen anew for every emulator. console: for plans, progress
+    and notes, which are no results; silent on all processes but the root. opened: records that several
+    checkpoints may read.
     """
 
     comm: Comm
     threads: Threads
-    console: Console
+    console: CommandConsole
     signals: StopSignals = field(default_factory=StopSignals)
     opened: OpenedRecords = field(default_factory=OpenedRecords)
 
@@ -33,4 +32,6 @@ def open_session(
 ) -> Session:
     """Join the other processes, if there are any (see `connect`)."""
     comm = connect(device)
-    return Session(comm, Threads(threads), make_console(comm.is_root), signals or StopSignals())
+    return Session(
+        comm, Threads(threads), make_notes_console(comm.is_root), signals or StopSignals()
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import sys
 
 from respeval.analysis.folder import main_numbers, told_quarantined, warnings_of_folder
 from respeval.commands.exits import EXIT_SOME_FAILED
@@ -13,7 +12,9 @@ from respeval.commands.session import Session
 from respeval.distributed.comm import Comm
 from respeval.errors import InputError, StoppedError, in_one_line
 from respeval.presentation.console.compare import listed
-from respeval.presentation.console.sweep import sweep_table
+from respeval.presentation.console.json_output import answer, sweep_content
+from respeval.presentation.console.streams import say_line
+from respeval.presentation.console.sweep import sweep_tables
 from respeval.presentation.console.terminal import WIDE, make_console
 from respeval.run_folder.sweep import Entry, Status, Sweep
 
@@ -42,6 +43,8 @@ def run_sweep(sweep: Sweep, wish: Wish, session: Session) -> int:
         left = f"{sweep.num_left} of {len(sweep.entries)} checkpoints are left"
         raise StoppedError(f"{error}; {left}") from None
     _show(sweep, comm)
+    if comm.is_root:
+        answer(lambda: sweep_content(sweep.folder, sweep.entries))
     comm.wait()  # a launcher that sees one process fail ends the others
     return EXIT_SOME_FAILED if any(e.reason is not None for e in sweep.entries) else 0
 
@@ -66,7 +69,7 @@ def _outcome(entry: Entry, wish: Wish, session: Session) -> tuple[Status, str | 
     except Exception as error:
         status, reason = Status.FAILED, reason_of(error, session.comm)
     if session.comm.is_root and reason is not None:
-        sys.stderr.write(f"respeval: failed: {named(entry.checkpoint, reason)}\n")
+        say_line(f"failed: {named(entry.checkpoint, reason)}")
     return status, reason
 
 
@@ -94,7 +97,8 @@ def _show(sweep: Sweep, comm: Comm) -> None:
                     warnings.setdefault(text, []).append(entry.folder.name)
         numbers.append(found)
     console.print()
-    console.print(sweep_table(sweep.folder, sweep.entries, numbers))
+    for table in sweep_tables(sweep.folder, sweep.entries, numbers, console.width):
+        console.print(table)
     for told in left_out:
         console.print(f"left out of the means of {told}", style="yellow", highlight=False)
     for text, names in warnings.items():

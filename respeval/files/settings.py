@@ -110,11 +110,11 @@ def first_fault(error: ValidationError) -> Mapping[str, Any]:
 def wrong_value(fault: Mapping[str, Any]) -> str:
     """Where a wrong value stands, what is expected there, and what was got."""
     message = str(fault["msg"]).removeprefix("Value error, ")
-    if not fault["loc"]:
-        return message
     got = fault.get("input")
-    shown = f", got {got!r:.200}" if isinstance(got, str | int | float | bool) else ""
-    return f"{'.'.join(map(str, fault['loc']))}: {message}{shown}"
+    is_shown = isinstance(got, str | int | float | bool) and repr(got) not in message
+    shown = f", got {got!r:.200}" if is_shown else ""
+    where = f"{'.'.join(map(str, fault['loc']))}: " if fault["loc"] else ""
+    return f"{where}{message}{shown}"
 
 
 def unknown_key(where: Sequence[str], known: Sequence[str]) -> str:

@@ -101,14 +101,18 @@ def localize_emulator(plan: Plan, comm: Comm) -> None:
         comm.together(lambda: localize(plan.emulator, comm.mesh))
 
 
+def samples_at_once(plan: Plan, execution: Execution, comm: Comm) -> int:
+    """How many samples of this process are stepped as one batch, with all their groups."""
+    usual = 1 if comm.device.type == "cpu" else plan.num_samples
+    asked = execution.samples_per_batch
+    return asked if isinstance(asked, int) else usual
+
+
 def make_rollout(
     plan: Plan, members: Sequence[Member], execution: Execution, comm: Comm
 ) -> Rollout:
     """The rollout of this process's members on its device."""
     case = plan.case
-    usual = 1 if comm.device.type == "cpu" else plan.num_samples
-    asked = execution.samples_per_batch
-    samples_per_batch = asked if isinstance(asked, int) else usual
     # Weights that move within a run's inference mode would be good for inference alone ever after, and
     # programs of torch.export can't be moved there.
     with torch.inference_mode(False):
@@ -124,7 +128,7 @@ def make_rollout(
         case.initial_condition_scope,
         case.seed,
         case.paired_noise,
-        samples_per_batch * len(case.groups),
+        samples_at_once(plan, execution, comm) * len(case.groups),
         execution.window_length or plan.forcing.window_length(),
         comm,
         case.precision,

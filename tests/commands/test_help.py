@@ -88,7 +88,7 @@ def test_groups_of_options_stand_in_the_order_of_the_work() -> None:
     titles = [line for line in page("run").splitlines() if line[:1].strip()]
     assert [title.partition(" (")[0].rstrip(":") for title in titles[1:]] == [
         *("Arguments", "Options", "What is run", "What is read", "What is measured and kept"),
-        *("The folder holds a run already", "How to compute", "Examples"),
+        *("The folder holds a run already", "How to compute", "What is said", "Examples"),
     ]
 
 

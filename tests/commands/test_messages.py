@@ -53,6 +53,19 @@ def test_a_mistake_on_the_command_line_is_not_the_case_files(
     assert "case.yaml" not in line
 
 
+def test_a_mistake_is_said_once(study: Path, tmp_path: Path) -> None:
+    """Neither the option's key after the option, nor what was got where the message has it."""
+    for (flag, value), told in {
+        ("--segment", "week"): "'week' is no segment (expected month, year, all or 'N steps')",
+        ("--seed", "-1"): "Input should be greater than or equal to 0, got -1",
+        ("--role", "a=b"): "unknown key 'a'; known keys: near_surface_temperature",
+        ("--perturb", "p=uniform:x"): "p.uniform.amplitude_K: Input should be a valid number",
+        ("--perturb", "p=patch:2,lat=0"): "unknown key 'p.patch.lat'; did you mean",
+    }.items():
+        line = refused("run", study, "-o", tmp_path / "out", flag, value)
+        assert line.startswith(f"respeval: {flag}: {told}"), line
+
+
 def test_a_mistake_in_the_case_file_stays_the_case_files(tmp_path: Path) -> None:
     path = studies.write_study(tmp_path, roles={"upper_levl": "rain"})
     line = refused("run", path, "-o", tmp_path / "out", "--role", "surface_level=rain")

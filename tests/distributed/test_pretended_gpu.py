@@ -55,8 +55,8 @@ def test_tf32_is_for_gpus_and_the_root_tells_what_it_does(peers: Peers, tmp_path
     arguments = ["run", str(checkpoint), "-o", str(tmp_path / "out"), "--precision", "tf32"]
     ended = peers.call("tests.support.pretended_gpu:run", 2, arguments=arguments)
     assert ended.codes == [0, 0], ended.errors[0]
-    assert "Response of the first 4 steps in tf32 (mean of 2 samples)" in ended.shown[0]
-    assert "Response of the first" not in ended.shown[1]
+    assert "Response of the first 4 steps in tf32 (mean of 2 samples)" in ended.errors[0]
+    assert "Response of the first" not in ended.errors[1]
     measured = json.loads((tmp_path / "out" / "manifest.json").read_text())["measured"]
     found = [entry["largest"] for entry in measured["precision"]["response"].values()]
     assert found == [0.0, 0.0]
@@ -71,6 +71,6 @@ def test_the_root_chooses_the_batch_size_of_all_processes(peers: Peers, tmp_path
     tried = manifest["measured"]["samples_per_batch"]["tried"]
     assert [entry["size"] for entry in tried] == [1, 2][: len(tried)]  # of the root's two samples
     assert all(entry["memory"] == 3 * 2**30 for entry in tried)
-    assert amount(3 * 2**30) in ended.shown[0]
-    assert "taken" in ended.shown[0]
-    assert "taken" not in ended.shown[1]
+    assert amount(3 * 2**30) in ended.errors[0]
+    assert "taken" in ended.errors[0]
+    assert "taken" not in ended.errors[1]

@@ -19,6 +19,7 @@ from respeval.planet.datasets import make_forcing, make_initial_conditions
 from respeval.planet.shipped import shipped_checkpoint
 from tests.support import studies
 from tests.support.forking import Ended, Peers
+from tests.support.invoking import from_first_error
 from tests.support.toy import manifest_of
 
 #: Of fields after 60 steps: float32 rounds to 6e-8, and grows with them.
@@ -122,7 +123,7 @@ def test_a_split_run_has_the_numbers_of_one_process(
 ) -> None:
     ended = run(peers, layout, alone, "-o", tmp_path / "out")
     assert set(ended.codes) == {0}, ended.errors
-    assert f"fields split {layout.rpartition(' x ')[2]}" in ended.shown[0]
+    assert f"fields split {layout.rpartition(' x ')[2]}" in ended.errors[0]
     assert_same(tmp_path / "out", alone.parent / "alone")
     members = [studies.numbers(folder) for folder in (tmp_path / "out", alone.parent / "alone")]
     assert members[0].keys() == members[1].keys()
@@ -137,7 +138,7 @@ def test_a_run_goes_on_in_any_other_layout(peers: Peers, alone: Path, tmp_path: 
     """Killed at 2x1; what it had saved are records of whole members."""
     ended = run(peers, "2x1", alone, "-o", tmp_path / "out", fault=[1, "kill", "step 30"])
     assert ended.codes == [1, -9], ended.errors
-    assert ended.errors[0].count("\n") == 1
+    assert len(from_first_error(ended.errors[0])) == 1
     assert "lost contact with the other processes" in ended.errors[0]
     assert ended.after_s < 30
     assert manifest_of(tmp_path / "out")["restart"]["step"] == 20
@@ -145,7 +146,7 @@ def test_a_run_goes_on_in_any_other_layout(peers: Peers, alone: Path, tmp_path: 
         shutil.copytree(tmp_path / "out", tmp_path / layout)
         ended = run(peers, layout, alone, "-o", tmp_path / layout)
         assert set(ended.codes) == {0}, ended.errors
-        assert "going on after step 20" in ended.shown[0]
+        assert "going on after step 20" in ended.errors[0]
         assert_same(tmp_path / layout, alone.parent / "alone")
 
 
@@ -280,9 +281,9 @@ def test_processes_that_are_left_over_share_fields(
     given = ["run", *map(str, arguments), "-o", str(tmp_path / "out"), "--spatial", "auto"]
     ended = peers.call("tests.support.faults:run", 4, 120.0, arguments=given)
     assert set(ended.codes) == {0}, ended.errors
-    shown = " ".join(ended.shown[0].split())
-    assert "--spatial auto: fields split 2x1: 2 members on 4 processes leave 2 over" in shown
-    assert "on 4 processes, fields split 2x1" in shown
+    told = " ".join(ended.errors[0].split())
+    assert "--spatial auto: fields split 2x1: 2 members on 4 processes leave 2 over" in told
+    assert "on 4 processes, fields split 2x1" in told
     assert_same(tmp_path / "out", out)
 
 

@@ -60,13 +60,13 @@ def test_each_batch_size_is_compiled_once_before_the_run(
 
     compile_by(monkeypatch, lambda function: real(function, backend=noting, dynamic=False))
     command = ["run", study, "--steps", STEPS, "--samples-per-batch", 2]
-    text = invoked(*command, "-o", tmp_path / "compiled", "--compile").stdout
+    text = invoked(*command, "-o", tmp_path / "compiled", "--compile").stderr
     assert sizes == [6, 3]  # three groups of two samples, then those of the third
     told = " ".join(text.split())
     assert "compiled in " in told
     assert "in float32, compiled, on 1 process" in told
     assert "in float32 on 1 process" in " ".join(
-        invoked(*command, "-o", tmp_path / "eager").stdout.split()
+        invoked(*command, "-o", tmp_path / "eager").stderr.split()
     )
     assert_equal_runs(tmp_path / "compiled", tmp_path / "eager")
     files = [sorted(os.listdir(tmp_path / name)) for name in ("compiled", "eager")]

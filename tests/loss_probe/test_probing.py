@@ -31,7 +31,8 @@ from respeval.loss_probe.summary import told_of_batches
 from respeval.planet import shipped_checkpoint
 from respeval.planet.datasets import make_record
 from respeval.plotting import gradient_profile
-from respeval.presentation.console.probe import probe_table
+from respeval.presentation.console.parts import natural_width
+from respeval.presentation.console.probe import probe_table, probe_tables
 from tests.support.processes import torchrun
 from tests.support.studies import GRID, checkpoint, write_study
 from tests.support.training import training
@@ -270,6 +271,18 @@ def test_the_table_has_a_column_for_every_arm(done: Path) -> None:
         num_batches = profile.sizes["batch"]
         assert table.caption == told_of_batches(num_batches)
         assert (table.caption is None) == (num_batches >= 6)
+
+
+def test_arms_that_find_no_room_are_in_a_further_table(done: Path) -> None:
+    summary = json.loads((done / "summary.json").read_text())
+    with xr.open_dataset(done / "gradient_profile.nc") as profile:
+        whole = probe_table(summary, profile, "probe")
+        width = natural_width(whole) - 1
+        tables = probe_tables(summary, profile, "probe", width)
+    assert [len(table.columns) for table in tables] == [3, 2]
+    assert max(map(natural_width, tables)) <= width
+    parts = [list(column.cells) for table in tables for column in table.columns[1:]]
+    assert parts == [list(column.cells) for column in whole.columns[1:]]
 
 
 def test_the_table_has_the_digits_that_the_intervals_leave(done: Path) -> None:

@@ -108,14 +108,14 @@ def test_a_run_that_goes_on_keeps_its_batch_unless_it_is_given_another() -> None
 def test_the_table_is_told_once_and_the_manifest_keeps_it(study: Path, tmp_path: Path) -> None:
     command = ["run", study, "-o", tmp_path / "out", "--segment", "2 steps"]
     command += ["--samples-per-batch", "auto"]
-    text = invoked(*command, "--steps", 4).stdout
+    text = invoked(*command, "--steps", 4).stderr
     found = json.loads((tmp_path / "out" / "manifest.json").read_text())["measured"]
     chosen, tried = (found["samples_per_batch"][key] for key in ("chosen", "tried"))
     assert [entry["size"] for entry in tried] == [1, 2, 3][: len(tried)]
     assert fastest({entry["size"]: entry["seconds"] for entry in tried}) == chosen
     [line] = [line for line in text.splitlines() if "taken" in line]
     assert line.split("│")[1].strip() == str(chosen)
-    again = invoked(*command, "--steps", 6, "--extend").stdout
+    again = invoked(*command, "--steps", 6, "--extend").stderr
     assert "taken" not in again
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["measured"] == found

@@ -37,7 +37,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         for precision in ("float32", "bfloat16"):
             made[precision] = folder / precision
             command = ("run", checkpoint, "-o", made[precision], "--precision", precision)
-            (folder / f"{precision}.txt").write_text(invoked(*command).stdout)
+            (folder / f"{precision}.txt").write_text(invoked(*command).stderr)
     return made
 
 
@@ -105,7 +105,7 @@ def test_a_run_of_before_there_was_a_choice_is_one_in_float32(
     del manifest["case"]["precision"]
     (folder / "manifest.json").write_text(json.dumps(manifest))
     command = ["run", runs["float32"].parent / "tiny.pt", "-o", folder]
-    assert "nothing to do" in invoked(*command).stdout
+    assert "nothing to do" in invoked(*command).stderr
     told = invoked(*command, "--precision", "bfloat16", code=2).output
     assert "precision float32 -> bfloat16" in told
 
@@ -113,7 +113,7 @@ def test_a_run_of_before_there_was_a_choice_is_one_in_float32(
 def test_what_was_measured_stays_when_a_run_goes_on(runs: dict[str, Path], tmp_path: Path) -> None:
     folder = shutil.copytree(runs["bfloat16"], tmp_path / "longer")
     command = ["run", runs["float32"].parent / "tiny.pt", "-o", folder, "--precision", "bfloat16"]
-    text = invoked(*command, "--steps", "6", "--extend").stdout
+    text = invoked(*command, "--steps", "6", "--extend").stderr
     assert "Response of the first" not in text
     assert measured(folder) == measured(runs["bfloat16"])
 

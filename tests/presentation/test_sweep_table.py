@@ -13,7 +13,7 @@ from rich.table import Table
 from respeval.diagnostics import AGREEMENT
 from respeval.diagnostics.agreement import REGIONS
 from respeval.presentation.console.reference import agreement_tables
-from respeval.presentation.console.sweep import sweep_table
+from respeval.presentation.console.sweep import sweep_tables
 from respeval.run_folder.sweep import Entry, Status
 
 
@@ -32,7 +32,7 @@ def test_a_ratio_has_the_digits_of_its_error_and_no_error_that_is_not_known() ->
         {"p4K vertical": (1.42, None)},
         {"p4K vertical": (None, None)},
     ]
-    rows = shown(sweep_table(Path("sweep"), entries, numbers)).splitlines()
+    rows = "".join(map(shown, sweep_tables(Path("sweep"), entries, numbers, 160))).splitlines()
     cells = [row.split("│")[-2].strip() for row in rows if ".pt" in row]
     assert cells == ["0.5743 ± 0.0004", "1.42", "-"]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.forking import Ended, Peers
+from tests.support.invoking import errors_in, from_first_error
 from tests.support.processes import assert_close
 from tests.support.studies import assert_equal_runs, write_study
 from tests.support.toy import manifest_of
@@ -69,7 +70,7 @@ class Runs:
         """The same command to its end, with the numbers of a run that nothing happened to."""
         ended = self.run(num_processes)
         assert ended.codes == [0] * num_processes, ended.errors
-        assert "going on after step" in ended.shown[0]
+        assert "going on after step" in ended.errors[0]
         if num_processes == 2:
             assert_equal_runs(self.out, self.expected)
         else:
@@ -91,14 +92,15 @@ def runs(all_runs: Runs) -> Iterator[Runs]:
 def assert_lost(ended: Ended, rank: int) -> None:
     """Process `rank` was killed, and each of the others ended by itself with one line."""
     for other, (code, errors) in enumerate(zip(ended.codes, ended.errors, strict=True)):
+        lines = from_first_error(errors)
         if other == rank:
-            assert (code, errors) == (-9, "")
+            assert (code, lines) == (-9, [])
         else:
             assert code == 1, (ended.codes, ended.errors)
             who = f"process {other}: " if other else ""
-            assert errors.startswith(f"respeval: {who}lost contact with the other processes")
-            assert errors.endswith("; run the same command again to go on\n")
-            assert errors.count("\n") == 1
+            (line,) = lines
+            assert line.startswith(f"respeval: {who}lost contact with the other processes")
+            assert line.endswith("; run the same command again to go on")
 
 
 def state_of(folder: Path) -> tuple[int, int, int]:
@@ -152,7 +154,7 @@ def test_a_slow_process_is_waited_for(runs: Runs, kills: int, rank: int, point: 
     ended = runs.run(2, rank, f"sleep {seconds}", point, interval_s=interval_s, timeout_s=120)
     assert ended.codes == [0, 0], ended.errors
     assert ended.after_s > seconds
-    said = [line for text in ended.errors for line in text.splitlines()]
+    said = [line for text in ended.errors for line in errors_in(text)]
     assert any(f"s for process {rank}, and goes on waiting" in line for line in said)
     # On a busy machine the other one may be late too, at another time.
     assert all(", and goes on waiting" in line for line in said), said

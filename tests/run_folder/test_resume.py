@@ -22,7 +22,7 @@ from respeval.distributed.stop import StopSignals
 from respeval.errors import BlowUpError, InputError, StoppedError
 from respeval.files.lock import FolderLock
 from tests.support import studies
-from tests.support.invoking import invoke
+from tests.support.invoking import from_first_error, invoke
 from tests.support.studies import assert_equal_runs, run, write_study
 from tests.support.toy import Interrupted, Toy, manifest_of, plan, stopped, study
 
@@ -211,7 +211,7 @@ def test_a_signal_ends_the_command_with_75_and_the_same_command_goes_on(
         process.send_signal(number)
         _, stderr = process.communicate(timeout=60)
         assert process.returncode == 75, stderr
-        assert len(stderr.splitlines()) == 1
+        assert len(from_first_error(stderr)) == 1
         assert f"respeval: stopped by {number.name} after step" in stderr
         assert "run the same command again to go on" in stderr
     shown = invoke("run", long_study, "-o", out)

@@ -49,9 +49,10 @@ def alone(long_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def end(process: Any) -> tuple[str, str]:
-    shown, errors = process.communicate(timeout=200)
-    return shown, errors
+def end(process: Any) -> str:
+    """What a process said on stderr until its end."""
+    _, errors = process.communicate(timeout=200)
+    return str(errors)
 
 
 def test_a_signal_to_one_process_stops_all_and_other_numbers_of_processes_go_on(
@@ -61,7 +62,7 @@ def test_a_signal_to_one_process_stops_all_and_other_numbers_of_processes_go_on(
     process = start_torchrun(2, "run", long_study, "-o", out)
     wait_for_segments(out, 2)
     os.kill(workers(process)[1], signal.SIGUSR1)  # not the root
-    shown, errors = end(process)
+    errors = end(process)
     assert process.returncode != 0
     assert errors.count("respeval: stopped by a signal to another process after step") == 1
     assert "exitcode  : 75" in errors or "exitcode: 75" in errors, errors
@@ -72,8 +73,8 @@ def test_a_signal_to_one_process_stops_all_and_other_numbers_of_processes_go_on(
     process = start_torchrun(3, "run", long_study, "-o", out)
     wait_for_segments(out, len(first["segments"]) + 3)
     process.send_signal(signal.SIGUSR1)  # the launcher passes it on
-    shown, errors = end(process)
-    assert f"going on after step {first['restart']['step']} of 365" in shown
+    errors = end(process)
+    assert f"going on after step {first['restart']['step']} of 365" in errors
     second = manifest_of(out)
     assert second["status"] == "stopped", errors
     assert "stopped by SIGUSR1" in second["reason"]
@@ -92,9 +93,9 @@ def test_the_launcher_starts_again_what_was_killed(
     process = start_torchrun(2, "run", long_study, "-o", out, max_restarts=1)
     wait_for_segments(out, 3)
     os.kill(workers(process)[0], signal.SIGKILL)  # the root; the other one: see the next test
-    shown, errors = end(process)
+    errors = end(process)
     assert process.returncode == 0, errors
-    assert "going on after step" in shown
+    assert "going on after step" in errors
     assert "Traceback" not in errors.replace("Traceback : Signal 9", "")
     assert_close(out, alone)
 
@@ -141,14 +142,14 @@ def test_the_slurm_script_lives_through_a_kill_and_a_requeue(
     assert not set(started_again.values()) & set(killed.values())
     for process in (launcher.pid, *started_again.values()):  # as Slurm does to the job's steps
         os.kill(process, signal.SIGUSR1)
-    _, errors = end(job)
+    errors = end(job)
     assert manifest_of(out)["status"] == "stopped", errors
     assert requeued.read_text() == "requeue 4711\n"
 
     job = submit(script, 1)
-    shown, errors = end(job)
+    errors = end(job)
     assert job.returncode == 0, errors
-    assert "going on after step" in shown
+    assert "going on after step" in errors
     assert requeued.read_text() == "requeue 4711\n"  # once
     assert_close(out, alone)
 

@@ -21,6 +21,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 from tests.support import broken_cases, broken_checkpoints, broken_data, broken_folders
 from tests.support.broken import Broken, Outcome, outcome, write_good
+from tests.support.invoking import from_first_error
 
 CASES: dict[str, Broken] = {
     broken.name: broken
@@ -45,7 +46,7 @@ writes it anew. `…` stands for the study's folder.
 
 def shown(result: Outcome) -> str:
     """What a command printed, without what differs from day to day."""
-    line = result.stderr.strip().removeprefix("respeval: ")
+    line = "\n".join(from_first_error(result.stderr)).removeprefix("respeval: ")
     line = re.sub(r"/tmp/\\w+", "…", line)
     return (line if len(line) <= 300 else f"{line[:299]}…").replace("|", "\\|")
 
@@ -79,7 +80,8 @@ def main() -> None:
             for name, broken in CASES.items():
                 if re.search(arguments.only, name):
                     result = outcome(broken, good)
-                    ok = result.code == 2 and result.stderr.count("\n") == 1 and not result.strayed
+                    ok = result.code == 2 and len(from_first_error(result.stderr)) == 1
+                    ok = ok and not result.strayed
                     ok = ok and broken.message in result.stderr and broken.message != ""
                     mark = "    " if ok else "BAD "
                     print(

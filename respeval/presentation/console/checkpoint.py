@@ -32,16 +32,24 @@ def inspection_tables(checkpoint: Path, emulator: Emulator) -> list[RenderableTy
             kind = str(found.parameter.dtype).removeprefix("torch.")
             table.add_row(found.name, shape, kind, str(found.num_degrees))
         parts.append(table)
+    return [*parts, _needs_table(spec)]
+
+
+def _needs_table(spec: EmulatorSpec) -> Table:
+    """The data that a run needs."""
     initial = ", ".join(variable.name for variable in spec.prognostic)
-    parts.append(
-        "A run needs\n"
-        f"  initial_condition: {initial}\n"
-        "                     dimensions (sample, lat, lon), time(sample)\n"
-        f"  forcing:           {', '.join(spec.files_forcing)}\n"
-        f"                     dimensions (time, lat, lon), every {spec.timestep_s / 3600:g} h, from "
-        "the initial condition's date to the end of the last step"
+    table = Table(
+        title="A run needs", title_justify="left", box=None, show_header=False, padding=(0, 0, 0, 2)
     )
-    return parts
+    table.add_row("initial_condition:", initial)
+    table.add_row("", "dimensions (sample, lat, lon), time(sample)")
+    table.add_row("forcing:", ", ".join(spec.files_forcing))
+    table.add_row(
+        "",
+        f"dimensions (time, lat, lon), every {spec.timestep_s / 3600:g} h, from the initial condition's "
+        "date to the end of the last step",
+    )
+    return table
 
 
 def _facts_table(checkpoint: Path, emulator: Emulator) -> Table:
@@ -97,8 +105,9 @@ def _sst_rule(spec: EmulatorSpec) -> str:
 
 def _variables_table(spec: EmulatorSpec) -> Table:
     table = Table(title="Variables", title_justify="left")
-    for heading in ("role", "name", "units", "long name"):
-        table.add_column(heading)
+    for heading in ("role", "name", "units"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("long name")
     for role, variables in (
         ("prognostic", spec.prognostic),
         ("diagnostic", spec.diagnostic),

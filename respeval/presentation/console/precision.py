@@ -10,6 +10,7 @@ from rich.table import Table
 
 from respeval.diagnostics import KNOWN_TO, RATIOS_KNOWN, YEARS, places_of, relative_half_width
 from respeval.diagnostics.numbers import by_place, main_rows
+from respeval.presentation.console.parts import FURTHER, in_parts
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -17,22 +18,34 @@ if TYPE_CHECKING:
 _CAPTION = "in brackets: known now, half of the 95 % interval relative to the value"
 
 
-def precision_table(running: xr.Dataset) -> Table:
+def precision_tables(running: xr.Dataset, width: int) -> list[Table]:
     """Half-width of the ratios' intervals at the end of a run, and the years until it is 5 %.
 
-    running: as in running.nc.
+    running: as in running.nc; nothing of one without ratios. width: characters, for as many perturbations
+    as fit into a table.
     """
+    if not any(name in running for name in RATIOS_KNOWN):
+        return []
+    labels = [str(label) for label in running["perturbation"].values]
+    return in_parts(
+        labels,
+        lambda some, further: precision_table(running.sel(perturbation=some), further),
+        width,
+    )
+
+
+def precision_table(running: xr.Dataset, further: bool = False) -> Table:
+    """One such table. further: whether it goes on with what stands in another one."""
     last = running.isel(time=-1)
-    table = Table(title=f"Years until known to ± {100 * KNOWN_TO:g} %", title_justify="left")
-    if not any(name in last for name in RATIOS_KNOWN):
-        return table
+    title = f"Years until known to ± {100 * KNOWN_TO:g} %{FURTHER if further else ''}"
+    table = Table(title=title, title_justify="left")
     labels = [str(label) for label in last["perturbation"].values]
     table.caption = _CAPTION
     table.caption_justify = "left"
     for heading in ("ratio", "where"):
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=True)
     for label in labels:
-        table.add_column(label, justify="right")
+        table.add_column(label, justify="right", no_wrap=True)
     too_short = False
     for name in RATIOS_KNOWN:
         if name not in last:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import xarray as xr
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
@@ -16,8 +16,10 @@ from respeval.loss_probe.footprint import Footprint
 from respeval.loss_probe.plan import ProbePlan
 from respeval.loss_probe.probing import ProbeReporter
 from respeval.loss_probe.summary import ends, told_of_batches
+from respeval.presentation.console.parts import FURTHER, in_parts
 from respeval.presentation.console.progress import duration
 from respeval.presentation.console.sweep import amount
+from respeval.presentation.console.terminal import CommandConsole
 
 #: Seconds between two lines of progress where the output is no terminal.
 LINE_INTERVAL_S = 10.0
@@ -37,9 +39,10 @@ class ConsoleProbeReporter(ProbeReporter):
     num_dealt_to: groups of processes that batches are dealt to.
     """
 
-    def __init__(self, console: Console, num_dealt_to: int) -> None:
+    def __init__(self, console: CommandConsole, num_dealt_to: int) -> None:
         self._console, self._num_dealt_to = console, num_dealt_to
         self._progress: Progress | None = None
+        self._done = 0
 
     def planned(self, plan: ProbePlan) -> None:
         """Say what will be probed; start the clock."""
@@ -62,11 +65,12 @@ class ConsoleProbeReporter(ProbeReporter):
         )
         # Batches are dealt in turn, so the root's last one is the last but a few of all.
         self._total = -(-pairs.num_batches // self._num_dealt_to)
-        self._done = 0
-        self._last_line = time.monotonic()
-        if self._console.is_terminal:
+        self._begin = self._last_line = time.monotonic()
+        if self._console.has_bars:
             columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-            self._progress = Progress("batches", *columns, console=self._console)
+            self._progress = Progress(
+                "batches", *columns, console=self._console, redirect_stdout=sys.stdout.isatty()
+            )
             self._task = self._progress.add_task("", total=self._total)
             self._progress.start()
 
@@ -85,15 +89,19 @@ class ConsoleProbeReporter(ProbeReporter):
         self._done += 1
         if self._progress is not None:
             self._progress.update(self._task, completed=self._done)
-        elif time.monotonic() - self._last_line > LINE_INTERVAL_S or self._done == self._total:
+        if time.monotonic() - self._last_line > LINE_INTERVAL_S or self._done == self._total:
             self._last_line = time.monotonic()
-            self._console.print(f"batch {self._done} of {self._total}")
+            show = self._console.print if self._progress is None else self._console.log_only
+            show(f"batch {self._done} of {self._total}", highlight=False)
 
     def close(self) -> None:
         """Leave the terminal as it was."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+        if self._done:
+            spent = (time.monotonic() - self._begin) / self._done
+            self._console.detail(f"a batch took {spent:.3g} s, all that comes with it included")
 
 
 def footprint_table(
@@ -142,18 +150,36 @@ _PROFILE_ROWS = (
 )
 
 
-def probe_table(summary: Mapping[str, Number], profile: xr.Dataset, title: str) -> Table:
+def probe_tables(
+    summary: Mapping[str, Number], profile: xr.Dataset, title: str, width: int
+) -> list[Table]:
+    """The probe's statistics as of `probe_table`, as many arms as fit into so many characters in a table."""
+    every = [str(arm) for arm in profile["arm"].values]
+
+    def table_of(arms: Sequence[str], further: bool) -> Table:
+        some = profile.sel(arm=arms)
+        return probe_table(summary, some, title + (FURTHER if further else ""), every)
+
+    return in_parts(every, table_of, width)
+
+
+def probe_table(
+    summary: Mapping[str, Number], profile: xr.Dataset, title: str, every: Sequence[str] = ()
+) -> Table:
     """The probe's statistics, one column per arm, with 95 % intervals over batches.
 
-    summary: as in summary.json; profile: as in gradient_profile.nc.
+    summary: as in summary.json; profile: as in gradient_profile.nc. every: all arms, of which the table has
+    those of the profile; the first is what others differ from.
     """
     arms = [str(arm) for arm in profile["arm"].values]
+    every = every or arms
     table = Table(title=title, title_justify="left")
-    table.add_column("spectral filters")
+    table.add_column("spectral filters", no_wrap=True)
     for arm in arms:
-        table.add_column(arm.replace(":", "\n") if len(arms) > 3 else arm, justify="right")
-    for rows, suffix in ((_SUMMARY_ROWS, ""), (_DIFFERENCE_ROWS, f"_minus_{arms[0]}")):
-        if suffix and len(arms) == 1:
+        heading = arm.replace(":", ":\n").replace(",", ",\n") if len(every) > 3 else arm
+        table.add_column(heading, justify="right", no_wrap=True)
+    for rows, suffix in ((_SUMMARY_ROWS, ""), (_DIFFERENCE_ROWS, f"_minus_{every[0]}")):
+        if suffix and arms == [every[0]]:
             continue
         for what, name, style, sure in rows:
             keys = [f"{arm}/{name}{suffix}" for arm in arms]

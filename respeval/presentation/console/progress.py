@@ -1,22 +1,31 @@
-"""A run on the terminal: its progress, and what is in a checkpoint."""
+"""A run on the terminal: what is planned, and its progress."""
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.console import Console, RenderableType
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.text import Text
 
 from respeval.diagnostics import DiagnosticSettings
 from respeval.diagnostics.formulas.warming import land_ocean_warming_ratio
 from respeval.distributed.comm import Comm
 from respeval.fields.grid import SURFACES
-from respeval.plan.execution import Execution
+from respeval.plan.execution import Execution, samples_at_once
 from respeval.plan.plan import Plan, date_of
+from respeval.presentation.console.terminal import CommandConsole
 from respeval.rollout.guard import Fault
 from respeval.rollout.segments import Segment
 from respeval.rollout.sums import GroupSums
@@ -33,20 +42,21 @@ class ConsoleReporter(Reporter):
 
     def __init__(
         self,
-        console: Console,
+        console: CommandConsole,
         running: RunningRatio,
         comm: Comm,
         execution: Execution | None = None,
     ) -> None:
         self._console, self._running = console, running
         self._comm, self._execution = comm, execution or Execution()
-        self._progress: Progress | None = None
+        self._bar: RunBar | None = None
+        self._first_step = self._step = 0
         self._ratio = ""
         self._num_published = 0
 
     def planned(self, plan: Plan, first_step: int) -> None:
         """Say what will run and what SST change each group sees; start the clock."""
-        self._plan, self._first_step = plan, first_step
+        self._plan, self._first_step, self._step = plan, first_step, first_step
         self._num_segments = plan.segments[-1].number if plan.segments else 0
         spec, case = plan.emulator.spec, plan.case
         numbers = f"in {plan.precision}"
@@ -63,33 +73,40 @@ class ConsoleReporter(Reporter):
         comm = self._comm
         idle = comm.num_processes - comm.mesh.size * len(case.groups) * plan.num_samples
         if idle > 0:
-            self._console.print(
-                f"warning: {idle} of {comm.num_processes} processes have nothing to do: {len(case.groups)} "
-                f"groups x {plan.num_samples} samples are {len(case.groups) * plan.num_samples} members",
-                style="yellow",
-                highlight=False,
+            self._console.warn(
+                f"{idle} of {comm.num_processes} processes have nothing to do: {len(case.groups)} "
+                f"groups x {plan.num_samples} samples are {len(case.groups) * plan.num_samples} members"
             )
         if "weights" in spec.description:
             self._console.print(f"weights: {spec.description['weights']}", highlight=False)
         for change in plan.changes:
             self._console.print(str(change), highlight=False)
         for warning in plan.warnings:
-            self._console.print(f"warning: {warning}", style="yellow")
+            self._console.warn(warning)
         if first_step:
             self._console.print(
                 f"going on after step {first_step} of {plan.num_steps}, {date_of(plan, first_step)}",
                 highlight=False,
             )
         self._begin = self._last_line = time.monotonic()
-        if self._console.is_terminal:
-            self._progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TimeElapsedColumn(),
-                console=self._console,
-            )
-            self._task = self._progress.add_task("", total=plan.num_steps)
-            self._progress.start()
+        self._detail(plan)
+        if self._console.has_bars:
+            self._bar = RunBar(self._console, plan.num_steps)
+            self._bar.move(first_step, self._describe(first_step)[:1])
+            self._bar.start()
+
+    def _detail(self, plan: Plan) -> None:
+        """What computes, for -v."""
+        import torch
+
+        comm, execution = self._comm, self._execution
+        threads, samples = torch.get_num_threads(), samples_at_once(plan, execution, comm)
+        chosen = "as measured" if execution.samples_per_batch == "auto" else str(samples)
+        self._console.detail(
+            f"on {comm.device}, {threads} thread{'s' if threads > 1 else ''} of each process, torch "
+            f"{torch.__version__}; samples stepped at once: {chosen}; steps of forcing read at once: "
+            f"{execution.window_length or plan.forcing.window_length()}"
+        )
 
     def _processes(self) -> str:
         """`4 processes, fields split 2x1`."""
@@ -99,28 +116,26 @@ class ConsoleReporter(Reporter):
 
     def stepped(self, step: int) -> None:
         """Move the bar."""
-        if self._progress is not None:
-            description = self._describe(step) if step % 8 == 0 else None
-            self._progress.update(self._task, completed=step, description=description)
+        self._step = step
+        if self._bar is not None:
+            self._bar.move(step, self._describe(step) if step % 8 == 0 else None)
 
     def quarantined(self, fault: Fault) -> None:
         """Say which sample leaves the means, and why."""
-        self._console.print(f"warning: sample left out from here on: {fault}", style="yellow")
+        self._console.warn(f"sample left out from here on: {fault}")
 
     def left_out(self, fault: Fault, samples: Collection[int]) -> None:
         """Say which perturbation leaves, why, and that other samples count again."""
         out = f"; out for another reason: {', '.join(map(str, sorted(samples)))}" if samples else ""
-        self._console.print(
-            f"warning: {fault.group} is left out of all results: it blew up in every sample that was left, "
+        self._console.warn(
+            f"{fault.group} is left out of all results: it blew up in every sample that was left, "
             f"first in sample {fault.sample}, when {fault.variable} was missing or outside {fault.limits} at "
-            f"{fault.date}; the samples that it had put out count again{out}",
-            style="yellow",
-            highlight=False,
+            f"{fault.date}; the samples that it had put out count again{out}"
         )
 
     def noticed(self, text: str) -> None:
         """Say it at once; it stands again below the table."""
-        self._console.print(f"warning: {text}", style="yellow", highlight=False)
+        self._console.warn(text)
 
     def published(self, segment: Segment, means: GroupSums) -> None:
         """Take the segment into the running ratio and tell it."""
@@ -132,31 +147,65 @@ class ConsoleReporter(Reporter):
             )
         is_last = segment.number == self._num_segments
         late = time.monotonic() - self._last_line > LINE_INTERVAL_S
-        if self._progress is None and (late or is_last):
+        if late or is_last:
             self._last_line = time.monotonic()
-            text = self._describe(segment.stop_step)
-            self._console.print(text, highlight=False)
+            show = self._console.print if self._bar is None else self._console.log_only
+            show("  ".join(self._describe(segment.stop_step)), highlight=False)
 
-    def _describe(self, step: int) -> str:
+    def _describe(self, step: int) -> list[str]:
+        """Where the run is, how fast it is and what it finds."""
         elapsed = max(time.monotonic() - self._begin, 1e-9)
         speed = (step - self._first_step) / elapsed
         years_per_day = speed * self._plan.emulator.spec.timestep_s / _YEAR_S * 86_400
         left = (self._plan.num_steps - step) / speed if speed else float("nan")
-        text = (
-            f"segment {self._num_published} of {self._num_segments}  "
+        told = [
+            f"segment {self._num_published} of {self._num_segments}",
             f"{date_of(self._plan, step).strftime('%Y-%m-%d')}  {speed:.1f} steps/s  "
-            f"{years_per_day:,.0f} simulated years/day  {duration(left)} left"
-        )
+            f"{years_per_day:,.0f} simulated years/day  {duration(left)} left",
+        ]
         if self._ratio:
             band = next(iter(self._plan.case.bands))
-            text += f"  land/ocean ({band}): {self._ratio}"
-        return text
+            told.append(f"land/ocean ({band}): {self._ratio}")
+        return told
 
     def close(self) -> None:
         """Leave the terminal as it was."""
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
+        if self._bar is not None:
+            self._bar.move(self._step, self._describe(self._step))
+            self._bar.stop()
+            self._bar = None
+        if self._step > self._first_step:
+            spent = (time.monotonic() - self._begin) / (self._step - self._first_step)
+            self._console.detail(f"a step took {spent:.3g} s, all that comes with it included")
+
+
+class RunBar(Progress):
+    """A bar with the segment before it, and lines below it that are as long as the terminal is wide."""
+
+    def __init__(self, console: Console, num_steps: int) -> None:
+        self._below: Sequence[str] = ()
+        super().__init__(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            expand=True,
+            redirect_stdout=sys.stdout.isatty(),
+        )
+        self._own = self.add_task("", total=num_steps)
+
+    def move(self, step: int, told: Sequence[str] | None = None) -> None:
+        """So many steps are done; told: what stands before the bar, and the lines below it."""
+        if told is not None:
+            self._below = told[1:]
+        self.update(self._own, completed=step, description=told[0] if told else None)
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """See `Progress`."""
+        yield from super().get_renderables()
+        for line in self._below:
+            yield Text(line, no_wrap=True, overflow="ellipsis")
 
 
 def duration(seconds: float) -> str:

@@ -30,10 +30,10 @@ def response_error_table(measured: Mapping[str, Any]) -> Table:
     rows = measured["response"].items()
     with_temperature = any(error[_EXACT_K] is not None for _, error in rows)
     table.add_column("perturbation")
-    table.add_column("largest error", justify="right")
+    table.add_column("largest\nerror", justify="right")
     table.add_column("of the output", overflow="fold")
     if with_temperature:
-        table.add_column(f"near surface, K: {precision}", justify="right")
+        table.add_column(f"near\nsurface, K:\n{precision}", justify="right")
         table.add_column("float32", justify="right")
     for label, error in rows:
         kelvins = (error[_GIVEN_K], error[_EXACT_K]) if with_temperature else ()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from rich.table import Table
 
 from respeval.diagnostics.numbers import with_error
+from respeval.presentation.console.parts import FURTHER, in_parts, room_for_names
 from respeval.presentation.console.progress import duration
 from respeval.run_folder.sweep import short_names
 
@@ -19,26 +21,58 @@ if TYPE_CHECKING:
     from respeval.run_folder.sweep import Entry
 
 
-def sweep_table(
-    folder: Path,
-    entries: Sequence[Entry],
-    numbers: Sequence[Mapping[str, tuple[float | None, float | None]]],
-) -> Table:
-    """Status and main numbers of every checkpoint.
+#: Numbers of a checkpoint: heading -> value and standard error; see `main_numbers`.
+Found = Mapping[str, tuple[float | None, float | None]]
 
-    numbers: of each entry, heading -> value and standard error; see `results.main_numbers`.
+
+def sweep_tables(
+    folder: Path, entries: Sequence[Entry], numbers: Sequence[Found], width: int
+) -> list[Table]:
+    """Status and main numbers of every checkpoint, as many as fit into so many characters in a table.
+
+    numbers: of each entry.
     """
     shown, parent = short_names([entry.checkpoint for entry in entries])
-    table = Table(title=f"Checkpoints of {parent}, results in {folder}", title_justify="left")
-    for heading in ("checkpoint", "folder", "status"):
-        table.add_column(heading, overflow="fold")
     headings = list(dict.fromkeys(heading for found in numbers for heading in found))
+    status = [entry.status.value for entry in entries]
+    columns = [_Column("status", status, False)]
     for heading in headings:
-        table.add_column(heading, justify="right")
-    for name, entry, found in zip(shown, entries, numbers, strict=True):
-        cells = [_ratio(*found.get(heading, (None, None))) for heading in headings]
-        table.add_row(name, entry.folder.name, entry.status.value, *cells)
-    return table
+        cells = [_ratio(*found.get(heading, (None, None))) for found in numbers]
+        columns.append(_Column(heading.replace(" ", "\n"), cells))
+    folders = [entry.folder.name for entry in entries]
+    return _by_checkpoint(shown, folders, f"{parent}, results in {folder}", columns, width)
+
+
+@dataclass(frozen=True)
+class _Column:
+    heading: str
+    cells: Sequence[str]
+    is_number: bool = True
+
+
+def _by_checkpoint(
+    names: Sequence[str],
+    folders: Sequence[str],
+    where: str,
+    columns: Sequence[_Column],
+    width: int,
+) -> list[Table]:
+    """Tables with a row for every checkpoint: its name in all of them, its folder in the first one."""
+
+    def table_of(part: Sequence[_Column], further: bool) -> Table:
+        title = f"Checkpoints of {where}{FURTHER if further else ''}"
+        table = Table(title=title, title_justify="left")
+        named = [("checkpoint", names)] if further else [("checkpoint", names), ("folder", folders)]
+        for heading, _ in named:
+            table.add_column(heading, overflow="fold", max_width=room_for_names(width))
+        for column in part:
+            justify: Literal["left", "right"] = "right" if column.is_number else "left"
+            table.add_column(column.heading, justify=justify, no_wrap=True)
+        for row in zip(*(cells for _, cells in named), *(c.cells for c in part), strict=True):
+            table.add_row(*row)
+        return table
+
+    return in_parts(columns, table_of, width)
 
 
 def _ratio(value: float | None, stderr: float | None) -> str:
@@ -47,17 +81,23 @@ def _ratio(value: float | None, stderr: float | None) -> str:
     return with_error(value, math.nan if stderr is None else stderr)
 
 
-def estimate_table(folder: Path, estimates: Sequence[Estimate]) -> Table:
-    """What would run, and what each run that is left takes."""
+#: Of the columns of what would run, after those of the names.
+_ESTIMATED = (
+    *("state", "weights", "file", "groups x\nsamples"),
+    *("steps", "memory", "time", "disk"),
+)
+
+
+def estimate_tables(folder: Path, estimates: Sequence[Estimate], width: int) -> list[Table]:
+    """What would run, and what each run that is left takes, in tables of so many characters."""
     shown, parent = short_names([estimate.checkpoint for estimate in estimates])
-    table = Table(title=f"Checkpoints of {parent}, results in {folder}", title_justify="left")
-    for heading in ("checkpoint", "folder", "state"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("weights", "file", "groups x samples", "steps", "memory", "time", "disk"):
-        table.add_column(heading, justify="right")
-    for name, estimate in zip(shown, estimates, strict=True):
-        table.add_row(name, estimate.folder.name, *_estimate_cells(estimate))
-    return table
+    rows = [_estimate_cells(estimate) for estimate in estimates]
+    columns = [
+        _Column(heading, [row[i] if i < len(row) else "" for row in rows], i > 0)
+        for i, heading in enumerate(_ESTIMATED)
+    ]
+    folders = [estimate.folder.name for estimate in estimates]
+    return _by_checkpoint(shown, folders, f"{parent}, results in {folder}", columns, width)
 
 
 def _estimate_cells(estimate: Estimate) -> list[str]:

@@ -6,7 +6,6 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import xarray as xr
-from rich.console import Console
 
 from respeval.analysis.folder import told_quarantined, warnings_of_folder
 from respeval.analysis.indices import modes_left_out
@@ -18,9 +17,13 @@ from respeval.diagnostics import (
 )
 from respeval.diagnostics.numbers import main_rows
 from respeval.files.netcdf import open_saved
-from respeval.presentation.console.precision import precision_table
+from respeval.presentation.console.precision import precision_tables
 from respeval.presentation.console.reference import agreement_tables
-from respeval.presentation.console.terminal import make_console, tell_left_out
+from respeval.presentation.console.terminal import (
+    CommandConsole,
+    make_console,
+    tell_left_out,
+)
 from respeval.presentation.console.warming import (
     full_tables,
     means_table,
@@ -58,21 +61,23 @@ def show_table(
     for told in told_quarantined(folder):
         console.print(f"left out of the means: {told}", style="yellow", highlight=False)
     for text in warnings_of_folder(folder):
-        console.print(f"warning: {text}", style="yellow", highlight=False)
+        console.warn(text)
 
 
-def _show_precision(console: Console, folder: Path) -> None:
+def _show_precision(console: CommandConsole, folder: Path) -> None:
     """How well the ratios are known; nothing for a run of a respeval that did not tell."""
     if not (folder / RUNNING).is_file():
         return
     with open_saved(folder / RUNNING) as running:
-        table = precision_table(running)
-    if table.row_count:
-        console.print(table)
+        for table in precision_tables(running, console.width):
+            console.print(table)
 
 
 def _show_agreement(
-    console: Console, folder: Path, diagnostics: xr.Dataset, settings: DiagnosticSettings | None
+    console: CommandConsole,
+    folder: Path,
+    diagnostics: xr.Dataset,
+    settings: DiagnosticSettings | None,
 ) -> None:
     """The tables of reference.nc, where a run was held against a reference."""
     if not (folder / REFERENCE).is_file():
@@ -82,4 +87,4 @@ def _show_agreement(
         levels = diagnostics["level"].values if "level" in diagnostics.coords else ()
         first = [str(name) for name in levels][::-1]
     with open_saved(folder / REFERENCE) as agreement:
-        console.print(*agreement_tables(agreement.load(), first), sep="\n")
+        console.print(*agreement_tables(agreement.load(), first, console.width), sep="\n")
