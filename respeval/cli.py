@@ -183,30 +183,38 @@ def diagnose(
 
 
 @app.command(cls=HelpfulCommand, epilog=EXAMPLES["compare"])
-@p.takes(KEY["bands"], KEY["tropical_lat_max"])
+@p.takes(KEY["bands"], KEY["tropical_lat_max"], KEY["reference"])
 def compare(
     folders: p.Compared,
     output: p.Comparison = None,
     diagnostics: p.Diagnostics = None,
     perturbation: p.Shown = None,
+    maps: p.Maps = None,
     *,
     workers: p.Workers = None,
     **given: Any,
 ) -> None:
-    """Show many runs beside each other, and where they differ from the first one.
+    """Show many runs beside each other, where they differ from the first one, and how far they are
+    from a reference.
 
     Differences have intervals of their own: paired year by year and sample by sample where the runs
-    have the same samples, else of independent runs. Bands are those of the first run unless given;
-    only zonal.nc of each run is read, and no model.
+    have the same samples, else of independent runs. Bands are those of the first run unless given.
+    The reference is what the runs' cases name, or the truth in their folders, if all that know one
+    know the same. Only zonal.nc of each run is read, for maps response.nc too, and no model.
     """
     with one_line_errors():
         from respeval.analysis.comparison import Wishes
         from respeval.commands.compare import compare_folders
 
         check_at_least_one("--workers", workers)
-        names = [name for text in diagnostics or () for name in text.split(",") if name]
+        names, shown = (
+            [name for text in texts or () for name in text.split(",") if name]
+            for texts in (diagnostics, maps)
+        )
         regions = read_options(KEYS, given)
-        compare_folders(folders, output, Wishes(names, perturbation or (), regions, workers))
+        reference = regions.pop("reference", None)
+        wishes = Wishes(names, perturbation or (), regions, workers, reference)
+        compare_folders(folders, output, wishes, shown)
 
 
 @app.command(cls=HelpfulCommand, epilog=EXAMPLES["report"])
@@ -278,7 +286,7 @@ def demo(
     """Build the bundled planet, run both of its emulators under +2 K and +4 K, and compare.
 
     One emulator was trained with changed SSTs, the other on the present climate alone. The planet's
-    true response is known, and stands beside theirs.
+    true response is known, and stands beside theirs. DIR/report.html and DIR/comparison/figures show it.
     """
     with one_line_errors():
         from respeval.commands.demo import run_demo

@@ -20,8 +20,10 @@ import xarray as xr
 from dask.base import compute
 from dask.delayed import delayed
 
+from respeval.analysis.compared_reference import reference_of_runs, with_reference
 from respeval.analysis.finished_runs import Run
 from respeval.analysis.folder import regions_of_folder, settings_of_folder
+from respeval.case.case import Sources
 from respeval.diagnostics import DIFFERENCE, Replicated, differences, replicate
 from respeval.errors import InputError
 from respeval.fields.grid import FloatArray
@@ -45,12 +47,14 @@ class Wishes:
     diagnostics, perturbations: what tables and figures show; none: the usual ones.
     regions: `bands` and `tropical_lat_max`, where not those of the first run's diagnostics.nc.
     num_workers: processes; None chooses by the number of runs.
+    reference: what the runs are held against; None: what they know themselves, "none": nothing.
     """
 
     diagnostics: Sequence[str] = ()
     perturbations: Sequence[str] = ()
     regions: Mapping[str, Any] = field(default_factory=dict)
     num_workers: int | None = None
+    reference: Sources | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,10 +78,12 @@ def compare_runs(
     Perturbations, levels and outputs are those of the first run, NaN where another one lacks them.
     Beside each NAME stand its statistics, NAME_difference (this run minus the first) and its own;
     `paired` (run, perturbation) says how that was had. `epoch` (run) is there if any run has one.
+    NAME_reference (perturbation, …), without `run`, is what the reference says, where there is one
+    and it tells of NAME; the attributes `reference_name` and `reference` say what it is.
     tell: called in the end with a line for what is left out, such as runs that can't be read.
     count: called when a run is done.
-    Raises InputError where the first can't be read or lacks what is to be shown, or nothing is left
-    to compare it with.
+    Raises InputError where the first can't be read or lacks what is to be shown, nothing is left
+    to compare it with, or a reference that is asked for can't be read.
     """
     regions = {**regions_of_folder(runs[0].folder), **wishes.regions}
     first = _replicated(runs[0], regions)
@@ -87,6 +93,7 @@ def compare_runs(
     template = first.diagnostics.drop_vars(by_latitude).assign(of_itself.data_vars)
     _check_names("--perturbation", wishes.perturbations, labels)
     _check_names("--diagnostics", wishes.diagnostics, diagnostics_of(template))
+    reference = reference_of_runs(runs, wishes.reference, labels, tell)
     none = {str(name): np.full(v.shape, np.nan) for name, v in of_itself.data_vars.items()}
     kept, found = [runs[0]], [_Numbers(_values(first.diagnostics) | none, {})]
     count()
@@ -102,7 +109,10 @@ def compare_runs(
         raise InputError(f"there is nothing to compare {runs[0].folder} with: {remarks[0]}")
     for remark in remarks:
         tell(f"left out: {remark}")
-    return _joined(template, kept, found)
+    joined = _joined(template, kept, found)
+    if reference is None:
+        return joined
+    return with_reference(joined, reference, runs[0], regions, diagnostics_of(joined), tell)
 
 
 def _check_names(option: str, names: Sequence[str], known: Sequence[str]) -> None:

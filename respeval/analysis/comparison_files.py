@@ -10,6 +10,7 @@ from pathlib import Path
 
 import xarray as xr
 
+from respeval.analysis.compared_reference import REFERENCE_SUFFIX
 from respeval.analysis.comparison import diagnostics_of
 from respeval.diagnostics import DIFFERENCE, places_of
 from respeval.diagnostics.numbers import by_place
@@ -31,7 +32,10 @@ _NUMBERS = {
     "p_value": f"{DIFFERENCE}_pvalue",
 }
 
-_HEADINGS = ["run", "epoch", "perturbation", "diagnostic", "where", "units", *_NUMBERS, "paired"]
+_HEADINGS = [
+    *("run", "epoch", "perturbation", "diagnostic", "where", "units", *_NUMBERS),
+    *("paired", "reference"),
+]
 
 
 def write_comparison(comparison: xr.Dataset, folder: Path) -> None:
@@ -54,6 +58,8 @@ def _rows(comparison: xr.Dataset) -> Iterator[list[str]]:
         name: [by_place(comparison, name, suffix) for suffix in _NUMBERS.values()]
         for name in diagnostics_of(comparison)
     }
+    first = comparison.isel(run=0)
+    known = {name: by_place(first, name, REFERENCE_SUFFIX) for name in columns}
     for r, run in enumerate(runs):
         for p, label in enumerate(labels):
             how = ("no", "yes", "")[kinds[r, p]]
@@ -62,7 +68,7 @@ def _rows(comparison: xr.Dataset) -> Iterator[list[str]]:
                 for i, place in enumerate(places_of(comparison[name])):
                     numbers = [_text(array[r, p, i]) for array in arrays]
                     head = [run, _text(epochs[r]), label, name, place, units]
-                    yield [*head, *numbers, how]
+                    yield [*head, *numbers, how, _text(known[name][p, i])]
 
 
 def _text(number: float) -> str:

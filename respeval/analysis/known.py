@@ -121,7 +121,7 @@ def open_reference(
         maps = record.squeeze(single, drop=True)
         maps = maps.drop_dims([dim for dim in maps.dims if dim not in _DIMS])
         known = KnownResponse(location, _grid_of(maps, location), maps)
-    return _in_order_of(known, grid)
+    return known_in_order(known, grid)
 
 
 def _names_of_run(means: xr.Dataset) -> xr.Dataset:
@@ -141,7 +141,7 @@ def _grid_of(maps: xr.Dataset, location: str) -> Grid:
         raise InputError(f"{location} is on no global grid ({error})") from None
 
 
-def _in_order_of(known: KnownResponse, grid: Grid) -> KnownResponse:
+def known_in_order(known: KnownResponse, grid: Grid) -> KnownResponse:
     """The same cells in another order: turned around in latitude, rolled in longitude."""
     if known.grid.shape != grid.shape:
         return known

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import xarray as xr
 
+from respeval.analysis.comparison import Wishes, compare_runs
+from respeval.analysis.finished_runs import find_runs
 from respeval.analysis.folder import TRUTH
 from respeval.case.roles import settings_of
+from respeval.commands.compare import write_compared
 from respeval.commands.one_run import Wish, plan_of, run_plan
 from respeval.commands.report import write_report
 from respeval.commands.session import open_session
@@ -15,14 +18,15 @@ from respeval.diagnostics import diagnose_reference
 from respeval.files.netcdf import open_saved, write_netcdf
 from respeval.planet import SHIPPED_CHECKPOINTS
 from respeval.planet.study import write_study
-from respeval.presentation.console.warming import perturbation_columns, truth_table
+from respeval.presentation.console.truth import truth_table
+from respeval.presentation.console.warming import perturbation_columns
 from respeval.run_folder.names import DIAGNOSTICS_FILE
 
-REPORT = "report.html"
+REPORT, COMPARED = "report.html", "comparison"
 
 
 def run_demo(folder: Path, num_years: int, num_samples: int) -> None:
-    """`respeval demo`: runs, tables with the truth beside each number, and the report."""
+    """`respeval demo`: runs, tables of how far they are from the truth, their comparison, the report."""
     wish = Wish(folder / "case.yaml", device="cpu", threads=1)
     session = open_session(wish.device, wish.threads)
     console = session.console
@@ -47,5 +51,11 @@ def run_demo(folder: Path, num_years: int, num_samples: int) -> None:
         console.print()
         console.print(truth_table(true_column, found, label))
     runs = [folder / "runs" / name for name in SHIPPED_CHECKPOINTS]
-    console.print(f"\nfiles: {folder}, figures: {folder}/runs/*/figures", highlight=False)
+    compared = folder / COMPARED
+    console.print(f"\nrespeval compare {runs[0]} {runs[1]} -o {compared}", style="bold")
+    wishes, (found_runs, _) = Wishes(), find_runs(runs)
+    write_compared(compare_runs(found_runs, wishes), found_runs, compared, wishes)
+    console.print(
+        f"files: {folder}, figures: {folder}/runs/*/figures and {compared}/figures", highlight=False
+    )
     write_report(runs, folder / REPORT, console, title="The demo's emulators beside the truth")

@@ -24,6 +24,8 @@ respeval diagnose out --bands tropics=0:20,high=50:70
 respeval diagnose --list""",
     "compare": """\
 respeval compare runs/a runs/b
+respeval compare runs/a runs/b --reference truth.nc -o comparison
+respeval compare runs/a runs/b -o comparison --map PRATEsfc --map ULWRFtoa
 respeval compare sweep --perturbation p4K -o comparison""",
     "report": """\
 respeval report out -o report.html

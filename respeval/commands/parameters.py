@@ -194,6 +194,15 @@ Diagnostics = Annotated[
         "diagnostics in figures. The files have them all.",
     ),
 ]
+Maps = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="NAME",
+        help="Outputs whose response is drawn as maps of all runs and of the reference on one scale, "
+        "figures/map_NAME_LABEL; several: repeat, or separate by commas. Default: near-surface temperature.",
+    ),
+]
 Shown = Annotated[
     list[str] | None,
     typer.Option(

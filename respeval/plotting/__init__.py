@@ -7,6 +7,7 @@ licence), perceptually even and diverging, for maps.
 
 from respeval.plotting.agreement import agreement_with_reference
 from respeval.plotting.compare import diagnostic_of_runs, runs_overview
+from respeval.plotting.compared_maps import compared_maps
 from respeval.plotting.cross_section import zonal_mean_warming
 from respeval.plotting.files import Pictures
 from respeval.plotting.gradient import gradient_profile
@@ -26,6 +27,7 @@ __all__ = [
     "agreement_with_reference",
     "annual_cycle",
     "column_warming",
+    "compared_maps",
     "diagnostic_of_runs",
     "global_mean_timeseries",
     "gradient_profile",

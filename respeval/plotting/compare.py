@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,6 +45,12 @@ _LETTERS_PER_INCH = 13
 
 _LETTERS_OF_TITLE = 32
 
+#: Names side by side in the legend, at most.
+_MOST_ENTRIES = 5
+
+#: The line of the reference.
+_REFERENCE: Mapping[str, Any] = {"ls": (0, (4, 2)), "lw": 1.1, "zorder": 1}
+
 #: Differences with a smaller p-value are drawn as full dots.
 _SIGNIFICANT = 0.05
 
@@ -54,7 +60,8 @@ def diagnostic_of_runs(comparison: xr.Dataset, name: str, labels: Sequence[str])
 
     comparison: NAME (run, perturbation[, place]) with `_low`, `_high` and `_difference_pvalue`, and
         maybe `epoch` (run): where all runs have one, lines go along it; else every run has a row.
-        Full dots differ from the first run at 5 %.
+        Full dots differ from the first run at 5 %. NAME_reference (perturbation[, place]), of what the
+        attribute `reference_name` says, is a dashed line through all runs.
     """
     figure = _figure(comparison, list(_panels_of(comparison, name)), labels, _place_of)
     title = sentence(str(comparison[name].attrs.get("long_name", name)))
@@ -104,7 +111,12 @@ def _figure(
     legend: dict[str, Any] = {"color": "0.25", "ms": 4.5, "mec": "0.25"}
     axes[0].plot([], [], "o", **legend, label="differs from the first run (5 %)")
     axes[0].plot([], [], "o", mfc="white", **legend, label="does not")
-    legend_below(figure, axes[0], min(len(labels) + 2, 4) if num_columns > 1 else 2)
+    num_entries = len(labels) + 2
+    if any(f"{name}_reference" in comparison for name, _ in panels):
+        name = str(comparison.attrs.get("reference_name", "reference"))
+        axes[0].plot([], [], color="0.25", label=name, **_REFERENCE)
+        num_entries += 1
+    legend_below(figure, axes[0], min(num_entries, _MOST_ENTRIES) if num_columns > 1 else 2)
     return figure
 
 
@@ -157,6 +169,9 @@ def _draw(
         bars = {bar: reach, "fmt": "o-" if by_epoch else "o"}
         style = point_style(color, mfc="white", lw=0.9, ms=size, label=label, **bars)
         panel.errorbar(x, y, **style)
+        known = by_place(chosen.isel(run=0), name, "_reference")[place]
+        if np.isfinite(known):
+            (panel.axhline if by_epoch else panel.axvline)(known, color=color, **_REFERENCE)
         differs = p < _SIGNIFICANT
         panel.plot(x[differs], y[differs], "o", color=color, ms=size, zorder=3)
     panel.margins(x=0.06)

@@ -141,10 +141,10 @@ def legend_of_dots(response: xr.Dataset, name: str) -> str:
     return "; dots: not significant"
 
 
-def dot(panel: Axes, grid: Grid, cells: BoolArray) -> None:
+def dot(panel: Axes, grid: Grid, cells: BoolArray) -> int:
     """A dot in the middle of these cells [lat, lon], or of every second, third, … of a fine grid.
 
-    Towards the poles, where meridians meet, fewer of a circle's cells have one.
+    Returns how many there are. Towards the poles, where meridians meet, fewer of a circle's cells have one.
     """
     stride = -(-grid.num_lon // DOT_COLUMNS)
     thinned = np.zeros_like(cells)
@@ -155,6 +155,7 @@ def dot(panel: Axes, grid: Grid, cells: BoolArray) -> None:
     signed = (grid.longitude[lon] + 180.0) % 360.0 - 180.0
     places = np.radians(signed), np.radians(grid.latitude[lat])
     panel.scatter(*places, s=1.6, color="0.25", linewidths=0)
+    return int(lat.size)
 
 
 def degrees(angle: int, positive: str, negative: str) -> str:

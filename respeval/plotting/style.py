@@ -32,7 +32,8 @@ TITLE_STYLE: dict[str, Any] = {"loc": "left", "fontsize": FONT_SIZE, "fontweight
 
 _INTERVAL_REMARK = "bars: 95 % interval"
 
-_EXPONENT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+#: Digits as they stand in an exponent.
+EXPONENT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 #: Nothing of the day or the machine, so that equal figures are equal files.
 _METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Creator": None}}
@@ -153,7 +154,7 @@ def perturbation_labels(dataset: xr.Dataset) -> list[str]:
 def units(values: xr.DataArray) -> str:
     """The units of an array with exponents as such: W m⁻² of `W m-2`; UDUNITS has no decade."""
     plain = str(values.attrs.get("units", "1")).replace("(10 year)-1", "decade-1")
-    return re.sub(r"(?<=[A-Za-z])-?\d+\b", lambda found: found[0].translate(_EXPONENT), plain)
+    return re.sub(r"(?<=[A-Za-z])-?\d+\b", lambda found: found[0].translate(EXPONENT), plain)
 
 
 def sentence(text: str) -> str:

@@ -9,7 +9,7 @@ import xarray as xr
 from rich.console import Console
 
 from respeval.diagnostics.numbers import holds
-from respeval.presentation.console.warming import truth_table
+from respeval.presentation.console.truth import truth_table
 
 
 def column(ratio: float, reach: float) -> xr.Dataset:

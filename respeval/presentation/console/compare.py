@@ -7,21 +7,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
+from respeval.analysis.compared_reference import REFERENCE_NAME, REFERENCE_SUFFIX
 from respeval.diagnostics.numbers import (
     by_place,
+    decimals_of,
     place_in_words,
     places_of,
+    rounded,
     short_name,
     with_interval,
 )
+from respeval.presentation.console.truth import SignedError, error_cells
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from respeval.analysis.finished_runs import Run
+    from respeval.fields.grid import FloatArray
 
 
 #: Differences are marked where their p-value is below this.
@@ -51,7 +58,7 @@ _BORDER = 2
 @dataclass(frozen=True)
 class _Column:
     heading: tuple[str, ...]
-    cells: tuple[str, ...]
+    cells: tuple[str | Text, ...]
 
     @property
     def width(self) -> int:
@@ -63,27 +70,66 @@ def comparison_tables(
 ) -> list[Table]:
     """One row for every run with the diagnostics of a perturbation, each with its interval.
 
-    comparison: as of `compare_runs`. What doesn't fit into `width` characters is in further tables.
+    comparison: as of `compare_runs`; the reference has the first row where it tells of some of them.
+    What doesn't fit into `width` characters is in further tables.
     """
     chosen = comparison.sel(perturbation=label)
-    runs = [str(run) for run in chosen["run"].values]
-    room = min(max(map(len, ("run", *runs))), max(8, int(_NAMES_SHARE * width)))
+    columns = [column for name in names for column in _columns(chosen, name)]
+    return _tables(chosen, columns, f"Response to {label}", width, _reference_of(chosen, names))
+
+
+def error_tables(
+    comparison: xr.Dataset, names: Sequence[str], label: str, width: int
+) -> list[Table]:
+    """One row for every run with how far the diagnostics of a perturbation are from the reference.
+
+    comparison, width: as for `comparison_tables`. None where the reference tells of none of them.
+    """
+    chosen = comparison.sel(perturbation=label)
+    reference = _reference_of(chosen, names)
+    if not reference:
+        return []
+    columns = [column for name in names for column in _error_columns(chosen, name)]
+    return _tables(chosen, columns, f"Response to {label}: errors against {reference}", width)
+
+
+def _tables(
+    chosen: xr.Dataset, columns: Sequence[_Column], title: str, width: int, reference: str = ""
+) -> list[Table]:
+    """The columns in tables that fit, with the runs' names and epochs.
+
+    reference: name of the row before the runs', where the columns have one.
+    """
+    names = [*([reference] if reference else []), *map(str, chosen["run"].values)]
+    room = min(max(map(len, ("run", *names))), max(8, int(_NAMES_SHARE * width)))
     always = []
     if "epoch" in chosen.coords:
-        always = [_Column(("epoch",), tuple(map(_epoch, chosen["epoch"].values)))]
+        epochs = [_epoch(epoch) for epoch in chosen["epoch"].values]
+        always = [_Column(("epoch",), tuple([*([""] if reference else []), *epochs]))]
     left = width - 1 - room - _BORDER - sum(column.width for column in always)
-    columns = [column for name in names for column in _columns(chosen, name)]
     tables: list[Table] = []
     for part in _packed(columns, left):
-        title = f"Response to {label}" + (", further columns" if tables else "")
-        table = Table(title=title, title_justify="left", **_STYLE)
+        more = ", further columns" if tables else ""
+        table = Table(title=f"{title}{more}", title_justify="left", **_STYLE)
         table.add_column("run", overflow="fold", max_width=room)
         for column in (*always, *part):
             table.add_column("\n".join(column.heading), justify="right", no_wrap=True)
-        for i, run in enumerate(runs):
-            table.add_row(run, *(column.cells[i] for column in (*always, *part)))
+        for i, name in enumerate(names):
+            cells = [column.cells[i] for column in (*always, *part)]
+            table.add_row(name, *cells, end_section=bool(reference) and i == 0)
         tables.append(table)
     return tables
+
+
+def _reference_of(chosen: xr.Dataset, names: Sequence[str]) -> str:
+    """The name of the reference, where it tells of some of these diagnostics; else nothing."""
+    known = any(np.isfinite(_known(chosen, name)).any() for name in names)
+    return str(chosen.attrs[REFERENCE_NAME]) if known else ""
+
+
+def _known(chosen: xr.Dataset, name: str) -> FloatArray:
+    """A diagnostic of the reference by place, NaN where there is none."""
+    return by_place(chosen.isel(run=0), name, REFERENCE_SUFFIX)
 
 
 def comparison_notes(comparison: xr.Dataset, runs: Sequence[Run]) -> list[str]:
@@ -134,18 +180,33 @@ def _packed(columns: Sequence[_Column], width: int) -> Iterator[list[_Column]]:
 
 
 def _columns(chosen: xr.Dataset, name: str) -> Iterator[_Column]:
-    """A column for every band, level or surface of a diagnostic."""
-    values = chosen[name]
+    """A column for every band, level or surface of a diagnostic, the reference's number first."""
+    values, known = chosen[name], _known(chosen, name)
     value, low, high, p = (
         by_place(chosen, name, suffix) for suffix in ("", "_low", "_high", "_difference_pvalue")
     )
     for i, place in enumerate(places_of(values)):
-        rows = zip(value[:, i], low[:, i], high[:, i], p[:, i], strict=True)
+        rows = list(zip(value[:, i], low[:, i], high[:, i], p[:, i], strict=True))
         cells = [
             with_interval(*numbers) + ("*" if tested < SIGNIFICANT else " ")
             for *numbers, tested in rows
         ]
+        if REFERENCE_NAME in chosen.attrs:
+            digits = [decimals_of(*numbers) for *numbers, _ in rows if math.isfinite(numbers[0])]
+            cells = [rounded(known[i], max(digits, default=2)) + " ", *cells]
         yield _Column(_heading(name, place, str(values.attrs.get("units", "1"))), tuple(cells))
+
+
+def _error_columns(chosen: xr.Dataset, name: str) -> Iterator[_Column]:
+    """A column of errors for every place of a diagnostic that the reference tells of."""
+    values, known = chosen[name], _known(chosen, name)
+    value, low, high = (by_place(chosen, name, suffix) for suffix in ("", "_low", "_high"))
+    for i, place in enumerate(places_of(values)):
+        if math.isfinite(known[i]):
+            rows = zip(value[:, i], low[:, i], high[:, i], strict=True)
+            cells = error_cells([SignedError.of(known[i], *numbers) for numbers in rows])
+            units = str(values.attrs.get("units", "1"))
+            yield _Column(_heading(name, place, units), tuple(cells))
 
 
 def _heading(name: str, place: str, units: str) -> tuple[str, ...]:

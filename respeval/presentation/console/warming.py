@@ -6,14 +6,12 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from respeval.diagnostics import STATISTICS
 from respeval.diagnostics.numbers import (
     Number,
-    holds,
     is_profile,
     main_rows,
     numbers_of,
@@ -28,10 +26,6 @@ if TYPE_CHECKING:
 
 #: So that a table has all the room that it asks for.
 _ANY_WIDTH = 10_000
-
-
-#: Decimal places at most beside the truth, which has as many.
-_MOST_DECIMALS = 3
 
 
 def _shown(number: Number, wide: bool) -> str:
@@ -57,7 +51,7 @@ def _that_fits(table_of: Callable[[bool], Table], width: int) -> Table:
     return with_intervals if console.measure(with_intervals).maximum <= width else table_of(True)
 
 
-def _rows(column: xr.Dataset) -> Iterator[tuple[str, str, Number, bool]]:
+def main_numbers(column: xr.Dataset) -> Iterator[tuple[str, str, Number, bool]]:
     """(what, where, number, ends a section) of one column of a table."""
     for name, row in main_rows().items():
         if name not in column:
@@ -87,7 +81,7 @@ def _warming_table(columns: Mapping[str, xr.Dataset], title: str, wide: bool) ->
     for heading in columns:
         table.add_column(heading, justify="right")
     table.add_column("noise", justify="right")
-    for rows in zip(*(_rows(column) for column in columns.values()), strict=True):
+    for rows in zip(*(main_numbers(column) for column in columns.values()), strict=True):
         quantity, place, _, last = rows[0]
         numbers = [number for _, _, number, _ in rows]
         shown = [_shown(number, wide) for number in numbers]
@@ -150,41 +144,6 @@ def _full_table(columns: Mapping[str, xr.Dataset], names: Iterable[str], wide: b
         table.add_row(f"{name}, {units}", *shown.pop("", []))
         for place, texts in shown.items():
             table.add_row(f"    {place}", *texts)
-    return table
-
-
-def truth_table(truth: xr.Dataset, columns: Mapping[str, xr.Dataset], label: str) -> Table:
-    """One perturbation's diagnostics of several runs with their intervals, beside the truth.
-
-    truth: diagnostics without intervals; columns: name of the run -> its diagnostics.
-    """
-    table = Table(
-        title=f"Response to {label}: emulators beside the truth",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        padding=0,
-    )
-    table.caption = (
-        "[95 % interval]; in: does it hold the truth? "
-        "If not, the emulator errs by more than its weather"
-    )
-    table.caption_justify = "left"
-    table.add_column("warming")
-    table.add_column("where")
-    table.add_column("truth", justify="right")
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("in")
-    for true, *rows in zip(_rows(truth), *(_rows(c) for c in columns.values()), strict=True):
-        quantity, place, exact, last = true
-        shown = []
-        for _, _, number, _ in rows:
-            text = with_interval(number.value, number.low, number.high, _MOST_DECIMALS)
-            shown += [text, holds(exact.value, number.low, number.high)]
-        table.add_row(
-            quantity, place, rounded(exact.value, _MOST_DECIMALS), *shown, end_section=last
-        )
     return table
 
 
