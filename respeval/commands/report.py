@@ -18,21 +18,28 @@ from respeval.presentation.report import Contents, collect, render
 _MANY_BYTES = 20_000_000
 
 
-def report_folders(folders: Sequence[Path], output: Path, title: str | None) -> None:
+def report_folders(
+    folders: Sequence[Path], output: Path, title: str | None, *, literature: bool = True
+) -> None:
     """`respeval report`."""
-    write_report(folders, output, make_console(), title)
+    write_report(folders, output, make_console(), title, literature=literature)
 
 
 def write_report(
-    folders: Sequence[Path], output: Path, console: Console, title: str | None = None
+    folders: Sequence[Path],
+    output: Path,
+    console: Console,
+    title: str | None = None,
+    *,
+    literature: bool = True,
 ) -> None:
     """Write the page of these folders, whole or not at all, and say where it is.
 
-    Raises InputError where a folder or the file's place is not what it should be.
+    literature: whether it tells what is published of models. Raises InputError where a folder or the file's place is not what it should be.
     """
     if output.is_dir():
         raise InputError(f"{output} is a folder; name the page, for example {output}/report.html")
-    contents = collect(folders, _warn)
+    contents = collect(folders, _warn, literature=literature)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     page = render(contents, title or _title(contents), f"Written {now} by respeval report.")
     make_folder(output.parent)

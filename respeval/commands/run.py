@@ -47,7 +47,7 @@ def _run_all(
             return run_sweep(sweep, wish, session)
     outcome = run_one(checkpoints[0], folder, wish, session)
     if comm.is_root:
-        show_table(folder)
+        show_table(folder, literature=wish.literature)
     outcome.raise_failed(folder)
     return 0
 

@@ -138,7 +138,7 @@ def _read(path: Path) -> Figure:
         raise InputError(
             f"{path} is no picture that can be read ({reason}); respeval diagnose draws it anew"
         ) from None
-    return Figure(title, caption, content, size)
+    return Figure(path.stem, title, caption, content, size)
 
 
 def drawn(figure: Drawing, name: str) -> Figure:
@@ -147,4 +147,4 @@ def drawn(figure: Drawing, name: str) -> Figure:
     written = io.BytesIO()
     figure.savefig(written, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
     width, height = (round(_DOTS_PER_INCH * inches) for inches in figure.get_size_inches())
-    return Figure(title, caption, written.getvalue(), (width, height))
+    return Figure(name, title, caption, written.getvalue(), (width, height))
