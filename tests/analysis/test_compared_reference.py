@@ -152,7 +152,7 @@ def test_numbers_are_the_diagnostics_of_the_references_maps(runs: list[Path]) ->
         expected = exact[name].sel({dim: values[dim] for dim in values.dims})
         np.testing.assert_allclose(values, expected.transpose(*values.dims), rtol=1e-12)
         assert values.attrs["units"] == found[name].attrs["units"]
-        assert values.attrs["long_name"] == f"reference's {found[name].attrs['long_name']}"
+        assert values.attrs["long_name"] == f"reference value of {found[name].attrs['long_name']}"
     shift = found["land_warming_reference"] - found["land_warming"].isel(run=0)
     np.testing.assert_allclose(shift, 0.5, atol=1e-6)
 
