@@ -183,7 +183,7 @@ def _like(
     if not np.isfinite(values.values).any():
         return None
     kept = {key: like.attrs[key] for key in ("units", "units_metadata") if key in like.attrs}
-    kept["long_name"] = f"reference's {like.attrs.get('long_name', name)}"
+    kept["long_name"] = f"reference value of {like.attrs.get('long_name', name)}"
     return xr.DataArray(np.asarray(values.values, np.float64), like.coords, like.dims, attrs=kept)
 
 

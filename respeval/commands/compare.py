@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def _show(comparison: xr.Dataset, runs: Sequence[Run], wishes: Wishes, console: 
         console.print(note, highlight=False)
     if has_errors:
         name, where = (comparison.attrs[key] for key in (REFERENCE_NAME, REFERENCE_SOURCE))
-        console.print(error_note(name), highlight=False)
+        console.print(textwrap.fill(error_note(name), console.width), highlight=False)
         console.print(f"{name}: {where}", highlight=False)
 
 

@@ -33,14 +33,17 @@ _WIDTH, _TITLE, _SCALE = 2.4, 0.4, 0.65
 #: Of a single map.
 _WIDTH_ALONE = 4.6
 
-#: Maps side by side, at most, and where there are more than so many.
+#: Maps side by side, at most, and where that would leave gaps.
 _MOST_COLUMNS, _FEWEST_COLUMNS = 4, 3
 
 #: About, of bold titles and of labels in the fonts of the figures.
 _TITLE_LETTERS, _LETTERS_PER_INCH = 24, 13
 
-#: Units of more letters stand at the scale alone, and so many numbers at most.
-_SHORT_UNIT, _MOST_MARKS = 6, 14
+#: Units of more letters stand at the scale alone.
+_SHORT_UNIT = 6
+
+#: Numbers at a scale, at most, and as many as have room below a map.
+_MOST_MARKS, _MARKS_BELOW_MAP = 14, 6
 
 #: Leaves room for what stands below a title.
 _TITLE_STYLE = {**TITLE_STYLE, "pad": 15.0}
@@ -98,10 +101,10 @@ def _with_power(chosen: xr.Dataset, name: str) -> tuple[xr.Dataset, str]:
 
 
 def _num_columns(num_maps: int) -> int:
-    """All side by side where there are few, or three or four, which leaves fewer gaps."""
+    """All side by side where there are few; else rows of three, or four of many."""
     if num_maps <= _MOST_COLUMNS:
         return num_maps
-    return min((_MOST_COLUMNS, _FEWEST_COLUMNS), key=lambda n: -num_maps % n)
+    return _MOST_COLUMNS if num_maps > 2 * _FEWEST_COLUMNS else _FEWEST_COLUMNS
 
 
 def _panels(places: Sequence[int], num_columns: int, num_blocks: int) -> tuple[Figure, list[Axes]]:
@@ -123,7 +126,8 @@ def _draw_maps(
     values, weight = chosen[name], chosen["area_weight"]
     scale, pale = _scale_of_maps(chosen, name)
     dots = chosen[f"{name}_not_significant"].values
-    first, known = str(values["map"].values[0]), "reference_name" in chosen.attrs
+    first = str(values["map"].values[0])
+    known = chosen.attrs.get("reference_name") == first
     num_dots = 0
     for i, panel in enumerate(panels):
         field = values.isel(map=i)
@@ -222,8 +226,9 @@ def _add_scale(
     )
     width = int(_LETTERS_PER_INCH * figure.get_figwidth())
     bar.set_label(textwrap.fill(label, width), fontsize=FONT_SIZE)
-    steps = scale[0]
-    mark_round_numbers(bar, steps, every=max(2, -(-steps.size // _MOST_MARKS)))
+    places = {round(panel.get_position().x0, 6) for panel in panels}
+    num_marks = min(_MOST_MARKS, _MARKS_BELOW_MAP * len(places))
+    mark_round_numbers(bar, scale[0], every=max(2, -(-scale[0].size // num_marks)))
 
 
 def _mean(field: xr.DataArray, weight: xr.DataArray) -> float:
@@ -240,5 +245,5 @@ def _rms(field: xr.DataArray, weight: xr.DataArray) -> float:
 def _told(number: float, scale: tuple[FloatArray, bool], sign: str = "") -> str:
     """A number with a tenth or a hundredth of the colours' step as its last place."""
     steps = scale[0]
-    decimals = max(0, 1 - math.floor(math.log10(float(steps[1] - steps[0]) / 3)))
+    decimals = max(0, 1 - math.floor(math.log10(float(steps[1] - steps[0]) / 2 + 1e-12)))
     return f"{round(number, decimals) + 0.0:{sign}.{decimals}f}".replace("-", "−")

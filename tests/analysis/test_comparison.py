@@ -183,7 +183,7 @@ def test_other_samples_are_not_paired(sweep: Path, tmp_path: Path) -> None:
     other = variant(sweep / "a", tmp_path / "other", warmer, **of_case(sweep / "a", seed=1))
     fewer = ("--diagnostics", VERTICAL, "--perturbation", "p4K")
     out, _ = compare(sweep / "a", same, other, *fewer, "-o", tmp_path / "out")
-    assert len(list((tmp_path / "out" / "figures").glob("*.png"))) == 2
+    assert len(list((tmp_path / "out" / "figures").glob("*.png"))) == 2 + 2  # of maps
     assert "differences of the same samples, paired where not said otherwise" in out
     assert any("other: samples are not the first run's, seed 0 -> 1" in line for line in out)
     with xr.open_dataset(tmp_path / "out" / "comparison.nc") as comparison:
@@ -319,7 +319,8 @@ def test_figures_show_every_diagnostic(written: tuple[Path, list[str], list[str]
     with xr.open_dataset(written[0] / "comparison.nc") as comparison:
         every = {name for name in diagnostics_of(comparison) if name in known_diagnostics()}
     assert named | tropics <= every
-    expected = {*every, "comparison"}
+    maps = {f"map_air_temperature_1_{p}{end}" for p in ("p4K", "p2K") for end in ("", "_row")}
+    expected = {*every, "comparison", *maps}
     assert figures == {f"{name}.{kind}" for name in expected for kind in ("png", "pdf")}
 
 
@@ -387,6 +388,32 @@ def test_full_dots_are_the_significant_differences(comparison: xr.Dataset) -> No
         if line.get_zorder() == 3 and np.size(line.get_xdata())
     ]
     assert full == [(0, [2.0])]
+
+
+@pytest.mark.parametrize("by_epoch", [False, True])
+def test_the_reference_is_a_line_in_every_panel_that_it_tells_of(
+    comparison: xr.Dataset, by_epoch: bool
+) -> None:
+    known = comparison[RATIO].isel(run=0, drop=True) + 0.5
+    known = known.sel(perturbation=["p4K", "p2K"])
+    known[0, 1] = np.nan
+    beside = comparison.assign({f"{RATIO}_reference": known}).assign_attrs(reference_name="truth")
+    if by_epoch:
+        beside = beside.assign_coords(epoch=("run", [1.0, 2.0, 3.0]))
+    figure = runs_overview(beside, [RATIO, VERTICAL], ["p4K", "p2K"])
+    lines = [
+        [
+            float((line.get_ydata() if by_epoch else line.get_xdata())[0])
+            for line in panel.lines
+            if line.get_zorder() == 1 and np.size(line.get_xdata())
+        ]
+        for panel in figure.axes
+    ]
+    assert lines[:2] == [known.values[:, 0].tolist(), known.values[1:, 1].tolist()]
+    assert lines[2:] == [[]]
+    assert "truth" in [text.get_text() for text in figure.legends[0].get_texts()]
+    without = runs_overview(comparison, [RATIO, VERTICAL], ["p4K", "p2K"])
+    assert len(without.legends[0].get_texts()) == 4
 
 
 def test_several_processes_find_the_same(sweep: Path, comparison: xr.Dataset) -> None:

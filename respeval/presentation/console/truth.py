@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -30,6 +31,9 @@ _NOTE = (
     "error: run minus {0}, and in % of it; green up to {1:g} %, yellow up to {2:g} %, red beyond. ✓: the "
     "run's 95 % interval holds the {0}; ·: it does not, the run errs by more than its weather"
 )
+
+#: Letters in a line of a caption.
+_CAPTION_WIDTH = 79
 
 #: Decimal places at most, of the truth and of errors alike.
 _MOST_DECIMALS = 3
@@ -83,7 +87,8 @@ class SignedError:
         """By the share of the truth; none where there is no share."""
         if math.isnan(self.share):
             return ""
-        return _COLORS[sum(abs(self.share) > most for most in (SMALL_ERROR, LARGE_ERROR))]
+        size = round(abs(self.share), 9)  # 1.05 is 5 % above 1
+        return _COLORS[sum(size > most for most in (SMALL_ERROR, LARGE_ERROR))]
 
 
 def error_cells(errors: Sequence[SignedError]) -> list[Text]:
@@ -112,7 +117,7 @@ def truth_table(truth: xr.Dataset, columns: Mapping[str, xr.Dataset], label: str
         box=box.SIMPLE_HEAD,
         show_edge=False,
         padding=(0, 1, 0, 0),
-        caption=error_note("truth"),
+        caption=textwrap.fill(error_note("truth"), _CAPTION_WIDTH),
         caption_justify="left",
     )
     table.add_column("warming", no_wrap=True)

@@ -1,4 +1,4 @@
-"""Write what a demo does not: a comparison, a probe, indices of SST, and a submission to AIMIP.
+"""Write what a demo does not: a probe, indices of SST, and a submission to AIMIP.
 
     python -m tests.support.exchange.make_files demo        (`make exchange` calls it)
 
@@ -42,8 +42,6 @@ def main(demo: Path) -> None:
     out = demo / "exchange"
     shutil.rmtree(out, ignore_errors=True)
     checkpoint = demo / "perturbed_sst.pt"
-    runs = sorted((demo / "runs").iterdir())
-    respeval("compare", *runs, "-o", out / "comparison")
     arms = ("--arm", "none", "--arm", "per_sample")
     respeval("gradient-probe", checkpoint, *arms, "--batches", 2, "-o", out / "probe")
     xr.load_dataset(demo / "initial.nc").isel(sample=slice(SAMPLES)).to_netcdf(out / "few.nc")
