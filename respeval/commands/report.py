@@ -35,7 +35,8 @@ def write_report(
 ) -> None:
     """Write the page of these folders, whole or not at all, and say where it is.
 
-    literature: whether it tells what is published of models. Raises InputError where a folder or the file's place is not what it should be.
+    literature: whether it tells what is published of models. Raises InputError where a folder or the
+    file's place is not what it should be.
     """
     if output.is_dir():
         raise InputError(f"{output} is a folder; name the page, for example {output}/report.html")

@@ -60,7 +60,7 @@ def _table(chosen: xr.Dataset, label: str, names: Sequence[str]) -> Table:
         for i, place in enumerate(places_of(chosen[name])):
             headings.append(", ".join(filter(None, (what, with_limits(place, limits)))))
             cells = [
-                _cell(*map(float, own[:, i]), float(p), float(known[i]))
+                _cell(own[:, i].tolist(), float(p), float(known[i]))
                 for own, p in zip(numbers, pvalues[:, i], strict=True)
             ]
             top.append(Cell.of_number(float(known[i]), _digits(numbers[:, :, i])))
@@ -76,8 +76,9 @@ def _digits(numbers: np.ndarray) -> int:
     return max(digits, default=2)
 
 
-def _cell(value: float, low: float, high: float, p: float, known: float) -> Cell:
-    """A number, and below it its interval and its error."""
+def _cell(number: Sequence[float], p: float, known: float) -> Cell:
+    """A number, and below it its interval and its error. number: (value, low, high)."""
+    value, low, high = number
     decimals = decimals_of(value, low, high)
     more = []
     if not math.isnan(low):

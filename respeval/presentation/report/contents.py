@@ -8,21 +8,20 @@ from pathlib import Path
 
 import xarray as xr
 
-from respeval.analysis.comparison import Wishes, compare_runs, diagnostics_of
+from respeval.analysis.comparison import diagnostics_of
 from respeval.analysis.comparison_files import COMPARISON
 from respeval.analysis.finished_runs import Run, find_runs
-from respeval.diagnostics.numbers import main_rows, usual_diagnostics
+from respeval.diagnostics.numbers import usual_diagnostics
 from respeval.errors import InputError
 from respeval.files.netcdf import open_saved
 from respeval.loss_probe.files import PROFILE
-from respeval.plotting import runs_overview
-from respeval.presentation.console.compare import comparison_notes
 from respeval.presentation.report.comparisons import comparison_tables
-from respeval.presentation.report.figures import drawn, read_figures
+from respeval.presentation.report.figures import read_figures
 from respeval.presentation.report.headline import headline_of
 from respeval.presentation.report.parts import Headline, Section
 from respeval.presentation.report.probes import probe_section
 from respeval.presentation.report.runs import open_run, run_section, told_of_run
+from respeval.presentation.report.together import together_section
 from respeval.presentation.report.told import Told, told_of_comparison
 from respeval.run_folder.names import MANIFEST
 from respeval.run_folder.sweep import holds_sweep
@@ -65,7 +64,7 @@ def collect(
         else:
             others.append(folder)
     runs = _runs(others, tell) if others else []
-    together = [_together(runs)] if len(runs) > 1 else []
+    together = [together_section(runs, tell)] if len(runs) > 1 else []
     opened = [open_run(run) for run in runs]
     told = [told_of_run(run) for run in opened] or [one for _, own in compared[:1] for one in own]
     sections = [
@@ -93,30 +92,6 @@ def _runs(folders: Sequence[Path], tell: Callable[[str], None]) -> list[Run]:
     for reason in skipped:
         tell(f"left out: {reason}")
     return runs
-
-
-def _together(runs: Sequence[Run]) -> Section:
-    """The comparison of these runs; only a note where they have nothing in common."""
-    remarks: list[str] = []
-    try:
-        comparison = compare_runs(runs, Wishes(), remarks.append)
-    except InputError as reason:
-        return Section("comparison", "Comparison", notes=[str(reason)])
-    there = {str(name) for name in comparison["run"].values}
-    notes = comparison_notes(comparison, [run for run in runs if run.name in there])[1:]
-    names = diagnostics_of(comparison)
-    labels = [str(label) for label in comparison["perturbation"].values]
-    main = [name for name in main_rows() if name in names and "level" not in comparison[name].dims]
-    figures = []
-    if labels and main:
-        figures.append(drawn(runs_overview(comparison, main, labels), "comparison"))
-    return Section(
-        "comparison",
-        "Comparison of the runs",
-        notes=[*notes, *remarks],
-        tables=comparison_tables(comparison, usual_diagnostics(names)),
-        figures=figures,
-    )
 
 
 def _comparison_section(folder: Path) -> tuple[Section, list[Told]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from respeval.diagnostics.numbers import RATIOS_KNOWN, Number, band_limits, heading, with_limits
 from respeval.presentation.console.truth import SMALL_ERROR
+from respeval.presentation.report.figures import is_row_of_maps
 from respeval.presentation.report.parts import Figure, Headline, Section, sentence
 from respeval.presentation.report.statements import (
     PRESCRIBED,
@@ -26,7 +27,7 @@ WARMS, BESIDE, NOT_YET = "What warms", "How it compares", "What can't be said ye
 #: Runs that are named one by one.
 _MOST_RUNS = 4
 
-#: The picture of a page, the best first: the name of its file begins so.
+#: The picture of a page, the best first: a figure of this name.
 _PICTURES = ("response_map", "comparison", "land_ocean_warming", "gradient_profile")
 
 
@@ -43,7 +44,8 @@ def headline_of(sections: Sequence[Section], runs: Sequence[Told], literature: b
         if section.kind == "run"
         for text in section.warnings
     ]
-    return Headline(tuple(_statements(sections, runs, literature)), _picture(sections), warnings)
+    picture = _picture(sections, chosen_label(runs) if runs else "")
+    return Headline(tuple(_statements(sections, runs, literature)), picture, warnings)
 
 
 def _statements(
@@ -116,8 +118,9 @@ def _beside_in_all(runs: Sequence[Told], label: str, literature: bool) -> str:
             small = sum(round(share, 9) <= SMALL_ERROR for share in known)
             worst = 100 * max(known)
             parts.append(
-                f"{run.name} has {small} of {len(known)} main numbers within {100 * SMALL_ERROR:g} % of the "
-                f"{run.reference}, and its largest error is {worst:.{0 if worst >= 9.95 else 1}f} %"
+                f"in {run.name} {small} of {len(known)} main numbers under {label} lie within "
+                f"{100 * SMALL_ERROR:g} % of the {run.reference}, and the largest error is "
+                f"{worst:.{0 if worst >= 9.95 else 1}f} %"
             )
     if len(parts) > _MOST_RUNS:
         more = len(parts) - _MOST_RUNS
@@ -127,15 +130,16 @@ def _beside_in_all(runs: Sequence[Told], label: str, literature: bool) -> str:
     told: dict[str, list[str]] = {}
     for run in runs:
         told.setdefault(beside_others(run, label, literature), []).append(run.name)
-    listed_runs = [f"{few(names, len(runs))}: {text}" for text, names in told.items()]
+    listed_runs = [f"in {few(names, len(runs))}: {text}" for text, names in told.items()]
     return " ".join(map(sentence, listed_runs[:_MOST_RUNS]))
 
 
-def _picture(sections: Sequence[Section]) -> Figure | None:
-    """The best picture of the page's first section that has one."""
+def _picture(sections: Sequence[Section], label: str) -> Figure | None:
+    """The best picture of the page's first section that has one: maps of the perturbation beside each
+    other, or else one of `_PICTURES`."""
     for section in sections:
-        for start in _PICTURES:
-            for figure in section.figures:
-                if figure.name.startswith(start):
-                    return figure
+        maps = [f for f in section.figures if is_row_of_maps(f.name, label)]
+        named = [f for name in _PICTURES for f in section.figures if f.name == name]
+        if maps or named:
+            return [*maps, *named][0]
     return None

@@ -18,7 +18,8 @@ from respeval.analysis.folder import (
     truth_of_folder,
     warnings_of_folder,
 )
-from respeval.diagnostics import NUM_SAMPLES_COUNTED, DiagnosticSettings, length_years
+from respeval.diagnostics import DiagnosticSettings, length_years
+from respeval.diagnostics.zonal import zonal_totals
 from respeval.errors import InputError
 from respeval.files.netcdf import open_saved
 from respeval.files.text import read_document
@@ -106,7 +107,7 @@ def told_of_run(opened: OpenedRun) -> Told:
         with open_saved(folder / ZONAL) as zonal:
             times = zonal[["time_bnds"]].load()
             years = float(length_years(times, [times.sizes["time"]])[0])
-            num_samples = zonal.sizes["sample"]
+            num_samples, num_counted = zonal.sizes["sample"], _num_counted(zonal, opened.settings)
         told = Told(
             opened.run.name,
             diagnostics,
@@ -115,11 +116,18 @@ def told_of_run(opened: OpenedRun) -> Told:
             years=years,
             years_left=left,
             num_samples=num_samples,
-            num_counted=int(diagnostics.attrs.get(NUM_SAMPLES_COUNTED, num_samples)),
+            num_counted=num_counted,
             left_out=opened.run.left_out,
             num_quarantined=len(read_quarantined(folder, opened.manifest)),
         )
         return replace(told, agreement=_agreement(opened, chosen_label([told])))
+
+
+def _num_counted(zonal: xr.Dataset, settings: DiagnosticSettings) -> int:
+    """How many samples there are in effect, by the near-surface temperature or else by all outputs."""
+    name = settings.roles.near_surface_temperature
+    own = [name, "count", "area", "time_bnds"]
+    return zonal_totals(zonal[own] if name in zonal else zonal).sizes["sample"]
 
 
 def _agreement(opened: OpenedRun, label: str) -> str:

@@ -142,7 +142,8 @@ def beside_others(run: Told, label: str, literature: bool) -> str:
 
 def _beside_truth(run: Told, label: str) -> str:
     errors = run.errors(label)
-    shares = [abs(error.share) for _, _, error in errors if not math.isnan(error.share)]
+    errors = [each for each in errors if not math.isnan(each[2].share)]
+    shares = [abs(error.share) for _, _, error in errors]
     name = run.reference
     if not shares:
         return f"No main number under {label} can be held against the {name}."
@@ -156,12 +157,12 @@ def _beside_truth(run: Told, label: str) -> str:
     if judged:
         parts[0] += f"; the intervals of {held} of {judged} hold it"
     named = [
-        f"{_where(run, name, number)} is off by {' or '.join(filter(None, error.texts))}"
+        f"{_where(run, name, number)} is off by {error.texts[0]} ({error.texts[1]})"
         for name, number, error in _first_of_each(errors)
     ]
     if named:
         parts.append(", ".join(named))
-    worst = max((e for e in errors if not math.isnan(e[2].share)), key=lambda e: abs(e[2].share))
+    worst = max(errors, key=lambda each: abs(each[2].share))
     parts.append(f"the largest error is that of {_where(run, *worst[:2])}, {worst[2].texts[1]}")
     return " ".join(map(sentence, parts))
 
@@ -175,10 +176,11 @@ def _first_of_each(
 
 
 def _where(run: Told, name: str, number: Number) -> str:
-    """A number in words: the land/ocean ratio, tropics, 0–15°."""
+    """A number in words: the land/ocean ratio (tropics, 0–15°)."""
     what, place = heading(name, number.where)
     told = with_limits(place, band_limits(run.diagnostics))
-    return ", ".join(filter(None, (f"the {what.removesuffix(', K')}", told)))
+    words = f"the {what.rpartition(', ')[0] or what}"
+    return f"{words} ({told})" if told else words
 
 
 def _beside_published(run: Told, label: str) -> Iterator[str]:
@@ -240,7 +242,8 @@ def _needs(years: float) -> str:
     """How many years it takes, where that is known."""
     if not math.isfinite(years):
         return ""
-    return f" (about {math.ceil(years)} more years for ± {100 * KNOWN_TO:g} %)"
+    more = math.ceil(years)
+    return f" (about {more} more year{'s' * (more > 1)} for ± {100 * KNOWN_TO:g} %)"
 
 
 def _years_left(run: Told, name: str, label: str, num: int) -> list[float]:
@@ -295,7 +298,7 @@ def listed(places: Sequence[str]) -> str:
 def joined(clauses: Mapping[str, Sequence[str]], num_runs: int) -> str:
     """Clauses, each with the runs that it is of, as one sentence."""
     told = [
-        text if num_runs == 1 else f"{few(runs, num_runs)}: {text}"
+        text if num_runs == 1 else f"in {few(runs, num_runs)} {text}"
         for text, runs in clauses.items()
     ]
     return sentence("; ".join(told))
