@@ -14,6 +14,7 @@ from respeval.presentation.report.statements import (
     beside_others,
     few,
     joined,
+    largest_error,
     listed,
     not_yet,
     shown,
@@ -116,11 +117,10 @@ def _beside_in_all(runs: Sequence[Told], label: str, literature: bool) -> str:
         known = [share for share in shares if not math.isnan(share)]
         if known:
             small = sum(round(share, 9) <= SMALL_ERROR for share in known)
-            worst = 100 * max(known)
             parts.append(
                 f"in {run.name} {small} of {len(known)} main numbers under {label} lie within "
                 f"{100 * SMALL_ERROR:g} % of the {run.reference}, and the largest error is "
-                f"{worst:.{0 if worst >= 9.95 else 1}f} %"
+                f"{largest_error(run, label)}"
             )
     if len(parts) > _MOST_RUNS:
         more = len(parts) - _MOST_RUNS

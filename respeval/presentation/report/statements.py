@@ -157,14 +157,20 @@ def _beside_truth(run: Told, label: str) -> str:
     if judged:
         parts[0] += f"; the intervals of {held} of {judged} hold it"
     named = [
-        f"{_where(run, name, number)} is off by {error.texts[0]} ({error.texts[1]})"
+        f"{in_words(run, name, number)} is off by {error.texts[0]} ({error.texts[1]})"
         for name, number, error in _first_of_each(errors)
     ]
     if named:
         parts.append(", ".join(named))
-    worst = max(errors, key=lambda each: abs(each[2].share))
-    parts.append(f"the largest error is that of {_where(run, *worst[:2])}, {worst[2].texts[1]}")
+    parts.append(f"the largest error is {largest_error(run, label)}")
     return " ".join(map(sentence, parts))
+
+
+def largest_error(run: Told, label: str) -> str:
+    """That of the largest share of the truth among the main numbers, of which one has to be known."""
+    known = [each for each in run.errors(label) if not math.isnan(each[2].share)]
+    name, number, error = max(known, key=lambda each: abs(each[2].share))
+    return f"that of {in_words(run, name, number)}, {error.texts[1]}"
 
 
 def _first_of_each(
@@ -175,7 +181,7 @@ def _first_of_each(
         yield from [each for each in errors if each[0] == wanted][:1]
 
 
-def _where(run: Told, name: str, number: Number) -> str:
+def in_words(run: Told, name: str, number: Number) -> str:
     """A number in words: the land/ocean ratio (tropics, 0–15°)."""
     what, place = heading(name, number.where)
     told = with_limits(place, band_limits(run.diagnostics))
@@ -195,7 +201,7 @@ def _beside_published(run: Told, label: str) -> Iterator[str]:
 
 def not_yet(run: Told, label: str) -> list[str]:
     """What the numbers can't say, a clause each."""
-    clauses = [f"{other} blew up in every sample and is in no result" for other in run.left_out]
+    clauses = [f"no result is of {other}, which blew up in every sample" for other in run.left_out]
     if run.num_quarantined:
         some = "sample" if run.num_quarantined == 1 else "samples"
         clauses.append(f"{run.num_quarantined} {some} blew up and left the means")
@@ -226,11 +232,11 @@ def _ratios_not_known(run: Told, label: str) -> Iterator[str]:
             if math.isfinite(number.value) and math.isnan(number.low):
                 without += 1
             elif math.isinf(number.low):
-                wide.append(f"{_where(run, name, number)} has no bounded interval")
+                wide.append(f"{in_words(run, name, number)} has no bounded interval")
             elif width > KNOWN_TO:
                 more = _needs(years)
                 known = f"{100 * width:.2g}" if width < 10 else "1000 or more"
-                wide.append(f"{_where(run, name, number)} is known to ± {known} % only{more}")
+                wide.append(f"{in_words(run, name, number)} is known to ± {known} % only{more}")
     yield from wide[:_MOST_NAMED]
     if len(wide) > _MOST_NAMED:
         yield f"{len(wide) - _MOST_NAMED} further ratios are known no better than that"
