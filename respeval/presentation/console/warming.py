@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 #: So that a table has all the room that it asks for.
 _ANY_WIDTH = 10_000
 
+#: Of the names of quantities, left out where there is no room.
+_WARMING = " warming"
+
 
 def _shown(number: Number, wide: bool) -> str:
     """As a table with or without room for intervals shows it."""
@@ -79,6 +82,8 @@ def warming_table(columns: Mapping[str, xr.Dataset], title: str, width: int = PL
     if _fits(with_limits_of_bands, width):
         return with_limits_of_bands
     table = _that_fits(lambda wide: _warming_table(columns, title, wide, {}), width)
+    if not _fits(table, width):
+        table = _warming_table(columns, title, True, {}, is_short=True)
     if limits:
         told = ", ".join(f"{band} {edges}" for band, edges in limits.items())
         table.caption = f"{table.caption}\n{told}"
@@ -86,24 +91,31 @@ def warming_table(columns: Mapping[str, xr.Dataset], title: str, width: int = PL
 
 
 def _warming_table(
-    columns: Mapping[str, xr.Dataset], title: str, wide: bool, limits: Mapping[str, str]
+    columns: Mapping[str, xr.Dataset],
+    title: str,
+    wide: bool,
+    limits: Mapping[str, str],
+    *,
+    is_short: bool = False,
 ) -> Table:
+    """limits: of bands, which stand beside their names. is_short: "land, K" is a warming."""
     table = Table(title=title, title_justify="left", caption_justify="left")
     table.caption = (
         f"{_spread(wide)}; noise: standard deviation that other weather alone would give"
     )
-    table.add_column("quantity")
+    table.add_column("warming" if is_short else "quantity")
     table.add_column("where")
     for heading in columns:
-        table.add_column(heading, justify="right")
-    table.add_column("noise", justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("noise", justify="right", no_wrap=True)
     for rows in zip(*(main_numbers(column) for column in columns.values()), strict=True):
         quantity, place, _, last = rows[0]
         numbers = [number for _, _, number, _ in rows]
         shown = [_shown(number, wide) for number in numbers]
         known = [number.noise for number in numbers if not math.isnan(number.noise)]
         noise = _small(max(known)) if known else "-"
-        table.add_row(quantity, with_limits(place, limits), *shown, noise, end_section=last)
+        called = quantity.replace(_WARMING, "") if is_short else quantity
+        table.add_row(called, with_limits(place, limits), *shown, noise, end_section=last)
     return table
 
 
