@@ -119,6 +119,7 @@ def run(
     compile_network: p.Compile = False,
     fast_transforms: p.FastTransforms = False,
     trust_checkpoint: p.Trust = False,
+    no_literature: p.NoLiterature = False,
     **given: Any,
 ) -> None:
     """Run the baseline and all perturbed climates in one rollout, and diagnose the response.
@@ -155,6 +156,7 @@ def run(
             restart_fresh,
             dry_run,
             parse_spatial("--spatial", spatial),
+            not no_literature,
         )
         code = run_checkpoints(checkpoint, output, wish)
         if code:
@@ -170,6 +172,7 @@ def diagnose(
     land_box: Annotated[list[str] | None, typer.Option(hidden=True)] = None,
     listed: p.Listed = False,
     everything: p.Everything = False,
+    no_literature: p.NoLiterature = False,
     **given: Any,
 ) -> None:
     """Recompute diagnostics, summary and figures from the saved means; needs no model.
@@ -182,7 +185,13 @@ def diagnose(
         if listed:
             list_diagnostics()
             return
-        diagnose_folder(folder, given, everything, asks_for_boxes=bool(land_box))
+        diagnose_folder(
+            folder,
+            given,
+            everything,
+            asks_for_boxes=bool(land_box),
+            literature=not no_literature,
+        )
 
 
 @app.command(cls=HelpfulCommand, epilog=EXAMPLES["compare"])
@@ -227,15 +236,18 @@ def report(
     folders: p.Reported,
     output: p.Page = Path("report.html"),
     title: Annotated[str | None, typer.Option(metavar="TEXT", help="Title of the page.")] = None,
+    *,
+    no_literature: p.NoLiterature = False,
 ) -> None:
     """Write one HTML page with the numbers, figures and provenance of runs, probes and comparisons.
 
-    It needs no other file and no network. Several runs are compared at its top.
+    It opens with what the numbers say, needs no other file and no network. Several runs are compared at
+    its top.
     """
     with one_line_errors():
         from respeval.commands.report import report_folders
 
-        report_folders(folders, output, title)
+        report_folders(folders, output, title, literature=not no_literature)
 
 
 @app.command(cls=HelpfulCommand, epilog=EXAMPLES["gradient-probe"])

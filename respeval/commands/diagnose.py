@@ -23,12 +23,18 @@ def list_diagnostics() -> None:
 
 
 def diagnose_folder(
-    folder: Path | None, given: Mapping[str, Any], everything: bool, asks_for_boxes: bool
+    folder: Path | None,
+    given: Mapping[str, Any],
+    everything: bool,
+    asks_for_boxes: bool,
+    *,
+    literature: bool = True,
 ) -> None:
     """Analyse a finished run anew, and show its table.
 
     given: values of the options of bands, tropics, boxes of SST, roles and reference. everything: whether
-    to show every diagnostic. Raises InputError in one line.
+    to show every diagnostic. literature: whether to tell what is published of
+    models. Raises InputError in one line.
     """
     if folder is None:
         raise InputError("no folder is given: name that of a finished run, or ask for --list")
@@ -53,5 +59,6 @@ def diagnose_folder(
         settings = settings_of_folder(folder, read_options(definitions, given))
         sources = sources_of_folder(folder, read_options([KEY["reference"]], given))
         found = analyse(folder, settings, sources=sources, verification=verification)
-    show_table(folder, settings if everything else None, found.diagnostics)
+    shown = settings if everything else None
+    show_table(folder, shown, found.diagnostics, literature=literature)
     answer(lambda: run_content(folder, Status.FINISHED))

@@ -72,7 +72,8 @@ class Wish:
 
     options: keys of the case file, which win over those of `case`, the file that is given.
     compute: fields of `Execution`. spatial: parts of fields in latitude and longitude. extend: runs may
-    become longer. fresh: start over beside what the folder holds.
+    become longer. fresh: start over beside what the folder holds. literature: whether the table tells
+    what is published of models.
     """
 
     case: Path | None = None
@@ -85,6 +86,7 @@ class Wish:
     fresh: bool = False
     dry_run: bool = False
     spatial: Parts | None = None
+    literature: bool = True
 
     def __post_init__(self) -> None:
         """Raises InputError where options exclude each other, before anything is opened."""

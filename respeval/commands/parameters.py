@@ -228,6 +228,13 @@ Listed = Annotated[
 Everything = Annotated[
     bool, typer.Option("--all", help="Show every diagnostic, and why others are left out.")
 ]
+NoLiterature = Annotated[
+    bool,
+    typer.Option(
+        "--no-literature",
+        help="Leave out what is published of models, which is there as background.",
+    ),
+]
 Compared = Annotated[
     list[Path],
     typer.Argument(

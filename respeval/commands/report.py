@@ -19,9 +19,11 @@ from respeval.presentation.report import Contents, collect, render
 _MANY_BYTES = 20_000_000
 
 
-def report_folders(folders: Sequence[Path], output: Path, title: str | None) -> None:
+def report_folders(
+    folders: Sequence[Path], output: Path, title: str | None, *, literature: bool = True
+) -> None:
     """`respeval report`."""
-    contents = write_report(folders, output, make_console(), title)
+    contents = write_report(folders, output, make_console(), title, literature=literature)
     kinds = ("run", "probe", "comparison")
     answer(
         lambda: {
@@ -34,15 +36,21 @@ def report_folders(folders: Sequence[Path], output: Path, title: str | None) -> 
 
 
 def write_report(
-    folders: Sequence[Path], output: Path, console: Console, title: str | None = None
+    folders: Sequence[Path],
+    output: Path,
+    console: Console,
+    title: str | None = None,
+    *,
+    literature: bool = True,
 ) -> Contents:
     """Write the page of these folders, whole or not at all, and say where it is; returns what is in it.
 
-    Raises InputError where a folder or the file's place is not what it should be.
+    literature: whether it tells what is published of models. Raises InputError where a folder or the
+    file's place is not what it should be.
     """
     if output.is_dir():
         raise InputError(f"{output} is a folder; name the page, for example {output}/report.html")
-    contents = collect(folders, say_line)
+    contents = collect(folders, say_line, literature=literature)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     page = render(contents, title or _title(contents), f"Written {now} by respeval report.")
     make_folder(output.parent)

@@ -48,7 +48,7 @@ def _run_all(
             return run_sweep(sweep, wish, session)
     outcome = run_one(checkpoints[0], folder, wish, session)
     if comm.is_root:
-        show_table(folder)
+        show_table(folder, literature=wish.literature)
     outcome.raise_failed(folder)
     if comm.is_root:
         status = Status.FINISHED if outcome.left else Status.ALREADY_FINISHED

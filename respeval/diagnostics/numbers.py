@@ -70,6 +70,28 @@ def places_of(values: xr.DataArray) -> list[str]:
     return [", ".join(map(str, place.values())) for place in places(values)]
 
 
+def band_limits(dataset: xr.Dataset) -> dict[str, str]:
+    """The latitudes of each band in words, folded: tropics -> 0–15°; none where they are not told.
+
+    dataset: with the coordinates `band`, `band_low` and `band_high`, degrees, as diagnostics.nc.
+    """
+    names = ("band", "band_low", "band_high")
+    if any(name not in dataset.coords for name in names):
+        return {}
+    edges = (np.atleast_1d(dataset[name].values) for name in names)
+    return {str(band): f"{low:g}–{high:g}°" for band, low, high in zip(*edges, strict=True)}
+
+
+def with_limits(place: str, limits: Mapping[str, str]) -> str:
+    """A place, as of `places_of`, with the latitudes of its band if it is one of a band.
+
+    >>> with_limits("northern, tropics", {"tropics": "0–15°"}), with_limits("land", {})
+    ('northern, tropics, 0–15°', 'land')
+    """
+    last = place.rpartition(", ")[2]
+    return f"{place}, {limits[last]}" if last in limits else place
+
+
 def place_in_words(place: str) -> str:
     """A place's name as figures and tables have it."""
     return _MEANS.get(place, place)

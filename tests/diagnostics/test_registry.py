@@ -36,6 +36,9 @@ def found() -> xr.Dataset:
     return diagnose(world(), SETTINGS).isel(perturbation=0)
 
 
+#: Cells between 40 degrees south and north.
+LOW = np.abs(LATITUDE) < 40
+
 GLOBAL_K = 4.0 * mean(WORLD["T"][1])
 
 
@@ -50,6 +53,9 @@ def expected_numbers() -> dict[str, float]:
         "box_land_warming": 4 * mean(warmth, BOX),
         "box_ocean_warming": 4 * mean(1.0 + 0.01 * LATITUDE, BOX),
         "box_land_ocean_warming_ratio": mean(warmth, BOX) / mean(1.0 + 0.01 * LATITUDE, BOX),
+        "global_land_ocean_warming_ratio": mean(warmth, LAND) / mean(warmth, OCEAN),
+        "low_latitude_land_ocean_warming_ratio": mean(warmth, LAND * LOW)
+        / mean(warmth, OCEAN * LOW),
         "polar_warming": 4 * mean(warmth, np.abs(LATITUDE) >= 60),
         "arctic_amplification": 4 * mean(warmth, LATITUDE >= 60) / GLOBAL_K,
         "antarctic_amplification": 4 * mean(warmth, LATITUDE <= -60) / GLOBAL_K,
@@ -115,7 +121,7 @@ def test_ratios_are_their_parts() -> None:
     core = diagnose_inputs(world((4.0, 2.0)))
     settings = dataclasses.replace(SETTINGS, amplitudes_K={"p4K": 4.0, "p2K": 2.0})
     ratios = [each for each in OWN.values() if isinstance(each.values, Ratio)]
-    assert len(ratios) == 15
+    assert len(ratios) == 17
     for each in ratios:
         quotient = each.values.numerator(core, settings) / each.values.denominator(core, settings)
         got = each(core, settings)

@@ -21,6 +21,7 @@ from respeval.analysis.finished_runs import find_runs
 from respeval.analysis.folder import TRUTH
 from respeval.files.netcdf import open_saved, write_netcdf
 from respeval.files.publish import write_json
+from respeval.presentation.report.headline import BESIDE, NOT_YET, WARMS
 from tests.support import studies
 from tests.support.invoking import invoked
 from tests.support.studies import write_study
@@ -49,6 +50,7 @@ class ReadTable:
     headings: list[str] = field(default_factory=list)
     rows: list[list[tuple[str, str]]] = field(default_factory=list)
     numbers: list[list[bool]] = field(default_factory=list)
+    top: list[tuple[str, str]] = field(default_factory=list)
 
 
 class Page(HTMLParser):
@@ -60,7 +62,7 @@ class Page(HTMLParser):
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.tables: list[ReadTable] = []
         self.texts: dict[str, list[str]] = {}
-        self._text = ""
+        self._text = self._cell = ""
         self.feed(text)
         self.close()
         assert self.open == []
@@ -78,11 +80,16 @@ class Page(HTMLParser):
             self.tables[-1].rows.append([])
             self.tables[-1].numbers.append([])
         elif tag == "td":
-            self.tables[-1].rows[-1].append(("", str(given["data-value"])))
-            self.tables[-1].numbers[-1].append(given.get("class") == "number")
+            self._cell = ""
+            if "tbody" in self.open:
+                self.tables[-1].rows[-1].append(("", str(given["data-value"])))
+                self.tables[-1].numbers[-1].append("number" in str(given.get("class")).split())
+            else:
+                self.tables[-1].top.append(("", str(given["data-value"])))
 
     def handle_data(self, text: str) -> None:
         self._text += text
+        self._cell += text
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
@@ -93,7 +100,8 @@ class Page(HTMLParser):
         elif tag == "th":
             self.tables[-1].headings.append(text)
         elif tag == "td":
-            self.tables[-1].rows[-1][-1] = (text, self.tables[-1].rows[-1][-1][1])
+            row = self.tables[-1].rows[-1] if "tbody" in self.open else self.tables[-1].top
+            row[-1] = (" ".join(self._cell.split()), row[-1][1])
         if tag not in ("script", "style"):
             self._text = ""
 
@@ -167,7 +175,7 @@ def test_the_browser_is_told_to_load_nothing_and_run_one_script(sweep: Path, pag
 
 
 def test_every_cell_has_what_it_is_sorted_by(page: Page) -> None:
-    assert len(page.tables) == 2 + 2 * 3
+    assert len(page.tables) == 2 + 2 * 4
     for table in page.tables:
         assert table.rows
         for row in table.rows:
@@ -187,7 +195,7 @@ def test_the_agreement_with_a_reference_stands_in_the_page(sweep: Path, tmp_path
     table = read(tmp_path / "page.html").table("Agreement with the reference")
     assert table.headings[5:7] == ["RMSE", "without noise"]
     found = {}
-    for label, name, where, bias, _, rmse, *_, correlation, _, within, units in table.rows:
+    for name, where, label, bias, _, rmse, *_, correlation, _, within, units in table.rows:
         assert within[0] in ("yes", "no", "")
         assert units[0] != ""
         for statistic, cell in (
@@ -206,7 +214,7 @@ def test_the_numbers_are_those_of_the_summary(sweep: Path, page: Page) -> None:
     summary = json.loads((sweep / "a" / "summary.json").read_text())
     found = {}
     for caption in ("All diagnostics", "Mean response of every output"):
-        for label, name, where, value, *_ in page.table(caption).rows:
+        for name, where, label, value, *_ in page.table(caption).rows:
             places = list(filter(None, where[1].split(", ")))
             if caption != "All diagnostics":
                 per_K = "_per_K" if name[1].endswith("_per_K") else ""
@@ -230,26 +238,30 @@ SUFFIXES = ("stderr", "low", "high", "num_effective", "noise", "to_5_percent")
 
 def test_the_main_table_has_the_interval_and_the_truth(sweep: Path, page: Page) -> None:
     table = page.table("Main numbers")
-    block = ["95 % interval", "truth", "in"]
+    block = ["95 % interval", "truth", "error"]
     assert table.headings == ["quantity", "where", "p2K", *block, "p4K", *block]
     summary = json.loads((sweep / "a" / "summary.json").read_text())
-    row = next(r for r in table.rows if (r[0][0], r[1][0]) == ("land, K", "tropics"))
-    value, interval, truth, verdict = row[6:10]
+    row = next(r for r in table.rows if (r[0][0], r[1][1]) == ("land warming, K", "tropics"))
+    value, interval, truth, error = row[6:10]
+    assert row[1][0] == "tropics, 0–30°"
     assert float(value[1]) == summary["p4K/land_warming/tropics"]
     low, high = (summary[f"p4K/land_warming_{end}/tropics"] for end in ("low", "high"))
     assert [float(end) for end in interval[0].split(" to ")] == pytest.approx([low, high], rel=1e-2)
     assert float(interval[1]) == high - low
     assert float(truth[1]) == pytest.approx(float(value[1]), rel=1e-6)
-    assert verdict[0] == "yes"
-    assert page.tables[-3].caption == "Main numbers"
-    assert "truth" not in page.tables[-3].headings  # that of c is not known
+    assert error[0].endswith("0.0 % ✓")
+    assert page.tables[-4].caption == "Main numbers"
+    assert "truth" not in page.tables[-4].headings  # that of c is not known
 
 
 def test_the_comparison_comes_first(sweep: Path, page: Page) -> None:
-    assert page.texts["h2"] == ["Comparison of the runs", "Run a", "Run c", "Provenance"]
+    assert page.texts["h2"][:3] == [WARMS, BESIDE, NOT_YET]
+    assert page.texts["h2"][3:] == ["Comparison of the runs", "Run a", "Run c", "Provenance"]
     table = page.table("Response to p4K")
     assert [row[0][0] for row in table.rows] == ["a", "c"]
-    column = next(i for i, h in enumerate(table.headings) if h == "land/ocean ratio, tropics")
+    column = next(
+        i for i, h in enumerate(table.headings) if h == "land/ocean ratio, tropics, 0–30°"
+    )
     for name, row in zip("ac", table.rows, strict=True):
         summary = json.loads((sweep / name / "summary.json").read_text())
         assert float(row[column][1]) == summary["p4K/land_ocean_warming_ratio/tropics"]
@@ -259,13 +271,14 @@ def test_the_comparison_comes_first(sweep: Path, page: Page) -> None:
 def test_figures_are_those_of_the_folder_and_say_what_they_show(sweep: Path, page: Page) -> None:
     pictures = page.attributes("img")
     files = sorted((sweep / "a" / "figures").glob("*.png"))
-    assert len(pictures) == 1 + len(files)
-    inlined = {base64.b64decode(str(p["src"]).split(",", 1)[1]) for p in pictures[1:]}
+    num_drawn = 2 + 1  # maps of both perturbations, and the overview
+    assert len(pictures) == num_drawn + len(files)
+    inlined = {base64.b64decode(str(p["src"]).split(",", 1)[1]) for p in pictures[num_drawn:]}
     assert inlined == {file.read_bytes() for file in files}
     for picture in pictures:
         assert len(str(picture["alt"])) > 30
         assert int(str(picture["width"])) > 0
-    assert page.texts["h3"].index("Does land warm more than ocean?") == 1
+    assert page.texts["h3"].index("Does land warm more than ocean?") == num_drawn
 
 
 def test_provenance_and_the_case_are_at_the_end(sweep: Path, page: Page) -> None:
@@ -335,7 +348,8 @@ def test_probes_and_comparisons_have_sections(sweep: Path, tmp_path: Path) -> No
         in invoked("report", probe, compared, "-o", output).stdout
     )
     both = read(output)
-    assert both.texts["h2"] == ["Comparison in compared", "Gradient probe probe", "Provenance"]
+    assert both.texts["h2"][:3] == [WARMS, BESIDE, NOT_YET]
+    assert both.texts["h2"][3:] == ["Comparison in compared", "Gradient probe probe", "Provenance"]
     rows = both.table("Statistics of every arm").rows
     assert [[text for text, _ in row] for row in rows] == [
         ["none", "loss", "0.1478", "0.1462 to 0.1494"],

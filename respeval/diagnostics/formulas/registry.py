@@ -19,7 +19,7 @@ from respeval.interpreter import load_entry, offered, package_of
 GROUP = "respeval.diagnostics"
 
 #: Modules in the order of diagnostics.nc; others follow by their names.
-_ORDER = "warming per_kelvin energy humidity hemispheres boxes linearity drift"
+_ORDER = "warming per_kelvin energy humidity hemispheres globe boxes linearity drift"
 
 
 def _of_modules() -> dict[str, Diagnostic]:

@@ -36,7 +36,7 @@ def _warming(surface: str, cell_methods: str) -> Diagnostic:
         values=lambda response, settings: by_band(response, settings, surface),
         long_name=f"warming of near-surface temperature over {surface}",
         cell_methods=cell_methods,
-        row=Row(f"{surface}, K"),
+        row=Row(f"{surface} warming, K"),
         by_season=True,
     )
 

@@ -15,6 +15,7 @@ from respeval.diagnostics import (
     left_out,
     seasons_left_out,
 )
+from respeval.diagnostics.literature import literature_line
 from respeval.diagnostics.numbers import main_rows
 from respeval.files.netcdf import open_saved
 from respeval.presentation.console.precision import precision_tables
@@ -37,11 +38,14 @@ def show_table(
     folder: Path,
     settings: DiagnosticSettings | None = None,
     known: xr.Dataset | None = None,
+    *,
+    literature: bool = True,
 ) -> None:
     """The table of a run from its diagnostics.nc.
 
     settings: those of the run where every diagnostic is asked for, and why others are left out.
-    known: what diagnostics.nc has, where it need not be read.
+    known: what diagnostics.nc has, where it need not be read. literature: whether to tell what is
+    published of the same quantities.
     """
     console = make_console()
     opened = open_saved(folder / DIAGNOSTICS_FILE) if known is None else nullcontext(known)
@@ -50,6 +54,9 @@ def show_table(
         has_rows = any(name in diagnostics for name in main_rows())
         table_of = warming_table if has_rows else means_table
         console.print(table_of(columns, f"Response, {folder}", console.width))
+        published = literature_line(diagnostics) if literature else ""
+        if published:
+            console.print(published, highlight=False)
         _show_precision(console, folder)
         _show_agreement(console, folder, diagnostics, settings)
         if settings is not None:

@@ -12,12 +12,14 @@ from rich.table import Table
 from respeval.diagnostics import STATISTICS
 from respeval.diagnostics.numbers import (
     Number,
+    band_limits,
     is_profile,
     main_rows,
     numbers_of,
     rounded,
     with_error,
     with_interval,
+    with_limits,
 )
 from respeval.presentation.console.terminal import PLAIN_WIDTH
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
 #: So that a table has all the room that it asks for.
 _ANY_WIDTH = 10_000
+
+#: Of the names of quantities, left out where there is no room.
+_WARMING = " warming"
 
 
 def _shown(number: Number, wide: bool) -> str:
@@ -47,8 +52,11 @@ def _small(value: float) -> str:
 def _that_fits(table_of: Callable[[bool], Table], width: int) -> Table:
     """The table with intervals, or with standard errors where they have no room."""
     with_intervals = table_of(False)
-    console = Console(width=_ANY_WIDTH)
-    return with_intervals if console.measure(with_intervals).maximum <= width else table_of(True)
+    return with_intervals if _fits(with_intervals, width) else table_of(True)
+
+
+def _fits(table: Table, width: int) -> bool:
+    return Console(width=_ANY_WIDTH).measure(table).maximum <= width
 
 
 def main_numbers(column: xr.Dataset) -> Iterator[tuple[str, str, Number, bool]]:
@@ -68,26 +76,46 @@ def warming_table(columns: Mapping[str, xr.Dataset], title: str, width: int = PL
     columns: heading -> diagnostics of one perturbation, all of one run. The last column is the
     noise floor, the largest of the perturbations. width: characters, for intervals if they fit.
     """
-    return _that_fits(lambda wide: _warming_table(columns, title, wide), width)
+    first = next(iter(columns.values()), None)
+    limits = {} if first is None else band_limits(first)
+    with_limits_of_bands = _warming_table(columns, title, False, limits)
+    if _fits(with_limits_of_bands, width):
+        return with_limits_of_bands
+    table = _that_fits(lambda wide: _warming_table(columns, title, wide, {}), width)
+    if not _fits(table, width):
+        table = _warming_table(columns, title, True, {}, is_short=True)
+    if limits:
+        told = ", ".join(f"{band} {edges}" for band, edges in limits.items())
+        table.caption = f"{table.caption}\n{told}"
+    return table
 
 
-def _warming_table(columns: Mapping[str, xr.Dataset], title: str, wide: bool) -> Table:
+def _warming_table(
+    columns: Mapping[str, xr.Dataset],
+    title: str,
+    wide: bool,
+    limits: Mapping[str, str],
+    *,
+    is_short: bool = False,
+) -> Table:
+    """limits: of bands, which stand beside their names. is_short: "land, K" is a warming."""
     table = Table(title=title, title_justify="left", caption_justify="left")
     table.caption = (
         f"{_spread(wide)}; noise: standard deviation that other weather alone would give"
     )
-    table.add_column("warming")
+    table.add_column("warming" if is_short else "quantity")
     table.add_column("where")
     for heading in columns:
-        table.add_column(heading, justify="right")
-    table.add_column("noise", justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("noise", justify="right", no_wrap=True)
     for rows in zip(*(main_numbers(column) for column in columns.values()), strict=True):
         quantity, place, _, last = rows[0]
         numbers = [number for _, _, number, _ in rows]
         shown = [_shown(number, wide) for number in numbers]
         known = [number.noise for number in numbers if not math.isnan(number.noise)]
         noise = _small(max(known)) if known else "-"
-        table.add_row(quantity, place, *shown, noise, end_section=last)
+        called = quantity.replace(_WARMING, "") if is_short else quantity
+        table.add_row(called, with_limits(place, limits), *shown, noise, end_section=last)
     return table
 
 

@@ -44,14 +44,15 @@ def agreement_table(folder: Path) -> Table | None:
                 units = str(found[f"{name}_bias"].attrs.get("units", "1"))
                 rows.append(
                     [
-                        *(Cell.of_text(str(text)) for text in (label, name, region)),
+                        *(Cell.of_text(str(text)) for text in (name, region, label)),
                         *map(Cell.of_number, value.values()),
                         *map(Cell.of_text, (within, units)),
                     ]
                 )
-    headings = ["perturbation", "output", "where", *_COLUMNS.values(), "only noise", "units"]
+    headings = ["output", "where", "perturbation", *_COLUMNS.values(), "only noise", "units"]
     note = (
         f"Beside {found.attrs['reference']}, compared on {found.attrs['compared_on']}. Only noise: whether "
         "sampling noise alone explains the difference."
     )
-    return Table("Agreement with the reference", headings, rows, note)
+    caption = "Agreement with the reference"
+    return Table(caption, headings, rows, note, num_labels=2, folded=True)

@@ -102,6 +102,33 @@ QUESTIONS: Mapping[str, tuple[str, str]] = {
 }
 
 
+#: How the names of figures begin and end that show the maps of many runs beside each other.
+_MAP, _ROW = "map_", "_row"
+
+
+def is_row_of_maps(name: str, label: str) -> bool:
+    """Whether a figure shows the maps of many runs under a perturbation, without their differences."""
+    return name.startswith(_MAP) and name.endswith(f"_{label}{_ROW}")
+
+
+def name_of_maps(output: str, label: str) -> str:
+    """What a figure is called that shows the maps of an output of many runs beside each other."""
+    return f"{_MAP}{output}_{label}{_ROW}"
+
+
+def _told(name: str) -> tuple[str, str]:
+    """Title and caption of a figure."""
+    if not name.startswith(_MAP):
+        return QUESTIONS.get(name, (name.replace("_", " "), ""))
+    shown = name.removeprefix(_MAP).removesuffix(_ROW).replace("_", " ")
+    below = "" if name.endswith(_ROW) else " Below are the differences to the first map."
+    return (
+        f"Where does it respond? {shown}",
+        f"Response of every run on one scale, the reference first where there is one; cells that are not "
+        f"significant are dotted. Of temperatures the pale colour is the ocean's mean.{below}",
+    )
+
+
 def read_figures(folder: Path) -> list[Figure]:
     """The PNGs in a folder's figures/, those of `QUESTIONS` first.
 
@@ -116,7 +143,7 @@ def read_figures(folder: Path) -> list[Figure]:
 def _read(path: Path) -> Figure:
     from PIL import Image
 
-    title, caption = QUESTIONS.get(path.stem, (path.stem.replace("_", " "), ""))
+    title, caption = _told(path.stem)
     try:
         content = path.read_bytes()
         with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
@@ -138,13 +165,13 @@ def _read(path: Path) -> Figure:
         raise InputError(
             f"{path} is no picture that can be read ({reason}); respeval diagnose draws it anew"
         ) from None
-    return Figure(title, caption, content, size)
+    return Figure(path.stem, title, caption, content, size)
 
 
 def drawn(figure: Drawing, name: str) -> Figure:
     """A figure that is in no file."""
-    title, caption = QUESTIONS[name]
+    title, caption = _told(name)
     written = io.BytesIO()
     figure.savefig(written, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
     width, height = (round(_DOTS_PER_INCH * inches) for inches in figure.get_size_inches())
-    return Figure(title, caption, written.getvalue(), (width, height))
+    return Figure(name, title, caption, written.getvalue(), (width, height))

@@ -18,6 +18,11 @@ from respeval.run_folder.names import SUMMARY, WARNINGS
 
 _INTERVAL = "_interval"
 
+_HEADINGS = ("arm", "statistic", "value", "95 % interval")
+
+#: A table of more rows is folded.
+_MANY = 40
+
 
 def probe_section(folder: Path) -> Section:
     """What a probe's folder says of it. Raises InputError where a file of it can't be read."""
@@ -43,7 +48,7 @@ def probe_section(folder: Path) -> Section:
         folder.resolve().name,
         [*facts, ("Spectral filters", str(layers))],
         [f"{told[:1].upper()}{told[1:]}."] if told else [],
-        [Table("Statistics of every arm", ("arm", "statistic", "value", "95 % interval"), rows)],
+        [Table("Statistics of every arm", _HEADINGS, rows, num_labels=2, folded=len(rows) > _MANY)],
         read_figures(folder),
         [(key.replace("_", " "), value) for key, value in attributes.items()],
         warnings=[str(text) for text in numbers.get(WARNINGS, [])],
