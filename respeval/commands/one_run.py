@@ -264,7 +264,8 @@ def _reporter(plan: Plan, folder: Path, execution: Execution, session: Session) 
         return Reporter()
     spec, settings = plan.emulator.spec, settings_of_plan(plan)
     names = [variable.name for variable in spec.outputs]
-    reasons = left_out(names, settings)
+    fluxes = [flux.variable.name for flux in plan.layout.fluxes]
+    reasons = left_out([*names, *fluxes], settings)
     without_sst = why_no_sst(spec.surface_temperature, names)
     if without_sst is not None:
         reasons |= dict.fromkeys([*names_of_indices(settings), REGRESSIONS], without_sst)

@@ -20,6 +20,7 @@ from respeval.diagnostics.formulas.diagnostic import (
     Ratio,
     Row,
 )
+from respeval.diagnostics.formulas.energy import fluxes_of_forcing
 from respeval.diagnostics.formulas.quantities import NAMED_IN_ROLES, output_with
 from respeval.diagnostics.formulas.regions import (
     DiagnosticSettings,
@@ -96,6 +97,7 @@ __all__ = [
     "differences",
     "empty_response",
     "ends_year",
+    "fluxes_of_forcing",
     "global_mean_series",
     "global_warming",
     "in_baseline",

@@ -19,7 +19,7 @@ from respeval.diagnostics.scalars import check_places, scalars, scalars_with_sta
 from respeval.diagnostics.seasons import seasonal
 from respeval.diagnostics.statistics.totals import num_in_whole_years, parts_of_stack
 from respeval.diagnostics.statistics.uncertainty import Units
-from respeval.diagnostics.zonal import zonal_response_of_maps, zonal_totals
+from respeval.diagnostics.zonal import forced_in, zonal_response_of_maps, zonal_totals
 from respeval.fields.grid import SURFACES
 from respeval.fields.perturbation import BASELINE
 
@@ -44,7 +44,8 @@ def diagnose(zonal: xr.Dataset, settings: DiagnosticSettings) -> xr.Dataset:
     """Every diagnostic of a run that can be had, each with the `STATISTICS` of uncertainty.py.
 
     zonal: as in zonal.nc; outputs (group, sample, time, surface, lat), `count` (group, sample,
-        time), `area` (surface, lat), `time_bnds`.
+        time), `area` (surface, lat), `time_bnds`; maybe forcing (sample, time, surface, lat), which is
+        read beside the outputs and is none.
     Returns `known_diagnostics` and, for every output, `NAME_mean` (perturbation,
     surface), `NAME_per_K` (perturbation, surface) and `NAME_zonal_mean` (perturbation, surface, lat),
     and beside each `NAME_stderr`,
@@ -67,10 +68,13 @@ def replicate(
     totals = zonal_totals(zonal)
     usual = totals.sel(surface=list(SURFACES)) if boxes_in(zonal) else totals
     units = Units.of(totals["count"])
-    outputs = [str(name) for name in totals.data_vars if name != "count"]
-    read = totals[[*read_by_diagnostics(outputs, settings), "count"]]
+    forced = forced_in(zonal)
+    outputs = [str(name) for name in totals.data_vars if name not in ("count", *forced)]
+    read = totals[[*read_by_diagnostics([*outputs, *forced], settings), "count"]]
     found, without = scalars_with_statistics(read, zonal, units, settings)
-    found.update(_trends(read, zonal, settings, dict(found.indexes)))
+    found.update(
+        _trends(read.drop_vars(forced, errors="ignore"), zonal, settings, dict(found.indexes))
+    )
     found.update(seasonal(zonal, settings))
     warming = warming_of_globe(usual, zonal, settings)
     bytes_each = totals[outputs[0]].nbytes if outputs else 0
@@ -122,7 +126,10 @@ def _trends(
 
 
 def left_out(outputs: Iterable[str], settings: DiagnosticSettings) -> dict[str, str]:
-    """Diagnostics that a run with these outputs will not have: name -> reason. Needs no run."""
+    """Diagnostics that a run with these outputs will not have: name -> reason. Needs no run.
+
+    outputs: and the forcing that it keeps, see `fluxes_of_forcing`.
+    """
     labels = list(settings.amplitudes_K) or ["-"]
     response = empty_response(read_by_diagnostics(outputs, settings), labels)
     yearly = response.rename(perturbation="group").assign_coords(group=[BASELINE, *labels[1:]])

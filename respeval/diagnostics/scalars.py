@@ -20,7 +20,7 @@ from respeval.diagnostics.statistics.uncertainty import (
     statistics_of_ratio,
     with_statistics,
 )
-from respeval.diagnostics.zonal import with_area
+from respeval.diagnostics.zonal import forced_in, with_area
 from respeval.errors import InputError
 from respeval.fields.perturbation import BASELINE
 
@@ -61,7 +61,8 @@ def scalars_with_statistics(
     unit.
 
     totals: outputs (group, unit…, …, surface, lat) and `count` (group, unit…, …). zonal: the area
-        and the outputs' attributes. names: of diagnostics -> what each is called here; None: all.
+        and the outputs' attributes; of what is `forced_in` it there is the baseline's mean and no
+        response. names: of diagnostics -> what each is called here; None: all.
     """
     means, left = means_and_replicates(totals)
     alone_left = left.sel(group=BASELINE, drop=True)
@@ -70,7 +71,8 @@ def scalars_with_statistics(
         with_baseline(response_of_means(left), alone_left),
         with_baseline(response_of_means(means, alone_left), alone_left),
     )
-    cores = [with_area(response, zonal) for response in responses]
+    forced = [name for name in forced_in(zonal) if name in totals]
+    cores = [with_area(response.drop_vars(forced), zonal) for response in responses]
     diagnostics = known_diagnostics()
     called = {name: name for name in diagnostics} if names is None else names
     values, paired, alone = (scalars(core, settings, called) for core in cores)

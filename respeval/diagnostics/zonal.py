@@ -28,13 +28,13 @@ from respeval.fields.grid import SURFACES
 def zonal_totals(zonal: xr.Dataset) -> xr.Dataset:
     """Σ count·x over the segments of each year, for every group and sample.
 
-    Samples that have become one are one (see `copies`).
+    Samples that have become one are one (see `copies`); their outputs say which, not what forces them.
 
     zonal: as in zonal.nc; outputs (group, sample, time, surface, lat), `count` (group, sample,
-        time), `area` (surface, lat), `time_bnds`.
-    Returns outputs (group, sample, surface, lat, year) and `count` (group, sample, year), float64.
-    Circles without a cell of the surface are NaN. Raises ValueError where a variable or the group
-    `baseline` is missing.
+        time), `area` (surface, lat), `time_bnds`; maybe `forced_in` it.
+    Returns outputs and what is forced (group, sample, surface, lat, year) and `count` (group, sample,
+    year), float64. Circles without a cell of the surface are NaN. Raises ValueError where a variable or
+    the group `baseline` is missing.
     """
     require(zonal, ("count", "area"), "zonal.nc")
     require_baseline(zonal["group"])
@@ -42,7 +42,14 @@ def zonal_totals(zonal: xr.Dataset) -> xr.Dataset:
     names = names_with_dims(zonal, ("group", "sample", "time", "surface", "lat"))
     totals = {name: yearly_totals(zonal[name], zonal["count"], blocks) for name in names}
     whole = xr.Dataset({**totals, "count": yearly_counts(zonal["count"], blocks)})
-    return merge_alike(whole, alike_samples(whole))
+    forced = {name: yearly_totals(zonal[name], zonal["count"], blocks) for name in forced_in(zonal)}
+    return merge_alike(whole.assign(forced), alike_samples(whole))
+
+
+def forced_in(zonal: xr.Dataset) -> list[str]:
+    """Names of the forcing in zonal.nc, (sample, time, surface, lat): it is the same in every group."""
+    names = names_with_dims(zonal, ("sample", "time", "surface", "lat"))
+    return [name for name in names if "group" not in zonal[name].dims]
 
 
 def zonal_response(zonal: xr.Dataset) -> xr.Dataset:
@@ -51,13 +58,14 @@ def zonal_response(zonal: xr.Dataset) -> xr.Dataset:
     zonal: as for `zonal_totals`; attributes of the outputs are kept.
     """
     totals = zonal_totals(zonal).sum(("sample", "year"), skipna=False)
-    return with_area(response_of_means(means_of_totals(totals)), zonal)
+    means = means_of_totals(totals.drop_vars(forced_in(zonal)))
+    return with_area(response_of_means(means), zonal)
 
 
 def with_area(response: xr.Dataset, zonal: xr.Dataset) -> xr.Dataset:
     """`response` with the area and the variables' attributes of `zonal`."""
     found = {"area": zonal["area"].compute()}
-    for name in outputs_in(response):
+    for name in [*outputs_in(response), *forced_in(zonal)]:
         for full_name in (name, in_baseline(name)):
             if full_name in response:
                 found[full_name] = response[full_name].assign_attrs(zonal[name].attrs)

@@ -39,6 +39,8 @@ class EmulatorSpec:
         is above `OCEAN_CUTOFF`; SST is then read everywhere.
     ocean_fraction, land_fraction: forcing variables that tell ocean and land, fractions of 1.
     derived_forcing: those of `required_forcing` that no file has to hold.
+    forcing_at_end: those of `forcing` that at a step's end go with its outputs, as means over the step
+        do that are labelled by its end; the others go with them at its start.
     calendar: of the training data; None where the checkpoint does not say it.
     normalization: variable -> (mean, scale), both in the variable's units; a mean may be a field
         [lat, lon].
@@ -68,6 +70,7 @@ class EmulatorSpec:
     hybrid_levels: HybridLevels | None = None
     interpolates_sst: bool = False
     derived_forcing: tuple[DerivedForcing, ...] = ()
+    forcing_at_end: tuple[str, ...] = ()
     description: Mapping[str, str] = field(default_factory=dict)
 
     @property

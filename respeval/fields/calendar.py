@@ -70,6 +70,17 @@ def in_calendar(seconds: Seconds, given: str, wanted: str) -> Seconds | None:
     return seconds - first[given] + first[wanted]
 
 
+def same_date(date: cftime.datetime, calendar: str) -> cftime.datetime:
+    """A date of an initial condition in the forcing's calendar. Raises InputError where it has none."""
+    parts = (date.year, date.month, date.day, date.hour, date.minute, date.second)
+    try:
+        return cftime.datetime(*parts, calendar=calendar)
+    except ValueError:
+        raise InputError(
+            f"the initial condition's date {date} does not exist in the forcing's calendar ({calendar})"
+        ) from None
+
+
 def to_seconds(date: cftime.datetime) -> int:
     """A date as seconds since 0001-01-01 of its own calendar."""
     return int(cftime.date2num(date, UNITS, calendar=date.calendar))

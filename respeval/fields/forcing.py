@@ -20,6 +20,7 @@ from respeval.fields.calendar import (
     far_date,
     hours_of,
     in_year,
+    same_date,
     to_date,
     to_seconds,
 )
@@ -114,7 +115,7 @@ class Forcing:
         if not self._times.size:
             raise InputError(f"{location} has 0 times")
         self._check_times(timestep_s)
-        self.starts = tuple(_in_calendar(date, self.calendar) for date in starts)
+        self.starts = tuple(same_date(date, self.calendar) for date in starts)
         self.num_steps = duration.steps_from(self.starts[0], timestep_s)
         self._index = self._locate(timestep_s, self.num_steps, repeat_year)
 
@@ -353,6 +354,14 @@ class Forcing:
             total += self._load(part, [name])[0].astype(np.float64).sum(axis=0)
         return total / picked.size
 
+    def rows(self, first_step: int, stop_step: int) -> NDArray[np.int64]:
+        """Rows of the record at the start of each of these steps, [sample, step]."""
+        return self._index[:, first_step:stop_step]
+
+    def fields_at(self, rows: NDArray[np.int64], name: str) -> NDArray[Any]:
+        """A variable in these rows of the record, which rise, [row, lat, lon]."""
+        return self._load(rows, [name])[0]
+
     def window_length(self) -> int:
         """Steps per window that keep its fields near 64 MiB."""
         per_time = 4 * len(self.names) * self._grid.num_lat * self._grid.num_lon
@@ -388,13 +397,3 @@ def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     """A tensor of the host on its way to a device, whose kernels wait for it; the host does not."""
     pinned = tensor.pin_memory() if device.type == "cuda" else tensor
     return pinned.to(device, non_blocking=True)
-
-
-def _in_calendar(date: cftime.datetime, calendar: str) -> cftime.datetime:
-    parts = (date.year, date.month, date.day, date.hour, date.minute, date.second)
-    try:
-        return cftime.datetime(*parts, calendar=calendar)
-    except ValueError:
-        raise InputError(
-            f"the initial condition's date {date} does not exist in the forcing's calendar ({calendar})"
-        ) from None

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from respeval.case.case import BoxMask, Case, check_sources
 from respeval.case.protocol import check_samples
-from respeval.case.roles import merge_roles
+from respeval.case.roles import merge_roles, settings_of
 from respeval.checkpoints import open_checkpoint
+from respeval.diagnostics import fluxes_of_forcing
 from respeval.emulator.contract import OCEAN_CUTOFF, Emulator, EmulatorSpec
 from respeval.errors import InputError
 from respeval.fields.calendar import Duration, canonical_calendar, in_calendar, to_date, to_seconds
@@ -27,6 +28,7 @@ from respeval.fields.records import OpenedRecords, read_pattern
 from respeval.fields.units import SHARE_OF_CELL
 from respeval.fields.variables import Roles
 from respeval.plan.sst_change import SstChange, preflight
+from respeval.rollout.forced import ForcedFlux
 from respeval.rollout.segments import Segment, plan_segments
 from respeval.run_folder.end_states import holds_run, read_end_states
 from respeval.run_folder.layout import Layout
@@ -274,7 +276,17 @@ def _layout(spec: EmulatorSpec, case: Case, forcing: Forcing, notices: Notices) 
         land,
         spec.grid.area_weights(case.area_weights),
         boxes=_land_boxes(spec, case, land, notices),
+        fluxes=_forced_fluxes(spec, case),
     )
+
+
+def _forced_fluxes(spec: EmulatorSpec, case: Case) -> tuple[ForcedFlux, ...]:
+    """Forcing that the diagnostics need beside the outputs."""
+    settings = settings_of(case, merge_roles(spec, case), spec.levels_hPa, spec.surface_temperature)
+    outputs = [variable.name for variable in spec.outputs]
+    forcing = {variable.name: variable.units for variable in spec.forcing}
+    names = fluxes_of_forcing(outputs, forcing, settings)
+    return tuple(ForcedFlux(spec.variable(n), n in spec.forcing_at_end) for n in names)
 
 
 def _check_known(name: str, fraction: NDArray[np.float64], spec: EmulatorSpec, case: Case) -> None:

@@ -20,6 +20,7 @@ from respeval.emulator.noise import METHOD
 from respeval.fields.calendar import to_seconds
 from respeval.files.publish import finite_or_none
 from respeval.plan.plan import Plan
+from respeval.rollout.forced import ForcedMeans
 from respeval.rollout.members import deal_members
 from respeval.rollout.segments import remaining_segments
 from respeval.run_folder.folder import RunFolder
@@ -110,7 +111,8 @@ def open_output(plan: Plan, checkpoint: Path, folder: Path, comm: Comm) -> RunOu
         "history": f"{header['created']} respeval run",
     }
     layout = replace(plan.layout, provenance=provenance)
-    return RunFolder(folder, header, layout, to_seconds(plan.forcing.starts[0]))
+    forced = ForcedMeans(plan.forcing, layout.fluxes, plan.segments) if layout.fluxes else None
+    return RunFolder(folder, header, layout, to_seconds(plan.forcing.starts[0]), forced)
 
 
 def read_snapshot(plan: Plan, folder: Path, progress: Progress, comm: Comm) -> Snapshot | None:

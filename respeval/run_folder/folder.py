@@ -25,6 +25,7 @@ from respeval.files.publish import (
     write_json,
     write_text,
 )
+from respeval.rollout.forced import ForcedMeans
 from respeval.rollout.segments import Segment
 from respeval.rollout.sums import GroupSums
 from respeval.run_folder.identity import differences, is_only_longer, other_noise
@@ -58,13 +59,15 @@ class RunFolder(RunOutput):
     """The folder of a run on the root process; the manifest is the truth about it.
 
     header: what makes a run this run (see `header_of`). Files are published before the manifest that
-    names them; a file that it does not name does not count and may be replaced.
+    names them; a file that it does not name does not count and may be replaced. forced: means of the
+    layout's fluxes.
     """
 
     path: Path
     header: dict[str, Any]
     layout: Layout
     origin_s: int
+    forced: ForcedMeans | None = None
     segments: list[dict[str, Any]] = field(default_factory=list)
     restart: Restart | None = None
     quarantined: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -106,6 +109,8 @@ class RunFolder(RunOutput):
         return self._look(extend)  # another run may have gone on in between
 
     def close(self) -> None:
+        if self.forced is not None:
+            self.forced.close()
         if self._lock is not None:
             self._lock.release()
 
@@ -261,10 +266,13 @@ class RunFolder(RunOutput):
         for folder in (self.path, self.path / SEGMENTS, self.path / RESTART):
             remove_files(path for path in folder.iterdir() if is_abandoned(path.name))
         self._remove_unnamed()
+        if self.forced is not None and self.layout.fluxes:
+            self.forced.begin(self.segments[-1]["stop_step"] if self.segments else 0)
 
     def publish_segment(self, segment: Segment, means: GroupSums) -> None:
         name = f"{SEGMENTS}/{segment.file_name(self.layout.calendar)}"
-        dataset = self.layout.segment_dataset(segment, self.origin_s, means)
+        fluxes = self.forced.of(segment) if self.forced and self.layout.fluxes else None
+        dataset = self.layout.segment_dataset(segment, self.origin_s, means, fluxes)
         entry = {
             "file": name,
             "sha256": write_netcdf(dataset, self.path / name),
@@ -332,6 +340,8 @@ class RunFolder(RunOutput):
         Perturbations that blew up in every sample are in neither.
         Raises InputError where a segment's file is damaged.
         """
+        if self.forced is not None:
+            self.forced.close()  # what it reads ahead is no concern of the results
         entries = self._kept()
         with Verification(self.path, [checksums_of_segments(entries)]) as verification:
             verification.finish()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
 
 from respeval.errors import InputError
@@ -17,8 +18,9 @@ from respeval.fields.records import read_whole
 from respeval.fields.standard_names import standard_name, temperature_metadata
 from respeval.fields.variables import Variable
 from respeval.files.netcdf import global_attributes, open_saved
+from respeval.rollout.forced import ForcedFlux
 from respeval.rollout.segments import Segment
-from respeval.rollout.sums import GroupSums
+from respeval.rollout.sums import GroupSums, circle_means
 from respeval.run_folder.names import MEMBER_SUFFIX, ZONAL_SUFFIX
 
 
@@ -75,7 +77,8 @@ class Layout:
 
     ocean_mask, land_mask: [lat, lon]; area_weight: [lat, lon], sums to 1.
     ocean_fraction: [lat, lon], mean over the run's forcing. starts: start date of each sample.
-    boxes: name -> cells [lat, lon] whose land is a surface of its own.
+    boxes: name -> cells [lat, lon] whose land is a surface of its own. fluxes: forcing that the segments
+    hold circle means of.
     """
 
     grid: Grid
@@ -89,6 +92,7 @@ class Layout:
     area_weight: FloatArray
     provenance: dict[str, str] = field(default_factory=dict)
     boxes: Mapping[str, BoolArray] = field(default_factory=dict)
+    fluxes: tuple[ForcedFlux, ...] = ()
 
     def surface_masks(self) -> BoolArray:
         """Cells of each surface, [surface, lat, lon]."""
@@ -101,7 +105,8 @@ class Layout:
         return area
 
     def with_masks_of(self, path: Path) -> Layout:
-        """The same with the masks of a segment's file: a run that goes on keeps its masks."""
+        """The same with the masks of a segment's file: a run that goes on keeps its masks, and has the
+        fluxes that it had, which an earlier respeval did not keep."""
         with open_saved(path) as segment:
             lacking = [output.name for output in self.outputs if output.name not in segment]
             if lacking:
@@ -116,8 +121,13 @@ class Layout:
                 ):
                     raise InputError(f"{path} is no segment of this run: it has no field {name!r}")
             fraction, ocean, land = (read_whole(str(path), segment[name]).values for name in names)
+            fluxes = [f for f in self.fluxes if f.variable.name + ZONAL_SUFFIX in segment]
             return replace(
-                self, ocean_fraction=fraction, ocean_mask=ocean == 1, land_mask=land == 1
+                self,
+                ocean_fraction=fraction,
+                ocean_mask=ocean == 1,
+                land_mask=land == 1,
+                fluxes=tuple(fluxes),
             )
 
     def _fields(self) -> dict[str, Any]:
@@ -157,9 +167,16 @@ class Layout:
             "start_date": ("sample", dates, {"long_name": "date of the initial condition"}),
         }
 
-    def segment_dataset(self, segment: Segment, origin_s: int, means: GroupSums) -> xr.Dataset:
+    def segment_dataset(
+        self,
+        segment: Segment,
+        origin_s: int,
+        means: GroupSums,
+        forced: FloatArray | None = None,
+    ) -> xr.Dataset:
         """Everything of one segment: group means, circle means, and member means if they are kept.
 
+        forced: means of `fluxes`, [sample, flux, lat, lon], where there are any.
         Time comes first in the group means, which is the one order in which CDO reads them.
         """
         area = self.circle_areas()
@@ -190,6 +207,8 @@ class Layout:
                     members[:, :, None, i],
                     {**attributes, "cell_methods": "time: mean"},
                 )
+        if forced is not None:
+            variables |= self._circles_of(forced, area)
         coordinates = {
             **grid_coordinates(self.grid),
             **_time_coordinates(segment, origin_s, self.calendar),
@@ -204,6 +223,25 @@ class Layout:
         bounds = {name: coordinates.pop(name) for name in list(coordinates) if "_bnds" in name}
         attributes = global_attributes("means of a segment of a paired rollout", self.provenance)
         return xr.Dataset({**variables, **bounds}, coordinates, attributes)
+
+    def _circles_of(self, forced: FloatArray, area: FloatArray) -> dict[str, Any]:
+        """Means of `fluxes` over the cells of each circle: they have no group."""
+        masks = torch.from_numpy(self.surface_masks())
+        fields = torch.from_numpy(forced)
+        circles = torch.stack([circle_means(fields, mask) for mask in masks], dim=2).numpy()
+        known = np.where(area > 0, circles, np.nan)
+        return {
+            flux.variable.name + ZONAL_SUFFIX: (
+                ("sample", "time", "surface", "lat"),
+                known[:, i, None],
+                {
+                    **output_attributes(flux.variable),
+                    "comment": flux.comment,
+                    "cell_methods": "time: longitude: mean",
+                },
+            )
+            for i, flux in enumerate(self.fluxes)
+        }
 
 
 def output_attributes(output: Variable) -> dict[str, str]:

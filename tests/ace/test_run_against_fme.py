@@ -109,6 +109,37 @@ def test_derived_variables_are_fme_s(ace: AceFiles, tmp_path: Path) -> None:
             assert ours[name].attrs["units"] != "1"
 
 
+@pytest.mark.parametrize("model", ["deterministic", "labels", "interpolate"])
+def test_the_net_flux_is_fme_s_with_the_forcing_s_sunlight(
+    ace: AceFiles, model: str, tmp_path: Path
+) -> None:
+    """Of two dates; the sunlight is read from the files, or computed where the model does so."""
+    name, found = "net_energy_flux_toa_into_atmosphere", {}
+    options = ["--segment=9 steps", *(["--reader=labels=autumn"] if model == "labels" else [])]
+    for folder, derived in (("own", []), ("derived", [f"--reader=derived={name}"])):
+        out = tmp_path / folder
+        run_respeval(ace, ace.checkpoint(model), out, 20, *options, *derived, samples=[0, 3])
+        with xr.open_dataset(out / "diagnostics.nc") as opened:
+            found[folder] = float(opened["baseline_toa_net_flux"])
+    assert found["own"] == pytest.approx(found["derived"], abs=1e-3)
+    with xr.open_dataset(tmp_path / "own" / "zonal.nc", decode_times=False) as opened:
+        assert opened["DSWRFtoa"].attrs["comment"].endswith("of a step that at its end")
+        circles = opened["DSWRFtoa"].sel(surface="all").values
+        stops = [9, 18, 20]
+    if model != "interpolate":
+        with xr.open_mfdataset(
+            ace.forcing, data_vars="minimal", compat="override", coords="minimal"
+        ) as forcing:
+            sun = forcing["DSWRFtoa"].astype(np.float64)
+            with xr.open_dataset(tmp_path / "own_initial.nc") as initial:
+                starts = initial["time"].values
+            for sample, start in enumerate(starts):
+                after = sun.sel(time=slice(start, None)).isel(time=slice(1, 21)).mean("lon").values
+                for segment, stop in enumerate(stops):
+                    wanted = after[stops[segment - 1] if segment else 0 : stop].mean(axis=0)
+                    np.testing.assert_allclose(circles[sample, segment], wanted, rtol=1e-6)
+
+
 @pytest.mark.parametrize("layout", ["2x1", "2x2"])
 def test_a_stochastic_model_draws_the_same_noise_where_it_is_split(
     ace: AceFiles, tmp_path: Path, layout: str

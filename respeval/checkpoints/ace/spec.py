@@ -98,6 +98,7 @@ def describe(
         hybrid_levels=_hybrid_levels(stepper),
         interpolates_sst=ocean is not None and ocean.interpolate,
         derived_forcing=_derived_forcing(stepper, forcing),
+        forcing_at_end=forcing,  # fme's means over a step have the label of its end
     )
     names = StepNames(
         prognostic,

@@ -5,19 +5,20 @@ A global mean is that of the response, or, in diagnostics called `baseline_…`,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import xarray as xr
 
 from respeval.diagnostics.formulas.diagnostic import Diagnostic, Row
 from respeval.diagnostics.formulas.per_kelvin import per_kelvin
-from respeval.diagnostics.formulas.quantities import find_output, output_with
+from respeval.diagnostics.formulas.quantities import QUANTITIES, find_output, output_with
 from respeval.diagnostics.formulas.regions import (
     DiagnosticSettings,
     LeftOut,
     in_baseline,
     region_mean,
+    with_forcing,
 )
 
 #: Latent heat of vaporization, J/kg, as ACE takes it.
@@ -48,8 +49,10 @@ def _of_response(response: xr.Dataset, settings: DiagnosticSettings) -> _Means:
 
 
 def _of_baseline(response: xr.Dataset, settings: DiagnosticSettings) -> _Means:
+    known = with_forcing(response)
+
     def mean(quantity: str) -> xr.DataArray:
-        name = output_with(response, settings, quantity)
+        name = output_with(known, settings, quantity)
         if in_baseline(name) not in response:
             raise LeftOut(f"the baseline's mean of {name} is not known")
         return region_mean(response, in_baseline(name), "all")
@@ -91,7 +94,27 @@ def _baseline_toa_net(response: xr.Dataset, settings: DiagnosticSettings) -> xr.
     if _holds(response, settings, "toa_net_flux"):
         return means("toa_net_flux")
     absorbed = means("toa_downward_shortwave") - means("toa_upward_shortwave")
-    return absorbed - means("toa_upward_longwave")
+    net = absorbed - means("toa_upward_longwave")
+    known = with_forcing(response)
+    sunlight = known[output_with(known, settings, "toa_downward_shortwave")]
+    told = sunlight.attrs.get("comment")
+    return net.assign_attrs(comment=f"{sunlight.name}: {told}") if told else net
+
+
+def fluxes_of_forcing(
+    outputs: Sequence[str], forcing: Mapping[str, str], settings: DiagnosticSettings
+) -> tuple[str, ...]:
+    """The forcing that the baseline's net flux at the top lacks, the outputs having all the rest of it.
+
+    forcing: name -> units.
+    """
+    held = {q for q in QUANTITIES if find_output(outputs, settings, q) is not None}
+    lacks = {"toa_downward_shortwave", "toa_net_flux"}.isdisjoint(held)
+    if not lacks or not {"toa_upward_shortwave", "toa_upward_longwave"} <= held:
+        return ()
+    name = find_output(forcing, settings, "toa_downward_shortwave")
+    known = QUANTITIES["toa_downward_shortwave"].units
+    return (name,) if name is not None and forcing[name] in known else ()
 
 
 def _surface_net(means: _Means, response: xr.Dataset, settings: DiagnosticSettings) -> xr.DataArray:
@@ -227,7 +250,7 @@ baseline_toa_net_flux = Diagnostic(
     what="Net downward flux at the top of the atmosphere in the baseline",
     units="W m-2",
     dims="",
-    formula="Global mean of S↓ − S↑ − L↑; S↓ has to be an output.",
+    formula="Global mean of S↓ − S↑ − L↑; S↓ where it is no output is the forcing's.",
     source=_TRENBERTH_2009,
     values=_baseline_toa_net,
     long_name="global mean of the net downward flux at the top of the atmosphere in the baseline",

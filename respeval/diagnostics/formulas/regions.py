@@ -125,6 +125,13 @@ def with_baseline(response: xr.Dataset, baseline: xr.Dataset) -> xr.Dataset:
     return response.assign({in_baseline(str(n)): value for n, value in baseline.data_vars.items()})
 
 
+def with_forcing(response: xr.Dataset) -> xr.Dataset:
+    """The response, and under its own name what only the baseline has: forcing, the same in every climate."""
+    every = [str(name) for name in response.data_vars if str(name).endswith(_IN_BASELINE)]
+    alone = [name for name in every if name.removesuffix(_IN_BASELINE) not in response]
+    return response.assign({n.removesuffix(_IN_BASELINE): response[n] for n in alone})
+
+
 def ratio(numerator: Values, denominator: Values) -> Values:
     """Numerator over denominator; NaN where the denominator is below 1e-12 in magnitude.
 
