@@ -139,7 +139,7 @@ def run(
             "compile": compile_network,
             "fast_transforms": fast_transforms,
         }
-        from respeval.commands.one_run import Wish
+        from respeval.api.one_run import Wish
         from respeval.commands.run import run_checkpoints
 
         wish = Wish(

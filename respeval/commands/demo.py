@@ -7,10 +7,10 @@ from pathlib import Path
 import xarray as xr
 
 from respeval.analysis.folder import TRUTH
+from respeval.api.one_run import Wish, plan_of, run_plan
+from respeval.api.session import open_session
 from respeval.case.roles import settings_of
-from respeval.commands.one_run import Wish, plan_of, run_plan
 from respeval.commands.report import write_report
-from respeval.commands.session import open_session
 from respeval.diagnostics import diagnose_reference
 from respeval.files.netcdf import open_saved, write_netcdf
 from respeval.planet import SHIPPED_CHECKPOINTS

@@ -9,8 +9,8 @@ from typing import Any
 
 from rich.console import Console
 
+from respeval.api.session import Session, open_session
 from respeval.checkpoints import open_checkpoint
-from respeval.commands.session import Session, open_session
 from respeval.loss_probe.plan import (
     ProbePlan,
     check_probe_split,

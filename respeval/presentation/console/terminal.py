@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console as Console
 
 #: Width of the tables with a row for every checkpoint, where the output is no terminal.
 WIDE = 120

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from rich.console import Console
-
 from respeval.distributed.comm import Comm, connect
 from respeval.distributed.stop import StopSignals
 from respeval.fields.records import OpenedRecords
 from respeval.plan.execution import Threads
-from respeval.presentation.console.terminal import make_console
+from respeval.presentation.console.terminal import Console, make_console
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,8 @@ import gc
 import sys
 
 from respeval.analysis.folder import main_numbers, told_quarantined, warnings_of_folder
-from respeval.commands.exits import EXIT_SOME_FAILED
-from respeval.commands.one_run import Wish, named, reason_of, run_one
-from respeval.commands.session import Session
+from respeval.api.one_run import Wish, named, reason_of, run_one
+from respeval.api.session import Session
 from respeval.distributed.comm import Comm
 from respeval.errors import InputError, StoppedError, in_one_line
 from respeval.presentation.console.compare import listed
@@ -18,8 +17,8 @@ from respeval.presentation.console.terminal import WIDE, make_console
 from respeval.run_folder.sweep import Entry, Status, Sweep
 
 
-def run_sweep(sweep: Sweep, wish: Wish, session: Session) -> int:
-    """Run every checkpoint, whatever becomes of the others; returns the exit code.
+def run_sweep(sweep: Sweep, wish: Wish, session: Session) -> bool:
+    """Run every checkpoint, whatever becomes of the others; returns whether all went well.
 
     Signals are heeded where all processes can: at a step, and between two checkpoints. Raises
     StoppedError where one of the processes got a signal.
@@ -43,7 +42,7 @@ def run_sweep(sweep: Sweep, wish: Wish, session: Session) -> int:
         raise StoppedError(f"{error}; {left}") from None
     _show(sweep, comm)
     comm.wait()  # a launcher that sees one process fail ends the others
-    return EXIT_SOME_FAILED if any(e.reason is not None for e in sweep.entries) else 0
+    return all(entry.reason is None for entry in sweep.entries)
 
 
 def _stop_if_asked(session: Session) -> None:

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import xarray as xr
-from rich.console import Console
 
 from respeval.analysis.reference import check_references
 from respeval.analysis.results import analyse
+from respeval.api.session import Session
 from respeval.case.case import Sources
 from respeval.case.file import load_case
 from respeval.case.parsing import Parts
-from respeval.commands.session import Session
 from respeval.diagnostics import (
     REGRESSIONS,
     DiagnosticSettings,
@@ -58,7 +57,7 @@ from respeval.presentation.console.rehearsal import (
     fast_transforms_line,
     response_error_table,
 )
-from respeval.presentation.console.terminal import count_left_out
+from respeval.presentation.console.terminal import Console, count_left_out
 from respeval.run_folder.manifest import verify_folder
 from respeval.run_folder.names import DIAGNOSTICS_FILE, ZONAL
 from respeval.run_folder.output import Progress, RunOutput
