@@ -246,7 +246,8 @@ def gradient_probe(
     command under `torchrun --nproc-per-node N -m respeval gradient-probe …` uses N processes.
     """
     with one_line_errors():
-        from respeval.commands.probe import ProbeWish, probe_checkpoint
+        from respeval.api.probing import ProbeWish
+        from respeval.commands.probe import probe_checkpoint
 
         settings = read_options((*SETTINGS, RECOMPUTE), given)
         check_at_least_one("--threads", threads)

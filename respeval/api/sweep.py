@@ -36,11 +36,11 @@ def run_sweep(sweep: Sweep, wish: Wish, session: Session) -> bool:
     except StoppedError as error:
         if sweep.entries[number].status is Status.RUNNING:
             _note(sweep, comm, number, Status.STOPPED, str(error))
-        _show(sweep, comm)
+        _show(sweep, session)
         comm.wait()
         left = f"{sweep.num_left} of {len(sweep.entries)} checkpoints are left"
         raise StoppedError(f"{error}; {left}") from None
-    _show(sweep, comm)
+    _show(sweep, session)
     comm.wait()  # a launcher that sees one process fail ends the others
     return all(entry.reason is None for entry in sweep.entries)
 
@@ -64,7 +64,7 @@ def _outcome(entry: Entry, wish: Wish, session: Session) -> tuple[Status, str | 
         reason = in_one_line(list(done.failed)) or None
     except Exception as error:
         status, reason = Status.FAILED, reason_of(error, session.comm)
-    if session.comm.is_root and reason is not None:
+    if session.comm.is_root and reason is not None and not session.is_silent:
         sys.stderr.write(f"respeval: failed: {named(entry.checkpoint, reason)}\n")
     return status, reason
 
@@ -77,9 +77,9 @@ def _note(sweep: Sweep, comm: Comm, number: int, status: Status, reason: str | N
             sweep.write()
 
 
-def _show(sweep: Sweep, comm: Comm) -> None:
+def _show(sweep: Sweep, session: Session) -> None:
     """The table of all checkpoints, what their means leave out, and why some failed."""
-    if not comm.is_root:
+    if session.is_silent or not session.comm.is_root:
         return
     console, numbers, left_out = make_console(plain_width=WIDE), [], list[str]()
     warnings: dict[str, list[str]] = {}
