@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import xarray as xr
 
 from respeval.analysis.comparison import Wishes, compare_runs, diagnostics_of
@@ -14,13 +15,13 @@ from respeval.analysis.comparison_files import write_comparison
 from respeval.analysis.finished_runs import Run as FinishedRun
 from respeval.analysis.finished_runs import find_runs
 from respeval.api.plots import shown_in_notebooks
-from respeval.api.results import Run, shown
+from respeval.api.results import Run, text_of
 from respeval.api.view import page
 from respeval.case.parsing import check_at_least_one
 from respeval.diagnostics.numbers import main_rows, usual_diagnostics
 from respeval.errors import InputError
 from respeval.files.publish import make_folder
-from respeval.plotting import diagnostic_of_runs, runs_overview
+from respeval.plotting import diagnostic_of_runs, response_map, runs_overview
 from respeval.presentation.console.compare import comparison_notes, comparison_tables
 from respeval.presentation.console.terminal import make_console
 from respeval.presentation.report.numbers import comparison_tables as html_tables
@@ -68,14 +69,15 @@ class Comparison:
 
     def table(self) -> str:
         """The tables that `respeval compare` shows, as text."""
-        with shown() as text:
-            console = make_console()
-            for label in self.perturbations:
-                tables = comparison_tables(self.dataset, self.diagnostics, label, console.width)
-                console.print(*tables, sep="\n")
-            for note in comparison_notes(self.dataset, self._runs):
-                console.print(note, highlight=False)
-        return text.getvalue()
+        return text_of(self._show)
+
+    def _show(self) -> None:
+        console = make_console()
+        for label in self.perturbations:
+            tables = comparison_tables(self.dataset, self.diagnostics, label, console.width)
+            console.print(*tables, sep="\n")
+        for note in comparison_notes(self.dataset, self._runs):
+            console.print(note, highlight=False)
 
     def __repr__(self) -> str:
         names = ", ".join(run.name for run in self._runs)
@@ -84,9 +86,8 @@ class Comparison:
     def _repr_html_(self) -> str:
         chosen = self.dataset.sel(perturbation=self.perturbations)
         notes = comparison_notes(self.dataset, self._runs)[1:]
-        return page(
-            repr(self), (), html_tables(chosen, self.diagnostics), (), [*self.warnings, *notes]
-        )
+        tables = html_tables(chosen, self.diagnostics)
+        return page(repr(self), (), tables, (), self.warnings, notes)
 
 
 class ComparisonPlots:
@@ -110,6 +111,38 @@ class ComparisonPlots:
                 f"the runs have no diagnostic {name!r} (they have: {', '.join(there)})"
             )
         return shown_in_notebooks(diagnostic_of_runs(dataset, name, self._comparison.perturbations))
+
+    def maps(self, variable: str | None = None, perturbation: str | None = None) -> Figure:
+        """The response of an output in every run on one scale, the truth's first where it is known.
+
+        variable: by default the near-surface temperature. perturbation: by default the last one.
+        """
+        runs, label = self._comparison.runs, perturbation or self._comparison.perturbations[-1]
+        name = variable or runs[0].settings.roles.near_surface_temperature or ""
+        known = next((run.truth for run in runs if run.truth is not None), None)
+        shown = {"truth": known} if known is not None and name in known else {}
+        names = [str(each) for each in self._comparison.dataset["run"].values]
+        shown |= dict(zip(names, (run.response for run in runs), strict=True))
+        maps = _on_one_scale(shown, name, label, runs[0].response)
+        return shown_in_notebooks(response_map(maps, name))
+
+
+def _on_one_scale(
+    shown: Mapping[str, xr.Dataset], name: str, label: str, like: xr.Dataset
+) -> xr.Dataset:
+    """Maps of one perturbation side by side, as `response_map` takes them. Raises InputError."""
+    found = []
+    for run, maps in shown.items():
+        if name not in maps or label not in maps["perturbation"].values:
+            raise InputError(f"{run} has no response of {name!r} to {label!r}")
+        if maps[name].shape[1:] != like[name].shape[1:]:
+            raise InputError(
+                f"{run} is on another grid than {like.attrs.get('checkpoint', 'the first')}"
+            )
+        found.append(maps[name].sel(perturbation=label, drop=True).values)
+    cells = like[["area_weight", "mean_ocean_fraction"]]
+    stacked = ("perturbation", "lat", "lon"), np.stack(found), like[name].attrs
+    return cells.assign_coords(perturbation=list(shown)).assign({name: stacked})
 
 
 def compare(

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from respeval.api.results import shown
+from respeval.api.results import text_of
 from respeval.api.view import page
 from respeval.checkpoints import InMemory, open_checkpoint
 from respeval.emulator.computing import num_parameters
@@ -31,11 +31,8 @@ class Inspection:
         self.num_parameters = num_parameters(emulator)
         found = find_filters(emulator) if isinstance(emulator, nn.Module) else []
         self.filters = {entry.name: tuple(entry.parameter.shape) for entry in found}
-        with shown() as text:
-            console = make_console()
-            for part in inspection_tables(Path(source), emulator):
-                console.print(part, highlight=False)
-        self._text = text.getvalue()
+        parts = inspection_tables(Path(source), emulator)
+        self._text = text_of(lambda: make_console().print(*parts, sep="\n", highlight=False))
 
     def to_dict(self) -> dict[str, Any]:
         """The facts as plain values: units by variable, seconds, and names."""

@@ -24,7 +24,9 @@ from respeval.plotting import (
     teleconnection_maps,
     zonal_mean_warming,
 )
+from respeval.plotting.running import has_ratios
 from respeval.plotting.scalars import SCALAR_FIGURES
+from respeval.plotting.seasons import has_annual_cycle
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -95,11 +97,15 @@ class RunPlots:
 
     def annual_cycle(self) -> Figure:
         """Warming of land and ocean month by month."""
-        return _drawn(lambda: annual_cycle(self._run.diagnostics, *self._known()))
+        diagnostics = self._run.diagnostics
+        _check(has_annual_cycle(diagnostics), "a whole year")
+        return _drawn(lambda: annual_cycle(diagnostics, *self._known()))
 
     def running_ratios(self) -> Figure:
         """Ratios and their intervals against the length of the run."""
-        return _drawn(lambda: running_ratios(self._run.running))
+        running = self._run.running
+        _check(running.sizes["time"] > 1 and has_ratios(running), "ratios at two lengths or more")
+        return _drawn(lambda: running_ratios(running))
 
     def agreement_with_reference(self) -> Figure:
         """How the response's maps agree with the reference's."""
@@ -147,6 +153,11 @@ class RunPlots:
 
     def _known(self) -> tuple[xr.Dataset | None, str]:
         return self._run.known, "truth"
+
+
+def _check(is_there: bool, what: str) -> None:
+    if not is_there:
+        raise InputError(f"the run has not what this figure shows: {what}")
 
 
 def shown_in_notebooks(figure: Figure) -> Figure:

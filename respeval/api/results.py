@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -45,6 +46,9 @@ from respeval.run_folder.names import (
     ZONAL,
 )
 from respeval.run_folder.sweep import holds_sweep, read_entries
+
+#: How terminals are told of colours and bold letters.
+_STYLES = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Run:
@@ -163,9 +167,7 @@ class Run:
     def table(self, everything: bool = False) -> str:
         """The tables that `respeval run` shows, or with all diagnostics, as text."""
         self._check_there(DIAGNOSTICS_FILE)
-        with shown() as text:
-            show_table(self.folder, self.settings if everything else None)
-        return text.getvalue()
+        return text_of(lambda: show_table(self.folder, self.settings if everything else None))
 
     def close(self) -> None:
         """Close all files; what is used later is opened again."""
@@ -261,8 +263,8 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
     return Run(path)
 
 
-@contextlib.contextmanager
-def shown() -> Iterator[io.StringIO]:
-    """What is shown within, as text."""
+def text_of(show: Callable[[], None]) -> str:
+    """What a function shows, as plain text, whatever a notebook or its variables say of colours."""
     with contextlib.redirect_stdout(io.StringIO()) as text:
-        yield text
+        show()
+    return _STYLES.sub("", text.getvalue())

@@ -12,12 +12,14 @@ from respeval.errors import InputError
 from respeval.presentation.report.figures import QUESTIONS, read_figures
 from respeval.presentation.report.parts import Figure, Section, Table
 from respeval.presentation.report.runs import run_section
+from respeval.run_folder.manifest import read_manifest
 from respeval.run_folder.names import MANIFEST
 
 _TEMPLATE = """\
 <div>
 <p><b>{{ heading }}</b></p>
 {% for warning in warnings %}<p>⚠ {{ warning }}</p>{% endfor %}
+{% for note in notes %}<p>{{ note }}</p>{% endfor %}
 {% if facts %}<table>
 {% for term, text in facts %}<tr><td style="text-align:left">{{ term }}</td>\
 <td style="text-align:left">{{ text }}</td></tr>
@@ -43,7 +45,8 @@ _NUM_TABLES, _PICTURES = 1, ("response_map", "gradient_profile")
 def run_view(folder: Path, heading: str) -> str:
     """A run as HTML, all that comes from files escaped; where it has not finished, why."""
     try:
-        section = run_section(Run(folder, folder.name, ""))
+        checkpoint = str(read_manifest(folder).get("checkpoint", ""))
+        section = run_section(Run(folder, folder.name, checkpoint))
     except InputError as error:
         return page(heading, warnings=[str(error)] if (folder / MANIFEST).is_file() else [])
     return view_of(section, heading, folder)
@@ -52,8 +55,8 @@ def run_view(folder: Path, heading: str) -> str:
 def view_of(section: Section, heading: str, folder: Path) -> str:
     """A report's section, shortened."""
     facts = [fact for fact in section.facts if fact[1]]
-    warnings = [*section.warnings, *section.notes]
-    return page(heading, facts, section.tables[:_NUM_TABLES], pictures_in(folder), warnings)
+    tables = section.tables[:_NUM_TABLES]
+    return page(heading, facts, tables, pictures_in(folder), section.warnings, section.notes)
 
 
 def pictures_in(folder: Path) -> list[Figure]:
@@ -68,9 +71,10 @@ def page(
     tables: Sequence[Table] = (),
     figures: Sequence[Figure] = (),
     warnings: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> str:
     """A piece of HTML of these parts."""
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     return environment.from_string(_TEMPLATE).render(
-        heading=heading, facts=facts, tables=tables, figures=figures, warnings=warnings
+        heading=heading, facts=facts, tables=tables, figures=figures, warnings=warnings, notes=notes
     )

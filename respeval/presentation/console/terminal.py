@@ -20,7 +20,9 @@ PLAIN_WIDTH = 100
 def make_console(is_root: bool = True, plain_width: int = PLAIN_WIDTH) -> Console:
     """Where tables and progress go; silent on all processes but the root."""
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else plain_width
-    return Console(quiet=not is_root, width=width, soft_wrap=True, markup=False)
+    return Console(
+        quiet=not is_root, width=width, soft_wrap=True, markup=False, force_jupyter=False
+    )
 
 
 def count_left_out(console: Console, reasons: Mapping[str, str], folder: Path) -> None:
