@@ -12,19 +12,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from respeval.api.comparing import Comparison as Comparison
-    from respeval.api.comparing import compare as compare
-    from respeval.api.inspecting import Inspection as Inspection
-    from respeval.api.inspecting import inspect as inspect
-    from respeval.api.probing import Probe as Probe
-    from respeval.api.probing import probe as probe
-    from respeval.api.results import Run as Run
-    from respeval.api.results import Sweep as Sweep
-    from respeval.api.results import open_run as open  # noqa: F401
-    from respeval.api.running import run as run
-    from respeval.errors import BlowUpError as BlowUpError
-    from respeval.errors import InputError as InputError
-    from respeval.errors import StoppedError as StoppedError
+    from respeval.api.comparing import Comparison, compare
+    from respeval.api.inspecting import Inspection, inspect
+    from respeval.api.probing import Probe, probe
+    from respeval.api.results import Run, Sweep
+    from respeval.api.results import open_run as open
+    from respeval.api.running import run
+    from respeval.errors import BlowUpError, InputError, StoppedError
+
+__all__ = [
+    "BlowUpError",
+    "Comparison",
+    "InputError",
+    "Inspection",
+    "Probe",
+    "Run",
+    "StoppedError",
+    "Sweep",
+    "compare",
+    "inspect",
+    "open",
+    "probe",
+    "run",
+]
 
 __version__ = "0.1.0"
 
@@ -44,8 +54,6 @@ _PUBLIC = {
     "probe": ("api.probing", "probe"),
     "run": ("api.running", "run"),
 }
-
-__all__ = [*_PUBLIC]
 
 
 def __getattr__(name: str) -> Any:

@@ -34,12 +34,13 @@ if own == "own":
     total = torch.ones(1)
     torch.distributed.all_reduce(total)
     assert total.item() == 2
+    torch.distributed.destroy_process_group()
 """
 
 
 @pytest.mark.parametrize("own", ["own", "none"])
 def test_two_processes_give_what_one_gives(tmp_path: Path, own: str) -> None:
-    checkpoint = studies.write_study(tmp_path, steps=4, days=None, segment="2 steps")
+    checkpoint = studies.write_study(tmp_path, num_samples=2, steps=4, days=None, segment="2 steps")
     expected = respeval.run(checkpoint, output=tmp_path / "expected").folder
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)

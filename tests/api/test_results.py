@@ -220,4 +220,6 @@ def record(num_times: int) -> xr.Dataset:
     """The other states of the study, day by day."""
     days = studies.initial(days=tuple(range(num_times)))
     time = days["time"].values
+    days["rain"] = days["skin"] * 1e-7
+    days["rain"].attrs["units"] = "kg m-2 s-1"
     return days.drop_vars(["skin", "time"]).rename(sample="time").assign_coords(time=("time", time))

@@ -235,6 +235,6 @@ def test_importing_loads_nothing_heavy_and_names_are_completed() -> None:
         "from respeval import InputError, run; assert issubclass(InputError, ValueError)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
-    assert set(respeval.__all__) <= set(dir(respeval))
+    assert set(respeval.__all__) == set(respeval._PUBLIC) <= set(dir(respeval))
     with pytest.raises(AttributeError, match="no attribute 'runn'"):
         respeval.runn  # noqa: B018
