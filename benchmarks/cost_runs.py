@@ -15,9 +15,9 @@ import xarray as xr
 
 from benchmarks.pairing import BAND, NAME
 from benchmarks.processes import environment, timed
+from respeval.api.one_run import Wish, run_plan
+from respeval.api.session import Session
 from respeval.case.file import load_case
-from respeval.commands.one_run import Wish, run_plan
-from respeval.commands.session import Session
 from respeval.distributed.comm import Comm
 from respeval.emulator.noise import CounterNoise
 from respeval.fields.grid import Grid

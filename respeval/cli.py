@@ -142,7 +142,7 @@ def run(
             "compile": compile_network,
             "fast_transforms": fast_transforms,
         }
-        from respeval.commands.one_run import Wish
+        from respeval.api.one_run import Wish
         from respeval.commands.run import run_checkpoints
 
         wish = Wish(
@@ -272,7 +272,8 @@ def gradient_probe(
     command under `torchrun --nproc-per-node N -m respeval gradient-probe …` uses N processes.
     """
     with one_line_errors():
-        from respeval.commands.probe import ProbeWish, probe_checkpoint
+        from respeval.api.probing import ProbeWish
+        from respeval.commands.probe import probe_checkpoint
 
         settings = read_options((*SETTINGS, RECOMPUTE), given)
         check_at_least_one("--threads", threads)

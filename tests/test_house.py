@@ -185,8 +185,11 @@ def test_statistics_know_no_formula() -> None:
 
 
 def test_the_package_itself_imports_only_the_standard_library() -> None:
+    """What it offers comes when it is asked for; types are read under `if TYPE_CHECKING` alone."""
     tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
-    at_the_top = ast.Module([n for n in tree.body if not isinstance(n, ast.FunctionDef)], [])
+    at_the_top = ast.Module(
+        [n for n in tree.body if not isinstance(n, ast.FunctionDef | ast.If)], []
+    )
     roots = {name.split(".")[0] for _, name in imported(at_the_top, "respeval", is_package=True)}
     assert roots <= sys.stdlib_module_names
 

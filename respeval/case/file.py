@@ -12,10 +12,19 @@ from pydantic import ValidationError
 
 from respeval.case.case import Case, RoleNames, mapping_of
 from respeval.case.options import KEY, NONE, keys_that_bear_on
+from respeval.checkpoints import Checkpoint, InMemory
 from respeval.errors import InputError
 from respeval.fields.locations import is_remote
 from respeval.fields.perturbation import PERTURBATIONS
 from respeval.files.settings import first_fault, read_yaml, unknown_key, wrong_value
+
+
+def case_beside(checkpoint: Checkpoint) -> Path | None:
+    """case.yaml beside a checkpoint's file, where there is one."""
+    if isinstance(checkpoint, InMemory):
+        return None
+    beside = checkpoint.parent / "case.yaml"
+    return beside if beside.is_file() else None
 
 
 def load_case(path: Path | None, overrides: Mapping[str, Any], takes_options: bool = True) -> Case:

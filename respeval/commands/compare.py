@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 import xarray as xr
 from rich.progress import track
 
-from respeval.analysis.compared_maps import check_maps, maps_of_runs, outputs_of_runs
-from respeval.analysis.compared_reference import (
-    REFERENCE_NAME,
-    REFERENCE_SOURCE,
-    Reference,
-    reference_of_runs,
-)
-from respeval.analysis.comparison import Wishes, compare_runs, diagnostics_of
-from respeval.analysis.comparison_files import write_comparison
+from respeval.analysis.compared_maps import check_maps
+from respeval.analysis.comparison import Wishes, compare_runs
 from respeval.analysis.finished_runs import Run, find_runs
-from respeval.analysis.folder import settings_of_folder
-from respeval.diagnostics import known_diagnostics
-from respeval.diagnostics.numbers import main_rows, usual_diagnostics
+from respeval.api.compared_files import chosen_diagnostics, chosen_labels, write_compared
 from respeval.errors import InputError
-from respeval.files.publish import make_folder
-from respeval.plotting import compared_maps, diagnostic_of_runs, runs_overview, save
-from respeval.presentation.console.compare import (
-    comparison_notes,
-    comparison_tables,
-    error_tables,
-)
+from respeval.presentation.console.compare import show_comparison
 from respeval.presentation.console.json_output import answer, comparison_content
 from respeval.presentation.console.streams import say_line
 from respeval.presentation.console.terminal import (
@@ -37,11 +21,7 @@ from respeval.presentation.console.terminal import (
     make_console,
     make_notes_console,
 )
-from respeval.presentation.console.truth import error_note
 from respeval.run_folder.names import FIGURES, MANIFEST
-
-#: Runs in a figure of maps: more could not be told apart.
-_MOST_MAPS = 24
 
 
 def compare_folders(
@@ -65,37 +45,12 @@ def compare_folders(
     comparison = _compare(runs, wishes, make_notes_console())
     there = {str(name) for name in comparison["run"].values}
     runs = [run for run in runs if run.name in there]
-    _show(comparison, runs, wishes, console)
+    names, labels = chosen_diagnostics(comparison, wishes), chosen_labels(comparison, wishes)
+    show_comparison(console, comparison, runs, names, labels)
     if output is not None:
-        figures = write_compared(comparison, runs, output, wishes, maps)
+        figures = write_compared(comparison, runs, output, wishes, maps, say_line)
         console.print(f"files: {output}, figures: {len(figures)} in {output / FIGURES}")
     answer(lambda: comparison_content(comparison))
-
-
-def _show(
-    comparison: xr.Dataset, runs: Sequence[Run], wishes: Wishes, console: CommandConsole
-) -> None:
-    """The tables, and what is to know of them."""
-    shown = list(dict.fromkeys(wishes.diagnostics)) or usual_diagnostics(diagnostics_of(comparison))
-    has_errors = False
-    for label in _labels(comparison, wishes):
-        errors = error_tables(comparison, shown, label, console.width)
-        has_errors = has_errors or bool(errors)
-        for table in [*comparison_tables(comparison, shown, label, console.width), *errors]:
-            console.print(table)
-            console.print()
-    for note in comparison_notes(comparison, runs):
-        console.print(note, highlight=False)
-    if has_errors:
-        name, where = (comparison.attrs[key] for key in (REFERENCE_NAME, REFERENCE_SOURCE))
-        console.print(textwrap.fill(error_note(name), console.width), highlight=False)
-        console.print(f"{name}: {where}", highlight=False)
-
-
-def _labels(comparison: xr.Dataset, wishes: Wishes) -> list[str]:
-    """The perturbations that tables and figures show."""
-    every = [str(label) for label in comparison["perturbation"].values]
-    return list(dict.fromkeys(wishes.perturbations or every))
 
 
 def _compare(runs: Sequence[Run], wishes: Wishes, console: CommandConsole) -> xr.Dataset:
@@ -108,63 +63,3 @@ def _compare(runs: Sequence[Run], wishes: Wishes, console: CommandConsole) -> xr
         return compare_runs(runs, wishes, say_line, lambda: next(steps, None))
     finally:
         steps.close()  # type: ignore[attr-defined]
-
-
-def write_compared(
-    comparison: xr.Dataset,
-    runs: Sequence[Run],
-    output: Path,
-    wishes: Wishes,
-    maps: Sequence[str] = (),
-) -> list[Path]:
-    """Write comparison.nc, comparison.csv and the figures; returns the paths of these.
-
-    runs: those of the comparison. maps: as for `compare_folders`.
-    """
-    make_folder(output / FIGURES)
-    write_comparison(comparison, output)
-    there, labels = diagnostics_of(comparison), _labels(comparison, wishes)
-    names = list(dict.fromkeys(wishes.diagnostics))
-    each = list(names or [name for name in known_diagnostics() if name in there] or there)
-    main = [name for name in each if name in main_rows() and "level" not in comparison[name].dims]
-    together = names or main or each
-    overview = runs_overview(comparison, together, labels)
-    written = [save(overview, output / FIGURES / "comparison.png")]
-    for name in each:
-        figure = diagnostic_of_runs(comparison, name, labels)
-        written.append(save(figure, output / FIGURES / f"{name}.png"))
-    every = [str(label) for label in comparison["perturbation"].values]
-    reference = reference_of_runs(runs, wishes.reference, every)
-    return written + _write_maps(runs, reference, output / FIGURES, labels, maps)
-
-
-def _write_maps(
-    runs: Sequence[Run],
-    reference: Reference | None,
-    folder: Path,
-    labels: Sequence[str],
-    asked: Sequence[str],
-) -> list[Path]:
-    """Of each output and perturbation the maps with their differences, and in a figure of their own
-    without; of a single map there are no differences."""
-    if len(runs) > _MOST_MAPS:
-        say_line(f"maps show the first {_MOST_MAPS} of {len(runs)} runs")
-        runs = runs[:_MOST_MAPS]
-    near_surface = settings_of_folder(runs[0].folder, {}).roles.near_surface_temperature
-    usual = [near_surface] if near_surface in outputs_of_runs(runs) else []
-    written: list[Path] = []
-    for name in dict.fromkeys(asked) or usual:
-        try:
-            maps = maps_of_runs(runs, reference, name, labels, say_line)
-        except InputError as reason:
-            if asked:
-                raise
-            say_line(f"left out: maps of {name}, {reason}")
-            continue
-        for label in labels:
-            for differences in (True, False) if maps.sizes["map"] > 1 else (False,):
-                figure = compared_maps(maps, name, label, differences=differences)
-                end = "" if differences or maps.sizes["map"] == 1 else "_row"
-                if figure is not None:
-                    written.append(save(figure, folder / f"map_{name}_{label}{end}.png"))
-    return written

@@ -9,16 +9,17 @@ import xarray as xr
 from respeval.analysis.comparison import Wishes, compare_runs
 from respeval.analysis.finished_runs import find_runs
 from respeval.analysis.folder import TRUTH
+from respeval.api.compared_files import write_compared
+from respeval.api.one_run import Wish, plan_of, run_plan
+from respeval.api.session import open_session
 from respeval.case.roles import settings_of
-from respeval.commands.compare import write_compared
-from respeval.commands.one_run import Wish, plan_of, run_plan
 from respeval.commands.report import write_report
-from respeval.commands.session import open_session
 from respeval.diagnostics import diagnose_reference
 from respeval.files.netcdf import open_saved, write_netcdf
 from respeval.planet import SHIPPED_CHECKPOINTS
 from respeval.planet.study import write_study
 from respeval.presentation.console.json_output import answer
+from respeval.presentation.console.streams import say_line
 from respeval.presentation.console.terminal import make_console
 from respeval.presentation.console.truth import truth_table
 from respeval.presentation.console.warming import perturbation_columns
@@ -56,7 +57,7 @@ def run_demo(folder: Path, num_years: int, num_samples: int) -> None:
     compared = folder / COMPARED
     console.print(f"\nrespeval compare {runs[0]} {runs[1]} -o {compared}", style="bold")
     wishes, (found_runs, _) = Wishes(), find_runs(runs)
-    write_compared(compare_runs(found_runs, wishes), found_runs, compared, wishes)
+    write_compared(compare_runs(found_runs, wishes), found_runs, compared, wishes, (), say_line)
     results.print(
         f"\nfiles: {folder}, figures: {folder}/runs/*/figures and {compared}/figures",
         highlight=False,

@@ -6,9 +6,9 @@ import gc
 import shutil
 from pathlib import Path
 
+from respeval.api.one_run import Wish, named, plan_of, reason_of, spread_over
+from respeval.api.session import Session
 from respeval.commands.exits import EXIT_SOME_FAILED
-from respeval.commands.one_run import Wish, named, plan_of, reason_of, spread_over
-from respeval.commands.session import Session
 from respeval.distributed.comm import Comm
 from respeval.plan.estimate import NUM_MEASURED, Estimate, look_ahead
 from respeval.plan.spreading import smallest_layout

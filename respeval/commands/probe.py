@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from respeval.api.probing import ProbeWish
+from respeval.api.session import Session, open_session
 from respeval.checkpoints import open_checkpoint
-from respeval.commands.session import Session, open_session
 from respeval.loss_probe.plan import (
     ProbePlan,
     check_probe_split,
-    parse_settings,
-    prepare_probe,
 )
 from respeval.loss_probe.probing import (
     ProbeReporter,
@@ -46,35 +44,6 @@ def inspect_checkpoint(checkpoint: Path, options: dict[str, Any], trust: bool) -
     for part in inspection_tables(checkpoint, emulator):
         console.print(part, highlight=False)
     answer(lambda: inspection_content(checkpoint, emulator))
-
-
-@dataclass(frozen=True)
-class ProbeWish:
-    """What a user asks of `respeval gradient-probe`, checkpoint and folder apart.
-
-    data: states; default: those that `case`, the case file, names. arms: as texts. settings: fields
-    of `ProbeSettings`. loss: fields of `LossWeights`, or else loss_config, the file of a training's
-    loss. reader: options of the checkpoint's reader, which win over the case's. spatial: parts of fields
-    in latitude and longitude.
-    """
-
-    data: str | None = None
-    case: Path | None = None
-    arms: Sequence[str] | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    loss: Mapping[str, Any] = field(default_factory=dict)
-    loss_config: Path | None = None
-    device: str | None = None
-    threads: int | None = None
-    reader: Mapping[str, Any] = field(default_factory=dict)
-    trust: bool = False
-    dry_run: bool = False
-    spatial: tuple[int, int] | None = None
-
-    def plan(self, checkpoint: Path) -> ProbePlan:
-        """The plan of a checkpoint's probe. Raises InputError in one line."""
-        settings = parse_settings(self.arms, self.loss, self.settings, self.loss_config)
-        return prepare_probe(checkpoint, settings, self.data, self.case, self.reader, self.trust)
 
 
 def probe_checkpoint(checkpoint: Path, folder: Path, wish: ProbeWish) -> None:

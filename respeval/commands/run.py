@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from respeval.api.one_run import Wish, run_one
+from respeval.api.session import Session, open_session
+from respeval.api.sweep import run_sweep
 from respeval.commands.dry_run import look_ahead_of_all
-from respeval.commands.one_run import Wish, run_one
-from respeval.commands.session import Session, open_session
-from respeval.commands.sweep import run_sweep
+from respeval.commands.exits import EXIT_SOME_FAILED
 from respeval.distributed.stop import StopSignals
 from respeval.presentation.console.json_output import answer, run_content
 from respeval.presentation.console.tables import show_table
@@ -45,7 +46,7 @@ def _run_all(
         sweep = Sweep(folder, checkpoints)
         comm.on_root(sweep.begin)
         with session.signals.deferred():
-            return run_sweep(sweep, wish, session)
+            return 0 if run_sweep(sweep, wish, session) else EXIT_SOME_FAILED
     outcome = run_one(checkpoints[0], folder, wish, session)
     if comm.is_root:
         show_table(folder, literature=wish.literature)

@@ -6,6 +6,7 @@ Collectives are verbs that every process calls, the same number of times and in 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +37,9 @@ COLLECTIVE_TIMEOUT = timedelta(days=1)
 #: What a backend's error says where another process is gone.
 _LOST = re.compile(r"gloo|NCCL|[Cc]onnection (closed|reset|refused)|Broken pipe|[Tt]imed out")
 
+#: Numbers of the times that this process joins others: a launcher's store keeps what earlier times left.
+_JOINED = itertools.count()
+
 _UNSET = (
     "start the command with torchrun for several processes, or unset WORLD_SIZE and RANK, which an earlier "
     "launcher left, for one"
@@ -50,6 +54,7 @@ class Comm:
     heartbeat: finds out which of the others are gone or late.
     mesh: the processes that share the fields of their members with this one. Members are dealt to
         such groups of processes, which are one process each without a split.
+    group: of all these processes, where they are in one that is not respeval's; None for torch's default.
     """
 
     rank: int = 0
@@ -58,6 +63,7 @@ class Comm:
     num_restarts: int = 0
     heartbeat: Heartbeat | None = field(default=None, compare=False, repr=False)
     mesh: Mesh = field(default_factory=Mesh)
+    group: Any = field(default=None, compare=False, repr=False)
     _meshes: dict[tuple[int, int], Mesh] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -126,7 +132,7 @@ class Comm:
         assert packed.device.type == self.device.type and packed.is_contiguous()
         total = packed.clone()
         with self._contact():
-            torch.distributed.reduce(total, dst=self.mesh.place, group=self.mesh.data)
+            torch.distributed.reduce(total, dst=self.mesh.place, group=self.mesh.data or self.group)
         return total
 
     def to_root(
@@ -142,10 +148,10 @@ class Comm:
             if self.rank == owner:
                 assert packed is not None and packed.dtype == torch.uint8
                 assert packed.device.type == self.device.type and packed.is_contiguous()
-                torch.distributed.send(packed, dst=0)
+                torch.distributed.send(packed, dst=0, group=self.group)
             elif self.is_root:
                 received = torch.empty(tuple(shape), dtype=torch.uint8, device=self.device)
-                torch.distributed.recv(received, src=owner)
+                torch.distributed.recv(received, src=owner, group=self.group)
                 return received
         return None
 
@@ -183,7 +189,7 @@ class Comm:
             return list(numbers)
         vector = torch.tensor(numbers, dtype=torch.float64, device=self.device)
         with self._contact():
-            torch.distributed.all_reduce(vector, torch.distributed.ReduceOp.MAX)
+            torch.distributed.all_reduce(vector, torch.distributed.ReduceOp.MAX, group=self.group)
             return [float(number) for number in vector.tolist()]
 
     def gather(self, value: Any) -> list[Any]:
@@ -192,7 +198,7 @@ class Comm:
             return [value]
         values: list[Any] = [None] * self.num_processes
         with self._contact():
-            torch.distributed.all_gather_object(values, value)
+            torch.distributed.all_gather_object(values, value, group=self.group)
         return values
 
     def from_root(self, value: Result) -> Result:
@@ -283,11 +289,42 @@ class Comm:
         return self.from_root(result)  # type: ignore[return-value]
 
     def close(self) -> None:
-        """Leave the group of processes, if there is one."""
+        """Leave the group of processes, if there is one; one of the caller's own stays."""
+        if self.group is not None:
+            torch.distributed.destroy_process_group(self.group)
+            return
         if self.heartbeat is not None:
             self.heartbeat.leave()
         if self.num_processes > 1 and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
+
+
+def connect_beside(device: torch.device | None = None) -> Comm:
+    """Join the processes of the caller's own process group, or as `connect` where there is none.
+
+    device: where an emulator's weights are; without one that of `connect`. Their group is a new one
+    beside the caller's, with respeval's timeout. Raises InputError where the caller's has no backend for
+    the device.
+    """
+    distributed = torch.distributed
+    if not (distributed.is_available() and distributed.is_initialized()):
+        comm = connect(None if device is None else device.type)
+        return replace(comm, device=device or comm.device)
+    if device is None:
+        kind = "cuda" if "nccl" in str(distributed.get_backend()) else "cpu"
+        local = int(os.environ.get("LOCAL_RANK", "0"))
+        device = torch.device("cuda", local) if kind == "cuda" else torch.device("cpu")
+    backends = str(distributed.get_backend())
+    if device.type == "cpu" and "gloo" not in backends:
+        raise InputError(
+            f"the process group that is there ({backends}) has no backend for the CPU; initialise it with "
+            "backend='cpu:gloo,cuda:nccl', or give device='cuda'"
+        )
+    rank, number = distributed.get_rank(), distributed.get_world_size()
+    if number == 1:
+        return Comm(device=device)
+    group = distributed.new_group(timeout=COLLECTIVE_TIMEOUT)
+    return Comm(rank, number, device, group=group)
 
 
 def connect(device: str | None = None) -> Comm:
@@ -352,7 +389,7 @@ def _join(device: torch.device, num_processes: int) -> Comm:
     num_restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
     distributed: Any = torch.distributed  # whose stores are public, but not for mypy
     # A launcher that starts the processes again may keep its store, with their dead addresses.
-    prefix = f"respeval/{num_restarts}"
+    prefix = f"respeval/{num_restarts}/{next(_JOINED)}"
     try:
         store, rank, _ = next(
             distributed.distributed_c10d.rendezvous("env://", timeout=COLLECTIVE_TIMEOUT)

@@ -92,6 +92,31 @@ def _set_float32(tf32: bool) -> None:
         operation.fp32_precision = "ieee"
 
 
+@contextlib.contextmanager
+def keeping_float32() -> Iterator[None]:
+    """What float32 means in this process is after this what it was before."""
+    backends: Any = torch.backends
+    kept: list[tuple[Any, str, Any]] = []
+    switches = [(backends.cudnn, "allow_tf32")]
+    if hasattr(backends, "fp32_precision"):
+        operations = [backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn]
+        operations += [backends.mkldnn.matmul, backends.mkldnn.conv, backends.mkldnn.rnn]
+        switches += [(operation, "fp32_precision") for operation in operations]
+    for owner, name in switches:
+        with contextlib.suppress(RuntimeError):  # where older and newer switches disagree
+            kept.append((owner, name, getattr(owner, name)))
+    matmul = None
+    with contextlib.suppress(RuntimeError):
+        matmul = torch.get_float32_matmul_precision()
+    try:
+        yield
+    finally:
+        if matmul is not None:
+            torch.set_float32_matmul_precision(matmul)
+        for owner, name, value in kept:
+            setattr(owner, name, value)
+
+
 def _replace_forward(module: nn.Module, around: partial[Any], undo: contextlib.ExitStack) -> None:
     """Let a module compute `around(forward, …)` in the place of `forward(…)` until `undo` ends."""
     # Kept, because what was compiled is compiled for this very object.

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from respeval.case.case import Case
-from respeval.case.file import load_case
-from respeval.checkpoints import open_checkpoint
+from respeval.case.file import case_beside, load_case
+from respeval.checkpoints import Checkpoint, InMemory, open_checkpoint
 from respeval.emulator.contract import Emulator, EmulatorSpec
 from respeval.emulator.splitting import check_split
 from respeval.errors import InputError
@@ -106,7 +106,7 @@ class ProbePlan:
     checkpoint's reader.
     """
 
-    checkpoint: Path
+    checkpoint: Checkpoint
     location: str
     emulator: Emulator
     filters: tuple[SpectralFilter, ...]
@@ -118,7 +118,7 @@ class ProbePlan:
 
 
 def prepare_probe(
-    checkpoint: Path,
+    checkpoint: Checkpoint,
     settings: ProbeSettings,
     data: str | None,
     case_file: Path | None,
@@ -131,14 +131,15 @@ def prepare_probe(
     case.yaml beside the checkpoint, where there is one. reader: options of the checkpoint's reader on
     top of the case's. trust: whether code that the checkpoint holds may run.
     """
-    beside = checkpoint.parent / "case.yaml"
-    path = case_file or (beside if beside.is_file() else None)
+    path = case_file or case_beside(checkpoint)
     case = load_case(path, {}, takes_options=False) if path is not None else None
     options = {**(case.reader if case else {}), **reader}
     emulator = open_checkpoint(checkpoint, options, trust)
     location = data or (case.probe_data if case else None)
     if location is None:
         source = f"{path} has no probe_data" if path else f"no case.yaml beside {checkpoint}"
+        if isinstance(checkpoint, InMemory) and not path:
+            source = "no case"
         raise InputError(f"no data to probe with ({source}): give --data FILE")
     return replace(plan_probe(emulator, settings, location, case, checkpoint), reader=options)
 
@@ -148,7 +149,7 @@ def plan_probe(
     settings: ProbeSettings,
     location: str,
     case: Case | None,
-    checkpoint: Path,
+    checkpoint: Checkpoint,
 ) -> ProbePlan:
     """The plan of a probe of an emulator that is already loaded."""
     spec = emulator.spec
@@ -205,7 +206,7 @@ def _check_loss(spec: EmulatorSpec, settings: ProbeSettings) -> None:
         )
 
 
-def _ensemble(spec: EmulatorSpec, settings: ProbeSettings, checkpoint: Path) -> Ensemble:
+def _ensemble(spec: EmulatorSpec, settings: ProbeSettings, checkpoint: Checkpoint) -> Ensemble:
     """How many members, and whether anything makes them differ."""
     noise = settings.input_noise
     if not 0.0 <= noise < float("inf"):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
 
+from respeval.checkpoints import Checkpoint, InMemory
 from respeval.distributed.comm import Comm
 from respeval.emulator.computing import check_precision
 from respeval.emulator.contract import EmulatorSpec
@@ -74,10 +74,16 @@ def default_threads(spec: EmulatorSpec, comm: Comm) -> int | None:
     return 1 if comm.num_processes > 1 or small else None
 
 
-def check_execution(plan: Plan, checkpoint: Path, execution: Execution, comm: Comm) -> None:
+def check_execution(plan: Plan, checkpoint: Checkpoint, execution: Execution, comm: Comm) -> None:
     """Raise InputError where the plan's emulator, of this checkpoint, can't compute so."""
     precision = plan.case.precision
     check_precision(plan.emulator, precision, comm.device)
+    if isinstance(checkpoint, InMemory) and (comm.mesh.is_split or execution.compile):
+        asked = "compile" if execution.compile else "spatial"
+        raise InputError(
+            f"{asked} changes a network for good, and {checkpoint} is to stay as it is: leave it out, or "
+            "save a checkpoint and run that"
+        )
     if not comm.mesh.is_split:
         return
     for asked, is_asked in (

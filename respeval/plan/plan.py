@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from respeval.case.case import BoxMask, Case, check_sources
 from respeval.case.protocol import check_samples
 from respeval.case.roles import merge_roles, settings_of
-from respeval.checkpoints import open_checkpoint
+from respeval.checkpoints import Checkpoint, InMemory, open_checkpoint
 from respeval.diagnostics import fluxes_of_forcing
 from respeval.emulator.contract import OCEAN_CUTOFF, Emulator, EmulatorSpec
 from respeval.errors import InputError
@@ -70,14 +69,20 @@ class Plan:
 
 
 def prepare(
-    checkpoint: Path, case: Case, trust: bool = False, opened: OpenedRecords | None = None
+    checkpoint: Checkpoint, case: Case, trust: bool = False, opened: OpenedRecords | None = None
 ) -> Plan:
     """Open and check everything that a run reads. Raises InputError in one line.
 
     trust: whether code that the checkpoint holds may run. opened: records that other runs read too.
     """
     emulator = open_checkpoint(checkpoint, case.reader, trust)
-    return plan_run(emulator, case, str(checkpoint), opened)
+    plan = plan_run(emulator, case, str(checkpoint), opened)
+    if isinstance(checkpoint, InMemory) and not checkpoint.has_weights:
+        plan.notices.tell(
+            f"{checkpoint} has no weights (no state_dict) to tell it from others of its class: a run of any "
+            "of them goes on in this folder"
+        )
+    return plan
 
 
 def plan_run(

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import respeval
-from respeval.checkpoints import checkpoint_digest
+from respeval.checkpoints import Checkpoint, checkpoint_digest
+from respeval.checkpoints.in_memory import location_of
 from respeval.distributed.comm import Comm
 from respeval.emulator.noise import METHOD
 from respeval.fields.calendar import to_seconds
@@ -28,7 +29,7 @@ from respeval.run_folder.output import Progress, RunOutput
 from respeval.run_folder.restart import Snapshot
 
 
-def header_of(plan: Plan, checkpoint: Path) -> dict[str, Any]:
+def header_of(plan: Plan, checkpoint: Checkpoint) -> dict[str, Any]:
     """What the manifest says of a run from its start."""
     hybrid = plan.emulator.spec.hybrid_levels
     packages = ("torch", "torch-harmonics", "xarray", "netCDF4", "numpy")
@@ -36,7 +37,7 @@ def header_of(plan: Plan, checkpoint: Path) -> dict[str, Any]:
         "format": "respeval-run/2",
         "case_digest": plan.case.digest(),
         "case": plan.case.model_dump(mode="json"),
-        "checkpoint": str(checkpoint.resolve()),
+        "checkpoint": location_of(checkpoint),
         "checkpoint_sha256": checkpoint_digest(checkpoint, plan.emulator),
         "checkpoint_description": dict(plan.emulator.spec.description),
         "initial_condition_sha256": _array_sha256(plan.initial),
@@ -98,7 +99,7 @@ def go_on(plan: Plan, folder: Path, progress: Progress, comm: Comm) -> Plan:
     return replace(plan, segments=tuple(segments), layout=layout)
 
 
-def open_output(plan: Plan, checkpoint: Path, folder: Path, comm: Comm) -> RunOutput:
+def open_output(plan: Plan, checkpoint: Checkpoint, folder: Path, comm: Comm) -> RunOutput:
     """Where this process's results go: the folder on the root, nowhere elsewhere."""
     if not comm.is_root:
         return RunOutput()

@@ -246,7 +246,7 @@ def test_a_signal_during_the_analysis_stops_the_sweep_behind_it(
         os.kill(os.getpid(), signal.SIGUSR1)
         return analyse(*rest, **options)
 
-    monkeypatch.setattr("respeval.commands.one_run.analyse", interrupted)
+    monkeypatch.setattr("respeval.api.one_run.analyse", interrupted)
     result = invoke("run", *checkpoints, "-o", tmp_path / "out", "--days", "2")
     assert result.exit_code == 75
     assert "stopped by SIGUSR1" in result.stderr

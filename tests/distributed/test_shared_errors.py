@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from respeval.commands.one_run import Wish, run_plan
-from respeval.commands.session import Session
+from respeval.api.one_run import Wish, run_plan
+from respeval.api.session import Session
 from respeval.distributed.comm import Comm
 from respeval.distributed.held import HeldErrors
 from respeval.distributed.stop import StopSignals
@@ -305,7 +305,7 @@ def test_an_analysis_that_fails_on_the_root_fails_on_all(
     def failing(*_: Any, **__: Any) -> None:
         raise InputError("figures can't be written")
 
-    monkeypatch.setattr("respeval.commands.one_run.analyse", failing)
+    monkeypatch.setattr("respeval.api.one_run.analyse", failing)
     study = toy_study(tmp_path / "study")
     planned = [plan(study, Toy(), steps=3) for _ in range(2)]
     checkpoint = tmp_path / "toy.pt"

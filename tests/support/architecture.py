@@ -23,7 +23,7 @@ STOREYS: dict[str, tuple[str, ...]] = {
     "model and world": ("fields", "emulator", "checkpoints", "diagnostics"),
     "run": ("rollout", "case", "run_folder", "plan", "runner"),
     "answers": ("plotting", "analysis", "loss_probe", "aimip", "planet"),
-    "door": ("presentation", "commands", "cli", "__main__"),
+    "door": ("presentation", "api", "commands", "cli", "__main__"),
 }
 
 PICTURE = ROOT / "docs" / "images" / "architecture.svg"
@@ -48,9 +48,10 @@ WINGS: dict[str, tuple[float, float, str]] = {
     "loss_probe": (2, 1, "gradient of every\narm by degree"),
     "plotting": (3, 1, "figures from\nsaved files"),
     "analysis": (4, 1, "one run, or many\nbeside each other"),
-    "__main__": (0, 1, "python -m respeval"),
-    "cli": (1, 1, "options in"),
-    "commands": (2, 1, "a file for each\ncommand"),
+    "__main__": (0, 0.8, "python -m\nrespeval"),
+    "cli": (0.8, 0.7, "options in"),
+    "commands": (1.5, 0.75, "a file for\neach command"),
+    "api": (2.25, 0.75, "import\nrespeval"),
     "presentation": (3, 1, "tables, progress,\nthe report"),
 }
 

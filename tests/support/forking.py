@@ -151,7 +151,7 @@ def serve() -> None:
     import dask.array  # noqa: F401
     import torch_harmonics  # noqa: F401
 
-    import respeval.commands.one_run  # noqa: F401
+    import respeval.api.one_run  # noqa: F401
 
     for line in sys.stdin:
         print(json.dumps(vars(_answer(*json.loads(line)))), flush=True)

@@ -22,7 +22,7 @@ from unittest.mock import MagicMock
 import torch
 
 import respeval.analysis.results
-import respeval.commands.one_run
+import respeval.api.one_run
 import respeval.run_folder.joining
 from respeval.cli import main
 

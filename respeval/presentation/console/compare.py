@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,11 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from respeval.analysis.compared_reference import REFERENCE_NAME, REFERENCE_SUFFIX
+from respeval.analysis.compared_reference import (
+    REFERENCE_NAME,
+    REFERENCE_SOURCE,
+    REFERENCE_SUFFIX,
+)
 from respeval.diagnostics.numbers import (
     by_place,
     decimals_of,
@@ -22,10 +27,11 @@ from respeval.diagnostics.numbers import (
     short_name,
     with_interval,
 )
-from respeval.presentation.console.truth import SignedError, error_cells
+from respeval.presentation.console.truth import SignedError, error_cells, error_note
 
 if TYPE_CHECKING:
     import xarray as xr
+    from rich.console import Console
 
     from respeval.analysis.finished_runs import Run
     from respeval.fields.grid import FloatArray
@@ -63,6 +69,29 @@ class _Column:
     @property
     def width(self) -> int:
         return max(map(len, (*self.heading, *self.cells))) + _BORDER
+
+
+def show_comparison(
+    console: Console,
+    comparison: xr.Dataset,
+    runs: Sequence[Run],
+    names: Sequence[str],
+    labels: Sequence[str],
+) -> None:
+    """Print the tables of these diagnostics and perturbations, and what is to know of them."""
+    has_errors = False
+    for label in labels:
+        errors = error_tables(comparison, names, label, console.width)
+        has_errors = has_errors or bool(errors)
+        for table in [*comparison_tables(comparison, names, label, console.width), *errors]:
+            console.print(table)
+            console.print()
+    for note in comparison_notes(comparison, runs):
+        console.print(note, highlight=False)
+    if has_errors:
+        name, where = (comparison.attrs[key] for key in (REFERENCE_NAME, REFERENCE_SOURCE))
+        console.print(textwrap.fill(error_note(name), console.width), highlight=False)
+        console.print(f"{name}: {where}", highlight=False)
 
 
 def comparison_tables(

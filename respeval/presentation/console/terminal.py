@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, NewLine
+from rich.console import Console as Console
+from rich.console import NewLine
 from rich.control import Control
 
 from respeval.presentation.console.streams import LogFile, streams
@@ -34,7 +35,9 @@ class CommandConsole(Console):
     ) -> None:
         stream = sys.stderr if stderr else sys.stdout
         width = None if stream.isatty() or "COLUMNS" in os.environ else plain_width
-        super().__init__(quiet=not is_root, width=width, markup=False, stderr=stderr)
+        super().__init__(
+            quiet=not is_root, width=width, markup=False, stderr=stderr, force_jupyter=False
+        )
         self.soft_wrap = not self.is_terminal
         self._are_silent = are_notes and streams().quiet
         self._log, self._plain_width = log if is_root else None, plain_width

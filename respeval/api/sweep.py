@@ -6,9 +6,8 @@ import contextlib
 import gc
 
 from respeval.analysis.folder import main_numbers, told_quarantined, warnings_of_folder
-from respeval.commands.exits import EXIT_SOME_FAILED
-from respeval.commands.one_run import Wish, named, reason_of, run_one
-from respeval.commands.session import Session
+from respeval.api.one_run import Wish, named, reason_of, run_one
+from respeval.api.session import Session
 from respeval.distributed.comm import Comm
 from respeval.errors import InputError, StoppedError, in_one_line
 from respeval.presentation.console.compare import listed
@@ -19,8 +18,8 @@ from respeval.presentation.console.terminal import WIDE, make_console
 from respeval.run_folder.sweep import Entry, Status, Sweep
 
 
-def run_sweep(sweep: Sweep, wish: Wish, session: Session) -> int:
-    """Run every checkpoint, whatever becomes of the others; returns the exit code.
+def run_sweep(sweep: Sweep, wish: Wish, session: Session) -> bool:
+    """Run every checkpoint, whatever becomes of the others; returns whether all went well.
 
     Signals are heeded where all processes can: at a step, and between two checkpoints. Raises
     StoppedError where one of the processes got a signal.
@@ -38,15 +37,15 @@ def run_sweep(sweep: Sweep, wish: Wish, session: Session) -> int:
     except StoppedError as error:
         if sweep.entries[number].status is Status.RUNNING:
             _note(sweep, comm, number, Status.STOPPED, str(error))
-        _show(sweep, comm)
+        _show(sweep, session)
         comm.wait()
         left = f"{sweep.num_left} of {len(sweep.entries)} checkpoints are left"
         raise StoppedError(f"{error}; {left}") from None
-    _show(sweep, comm)
-    if comm.is_root:
+    _show(sweep, session)
+    if comm.is_root and not session.is_silent:
         answer(lambda: sweep_content(sweep.folder, sweep.entries))
     comm.wait()  # a launcher that sees one process fail ends the others
-    return EXIT_SOME_FAILED if any(e.reason is not None for e in sweep.entries) else 0
+    return all(entry.reason is None for entry in sweep.entries)
 
 
 def _stop_if_asked(session: Session) -> None:
@@ -68,7 +67,7 @@ def _outcome(entry: Entry, wish: Wish, session: Session) -> tuple[Status, str | 
         reason = in_one_line(list(done.failed)) or None
     except Exception as error:
         status, reason = Status.FAILED, reason_of(error, session.comm)
-    if session.comm.is_root and reason is not None:
+    if session.comm.is_root and reason is not None and not session.is_silent:
         say_line(f"failed: {named(entry.checkpoint, reason)}")
     return status, reason
 
@@ -81,9 +80,9 @@ def _note(sweep: Sweep, comm: Comm, number: int, status: Status, reason: str | N
             sweep.write()
 
 
-def _show(sweep: Sweep, comm: Comm) -> None:
+def _show(sweep: Sweep, session: Session) -> None:
     """The table of all checkpoints, what their means leave out, and why some failed."""
-    if not comm.is_root:
+    if session.is_silent or not session.comm.is_root:
         return
     console, numbers, left_out = make_console(plain_width=WIDE), [], list[str]()
     warnings: dict[str, list[str]] = {}

@@ -9,6 +9,7 @@ from respeval.distributed.stop import StopSignals
 from respeval.fields.records import OpenedRecords
 from respeval.plan.execution import Threads
 from respeval.presentation.console.terminal import CommandConsole, make_notes_console
+from respeval.runner import Reporter
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class Session:
 
     comm: with this process's device. threads: chosen anew for every emulator. console: for plans, progress
     and notes, which are no results; silent on all processes but the root. opened: records that several
-    checkpoints may read.
+    checkpoints may read. is_silent: whether nothing is to be told. owns_process: whether settings of this
+    process that can't be taken back may be changed. reporter: what tells of a run in the console's place.
     """
 
     comm: Comm
@@ -25,6 +27,9 @@ class Session:
     console: CommandConsole
     signals: StopSignals = field(default_factory=StopSignals)
     opened: OpenedRecords = field(default_factory=OpenedRecords)
+    is_silent: bool = False
+    owns_process: bool = True
+    reporter: Reporter | None = None
 
 
 def open_session(

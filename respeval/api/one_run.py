@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import xarray as xr
-from rich.console import Console
 
 from respeval.analysis.reference import check_references
 from respeval.analysis.results import analyse
+from respeval.api.session import Session
 from respeval.case.case import Sources
-from respeval.case.file import load_case
+from respeval.case.file import case_beside, load_case
 from respeval.case.parsing import Parts
-from respeval.commands.session import Session
+from respeval.checkpoints import Checkpoint
 from respeval.diagnostics import (
     REGRESSIONS,
     DiagnosticSettings,
@@ -59,7 +59,7 @@ from respeval.presentation.console.rehearsal import (
     response_error_table,
 )
 from respeval.presentation.console.streams import log_lines
-from respeval.presentation.console.terminal import count_left_out, make_console
+from respeval.presentation.console.terminal import Console, count_left_out, make_console
 from respeval.run_folder.manifest import verify_folder
 from respeval.run_folder.names import DIAGNOSTICS_FILE, ZONAL
 from respeval.run_folder.output import Progress, RunOutput
@@ -97,10 +97,9 @@ class Wish:
         """How a run is computed, before anything is measured."""
         return Execution(**self.compute)
 
-    def plan(self, checkpoint: Path, opened: OpenedRecords) -> Plan:
+    def plan(self, checkpoint: Checkpoint, opened: OpenedRecords) -> Plan:
         """The plan of a checkpoint's run. Raises InputError in one line."""
-        beside = checkpoint.parent / "case.yaml"
-        path = self.case or (beside if beside.is_file() else None)
+        path = self.case or case_beside(checkpoint)
         plan = prepare(checkpoint, load_case(path, self.options), self.trust, opened)
         check_goal(plan)
         _look_at_references(plan)
@@ -133,7 +132,7 @@ class Outcome:
             raise SharedInputError(f"{folder} is finished and has its own results, but {told}")
 
 
-def run_one(checkpoint: Path, folder: Path, wish: Wish, session: Session) -> Outcome:
+def run_one(checkpoint: Checkpoint, folder: Path, wish: Wish, session: Session) -> Outcome:
     """Run one checkpoint."""
     # A name for the plan here would keep the emulator in memory during the analysis.
     plans = [plan_of(checkpoint, wish, session)]
@@ -150,18 +149,18 @@ def spread_over(plan: Plan, wish: Wish, session: Session) -> Session:
     return replace(session, comm=session.comm.split(chosen.height, chosen.width))
 
 
-def plan_of(checkpoint: Path, wish: Wish, session: Session) -> Plan:
+def plan_of(checkpoint: Checkpoint, wish: Wish, session: Session) -> Plan:
     """The plan of a checkpoint's run, with threads and memory for its emulator."""
     plan = session.comm.together(lambda: wish.plan(checkpoint, session.opened))
     session.threads.choose(plan.emulator.spec, session.comm)
-    if session.comm.device.type == "cpu":
+    if session.owns_process and session.comm.device.type == "cpu":
         keep_freed()
     return plan
 
 
 def run_plan(
     plan: Plan,
-    checkpoint: Path,
+    checkpoint: Checkpoint,
     folder: Path,
     wish: Wish,
     session: Session,
@@ -186,7 +185,7 @@ def run_plan(
         failed = comm.on_root(
             lambda: _analyse(folder, settings, sources, output, signals, reference)
         )
-        if goal is not None and comm.is_root:
+        if goal is not None and comm.is_root and not session.is_silent:
             _tell_outcome(make_console(), goal, folder)
         return Outcome(left=True, failed=failed or ())
     finally:
@@ -195,7 +194,7 @@ def run_plan(
             forget_compiled()
 
 
-def _open(plan: Plan, checkpoint: Path, folder: Path, wish: Wish, comm: Comm) -> RunOutput:
+def _open(plan: Plan, checkpoint: Checkpoint, folder: Path, wish: Wish, comm: Comm) -> RunOutput:
     comm.together(lambda: check_execution(plan, checkpoint, wish.execution, comm))
     return comm.together(lambda: open_output(plan, checkpoint, folder, comm))
 
@@ -260,7 +259,9 @@ def _tell_outcome(console: Console, goal: Goal, folder: Path) -> None:
 
 def _reporter(plan: Plan, folder: Path, execution: Execution, session: Session) -> Reporter:
     """What tells of the run; it begins with how many diagnostics the run will not have."""
-    if not session.comm.is_root:
+    if session.reporter is not None:
+        return session.reporter
+    if session.is_silent or not session.comm.is_root:
         return Reporter()
     spec, settings = plan.emulator.spec, settings_of_plan(plan)
     names = [variable.name for variable in spec.outputs]

@@ -1,0 +1,1 @@
+"""respeval from Python: runs, what they gave, comparisons and probes, as objects."""
