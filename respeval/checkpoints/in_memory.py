@@ -6,13 +6,15 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from respeval.emulator.contract import Emulator, EmulatorSpec
 from respeval.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 PROTOCOL = ("spec", "to", "prescribe", "conserve", "step")
 
@@ -47,6 +49,8 @@ class InMemory:
 
     def digest(self) -> str:
         """SHA-256 of the emulator's weights and of what its spec says; of its class too without weights."""
+        import torch
+
         digest = hashlib.sha256()
         weights = _weights_of(self.emulator)
         for part in _parts_of(self.emulator.spec):
@@ -74,6 +78,8 @@ def _name_of(emulator: Emulator) -> str:
 
 
 def _weights_of(emulator: Emulator) -> Mapping[str, torch.Tensor]:
+    import torch
+
     found: Any = getattr(emulator, "state_dict", dict)()
     return {str(key): value for key, value in found.items() if isinstance(value, torch.Tensor)}
 

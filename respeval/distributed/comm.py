@@ -291,7 +291,9 @@ class Comm:
     def close(self) -> None:
         """Leave the group of processes, if there is one; one of the caller's own stays."""
         if self.group is not None:
-            torch.distributed.destroy_process_group(self.group)
+            made = [group for mesh in self._meshes.values() for group in mesh.groups]
+            for group in (*made, self.group):
+                torch.distributed.destroy_process_group(group)
             return
         if self.heartbeat is not None:
             self.heartbeat.leave()

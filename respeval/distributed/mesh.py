@@ -78,6 +78,12 @@ class Mesh:
         return self.height * self.width
 
     @property
+    def groups(self) -> list[Any]:
+        """Its process groups, each once."""
+        own = (self.polar, self.azimuth, self.spatial, self.data)
+        return list({id(group): group for group in own if group is not None}.values())
+
+    @property
     def place(self) -> int:
         """This process's number among them, 0 for the one that speaks for all."""
         return self.row * self.width + self.column

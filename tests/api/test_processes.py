@@ -23,6 +23,8 @@ if own == "own":
 for name, source in (("a", checkpoint), ("b", load_checkpoint(__import__("pathlib").Path(checkpoint)))):
     run = respeval.run(source, case=case, output=f"{folder}/{name}")
     assert run.status == "finished"
+split = respeval.run(checkpoint, case=case, output=f"{folder}/d", spatial="2x1")
+assert split.status == "finished"
 try:
     respeval.run(checkpoint, case=case, output=f"{folder}/c", until="nothing:0.05")
 except respeval.InputError as error:

@@ -18,7 +18,7 @@ import torch
 import respeval
 from respeval.api.keys import CaseKeys
 from respeval.case.options import KEYS
-from respeval.checkpoints.native import load_checkpoint
+from respeval.checkpoints.native import NativeEmulator, load_checkpoint
 from tests.support import studies
 from tests.support.invoking import invoke
 
@@ -162,6 +162,37 @@ def test_a_training_goes_on_bit_by_bit(checkpoint: Path, tmp_path: Path, precisi
     assert losses == as_expected
     for name, value in expected.items():
         assert torch.equal(weights[name], value), name
+
+
+class Restless(NativeEmulator):
+    """Leaves everything in disorder at every step."""
+
+    def step(self, *arguments: Any, **named: Any) -> torch.Tensor:
+        torch.rand(1), np.random.rand(1), random.random()  # noqa: NPY002
+        gc.disable()
+        gc.set_threshold(9, 9, 9)
+        torch.set_num_threads(2)
+        torch.backends.cudnn.allow_tf32 = False
+        self.kept = torch.ones(1)
+        self.train()
+        return super().step(*arguments, **named)
+
+
+def test_nothing_of_a_restless_emulator_stays(checkpoint: Path, tmp_path: Path) -> None:
+    plain = load_checkpoint(checkpoint)
+    emulator = Restless(plain.manifest)
+    emulator.load_state_dict(plain.state_dict())
+    emulator.eval()
+    torch.set_default_dtype(torch.float64)
+    before = process_state()
+    try:
+        case = checkpoint.parent / "case.yaml"
+        respeval.run(emulator, case=case, output=tmp_path / "out", steps=2, segment="all")
+        assert process_state() == before
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert not emulator.training
+    assert not hasattr(emulator, "kept")
 
 
 def test_settings_are_restored_where_a_run_fails(checkpoint: Path, tmp_path: Path) -> None:

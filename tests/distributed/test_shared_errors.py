@@ -324,7 +324,7 @@ def test_an_analysis_that_fails_on_the_root_fails_on_all(
 def test_a_signal_that_comes_in_a_collective_is_no_lost_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def interrupted(*_: Any) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
         raise StoppedError("stopped by SIGTERM")
 
     monkeypatch.setattr(torch.distributed, "all_gather_object", interrupted)
