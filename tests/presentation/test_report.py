@@ -281,6 +281,24 @@ def test_figures_are_those_of_the_folder_and_say_what_they_show(sweep: Path, pag
     assert page.texts["h3"].index("Does land warm more than ocean?") == num_drawn
 
 
+def test_published_ranges_are_background_that_can_be_left_out(
+    sweep: Path, page: Page, tmp_path: Path
+) -> None:
+    table = page.table("What is published of models, as background")
+    assert [row[1][0] for row in table.rows] == ["1.36 to 1.84", "about 1.5", "1.51 ± 0.13"]
+    summary = json.loads((sweep / "a" / "summary.json").read_text())
+    first = summary["p2K/global_land_ocean_warming_ratio"]
+    assert float(table.rows[0][table.headings.index("p2K")][1]) == first
+    invoked("report", sweep / "c", "-o", tmp_path / "page.html", "--no-literature")
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Sutton" not in text
+    assert "There is no reference to hold the numbers against." in text
+    told = invoked("diagnose", shutil.copytree(sweep / "c", tmp_path / "c")).stdout
+    assert "published 1.36 to 1.84 (CMIP3, Sutton et al. 2007)" in " ".join(told.split())
+    quiet = invoked("diagnose", tmp_path / "c", "--no-literature").stdout
+    assert "Sutton" not in quiet
+
+
 def test_provenance_and_the_case_are_at_the_end(sweep: Path, page: Page) -> None:
     manifest = json.loads((sweep / "a" / "manifest.json").read_text())
     told = page.texts["dd"]

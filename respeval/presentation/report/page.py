@@ -14,7 +14,7 @@ import respeval
 from respeval.presentation.report.contents import Contents
 from respeval.presentation.report.parts import Cell
 
-_TEMPLATE, _STYLE, _SCRIPT = "page.html", "page.css", "page.js"
+_TEMPLATE, _STYLE, _SCRIPT = "page.html", "page.css", "sort.js"
 
 
 #: Figures of a section on paper, as page.css has it.
@@ -25,7 +25,7 @@ def render(contents: Contents, title: str, made: str) -> str:
     """The whole page. made: when and by which command, for its end.
 
     Everything that comes from a file is escaped. The browser is told to load nothing, and to run
-    nothing but the script that sorts the tables and closes an enlarged figure.
+    nothing but the script that sorts the tables.
     """
     style, script = _resource(_STYLE), _resource(_SCRIPT)
     policy = (
