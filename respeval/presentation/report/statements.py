@@ -93,7 +93,7 @@ def _verdict(land: Number, ocean: Number, over: Number) -> str:
         return "no interval says whether land and ocean differ"
     if land.low <= 0 or ocean.low <= 0:
         return "land and ocean do not both warm beyond their weather"
-    if over.value > 1:
+    if over.low > 1:
         return "land warms more than ocean"
     if over.high < 1:
         return "land warms less than ocean"
