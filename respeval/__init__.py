@@ -59,8 +59,14 @@ _PUBLIC = {
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'respeval' has no attribute {name!r}")
+    import random
+
     module, own = _PUBLIC[name]
-    found = getattr(import_module(f"respeval.{module}"), own)
+    state = random.getstate()
+    try:
+        found = getattr(import_module(f"respeval.{module}"), own)
+    finally:
+        random.setstate(state)  # some packages draw from it when they are imported
     globals()[name] = found
     return found
 

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,18 +48,23 @@ def evaluated(checkpoint: Checkpoint) -> Iterator[None]:
     if network is None:
         yield
         return
-    before = [
-        (vars(module), dict(vars(module)), dict(module._buffers)) for module in network.modules()
-    ]
+    before = [(module, module.training, _held_by(module)) for module in network.modules()]
     try:
         network.eval()
         yield
     finally:
-        for held, kept, buffers in before:
-            held.clear()
-            held.update(kept)
-            held["_buffers"].clear()
-            held["_buffers"].update(buffers)
+        for module, was_training, held in before:
+            for content, kept in held:
+                content.clear()
+                content.update(kept)
+            module.training = was_training
+
+
+def _held_by(module: nn.Module) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """A module's own attributes and buffers, and a copy of each; a scripted one keeps its elsewhere."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return []
+    return [(held, dict(held)) for held in (vars(module), module._buffers)]
 
 
 def network_of(checkpoint: Checkpoint) -> nn.Module | None:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -165,16 +165,20 @@ def test_a_training_goes_on_bit_by_bit(checkpoint: Path, tmp_path: Path, precisi
 
 
 class Restless(NativeEmulator):
-    """Leaves everything in disorder at every step."""
+    """Leaves everything in disorder at every step; it is in evaluation mode at the first one."""
+
+    modes: ClassVar[list[bool]] = []
 
     def step(self, *arguments: Any, **named: Any) -> torch.Tensor:
+        self.modes.append(self.training)
         torch.rand(1), np.random.rand(1), random.random()  # noqa: NPY002
         gc.disable()
         gc.set_threshold(9, 9, 9)
         torch.set_num_threads(2)
         torch.backends.cudnn.allow_tf32 = False
         self.kept = torch.ones(1)
-        self.train()
+        self.eval()
+        self.network.train()
         return super().step(*arguments, **named)
 
 
@@ -182,8 +186,10 @@ def test_nothing_of_a_restless_emulator_stays(checkpoint: Path, tmp_path: Path) 
     plain = load_checkpoint(checkpoint)
     emulator = Restless(plain.manifest)
     emulator.load_state_dict(plain.state_dict())
-    emulator.eval()
+    emulator.train()
     torch.set_default_dtype(torch.float64)
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.allow_tf32 = True
     before = process_state()
     try:
         case = checkpoint.parent / "case.yaml"
@@ -191,7 +197,9 @@ def test_nothing_of_a_restless_emulator_stays(checkpoint: Path, tmp_path: Path) 
         assert process_state() == before
     finally:
         torch.set_default_dtype(torch.float32)
-    assert not emulator.training
+        torch.set_float32_matmul_precision("highest")
+    assert Restless.modes[0] is False
+    assert emulator.training
     assert not hasattr(emulator, "kept")
 
 
