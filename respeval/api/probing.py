@@ -159,7 +159,7 @@ def probe(
     checkpoint: a file, or an emulator in memory that is a torch module; its weights, gradients and
         training mode stay as they are.
     data: consecutive states; default: `probe_data` of the case file.
-    output: folder of the results; without it they are in memory alone, of the first process.
+    output: folder of the results; without it they are in memory alone, and there is one process.
     arms: variants of the loss as texts, such as "per_sample:gamma=0.5".
     least_memory: as --checkpoint-activations. All else as the options of `respeval gradient-probe`.
     Nothing is printed. Where there are several processes, all of them call it.
@@ -211,7 +211,14 @@ def _settings(keys: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _probe(source: Checkpoint, output: Path | None, wish: ProbeWish, comm: Comm) -> Probe:
+    if output is None and comm.num_processes > 1:
+        raise SharedInputError("output: several processes need a folder for the results; name one")
     if wish.spatial is not None:
+        if isinstance(source, InMemory):
+            raise SharedInputError(
+                f"spatial changes a network for good, and {source} is to stay as it is: leave it out, or "
+                "save a checkpoint and probe that"
+            )
         comm = comm.split(*wish.spatial)
     threads = Threads(wish.threads)
     plan = comm.together(lambda: wish.plan(source))

@@ -242,3 +242,14 @@ def assert_equal_runs(folder: Path, expected: Path, but: str | None = None) -> N
             assert got[name].dtype == values.dtype, name
             assert got[name].tobytes() == values.tobytes(), name
     assert (folder / "summary.json").read_bytes() == (expected / "summary.json").read_bytes()
+
+
+def training_states(num_times: int) -> xr.Dataset:
+    """Consecutive states and forcing of the study, day by day, for a gradient probe."""
+    days = initial(days=tuple(range(num_times)))
+    time = days["time"].values
+    days["rain"] = days["skin"] * 1e-7
+    days["rain"].attrs["units"] = "kg m-2 s-1"
+    states = days.drop_vars(["skin", "time"]).rename(sample="time")
+    states = states.assign_coords(time=("time", time))
+    return xr.merge([forcing(num_times=num_times), states], compat="override")
