@@ -35,7 +35,7 @@ class ForcedFlux:
     def comment(self) -> str:
         """What its means are of."""
         moment = "end" if self.at_end else "start"
-        return f"forcing, the same in every group; of a step that at its {moment}"
+        return f"forcing, the same in every group; of each step the value at its {moment}"
 
 
 class ForcedMeans:

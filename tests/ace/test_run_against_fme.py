@@ -123,7 +123,7 @@ def test_the_net_flux_is_fme_s_with_the_forcing_s_sunlight(
             found[folder] = float(opened["baseline_toa_net_flux"])
     assert found["own"] == pytest.approx(found["derived"], abs=1e-3)
     with xr.open_dataset(tmp_path / "own" / "zonal.nc", decode_times=False) as opened:
-        assert opened["DSWRFtoa"].attrs["comment"].endswith("of a step that at its end")
+        assert opened["DSWRFtoa"].attrs["comment"].endswith("of each step the value at its end")
         circles = opened["DSWRFtoa"].sel(surface="all").values
         stops = [9, 18, 20]
     if model != "interpolate":

@@ -100,7 +100,9 @@ def assert_is_forcing(out: Path) -> None:
     assert num_steps == DAYS
     found = opened(out / "diagnostics.nc")["baseline_toa_net_flux"]
     assert float(found) == pytest.approx(net / num_steps, abs=1e-6)
-    assert found.attrs["comment"].startswith(f"{SUN}: forcing, the same in every group; of a step")
+    assert found.attrs["comment"].startswith(
+        f"{SUN}: forcing, the same in every group; of each step"
+    )
 
 
 @pytest.mark.parametrize("segment", ["7 steps", "all"])
