@@ -40,7 +40,7 @@ def main() -> None:
 
 def _note_steps(found: dict[str, Any]) -> None:
     """Note when the first step was in the sums (`RangeGuard.check` follows it), and all steps' time."""
-    from respeval.commands import one_run
+    from respeval.api import one_run
     from respeval.rollout.guard import RangeGuard
 
     check, execute = RangeGuard.check, one_run.execute

@@ -23,7 +23,7 @@ from respeval.diagnostics import known_diagnostics
 from respeval.diagnostics.numbers import with_error
 from respeval.files.netcdf import open_saved
 from respeval.presentation.console.tables import show_table
-from respeval.presentation.console.warming import perturbation_columns, warming_table
+from respeval.presentation.console.warming import perturbation_columns, warming_tables
 from tests.support import studies
 from tests.support.invoking import invoke, invoked, refused
 from tests.support.studies import write_study
@@ -138,7 +138,7 @@ def test_the_table_is_the_same_from_memory_as_from_the_file(
             if str(name).endswith(("_stderr", "_low", "_high", "_noise")):
                 diagnostics[name][:] = 0.25  # so that no statistic is missing, as in a short run
         tables = [
-            warming_table(perturbation_columns(diagnostics, everything=every), "")
+            warming_tables(perturbation_columns(diagnostics, everything=every), "")[0]
             for every in (True, False)
         ]
     cells = [[list(column.cells) for column in table.columns] for table in tables]

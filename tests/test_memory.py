@@ -15,8 +15,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from respeval.api import one_run
 from respeval.cli import app
-from respeval.commands import one_run
 from respeval.distributed.comm import Comm
 from respeval.errors import InputError
 from respeval.interpreter import give_back_freed

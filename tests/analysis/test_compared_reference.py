@@ -295,7 +295,7 @@ def test_of_very_many_runs_the_first_are_drawn(
     runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("respeval.plotting.style.DOTS_PER_INCH", 30)
-    monkeypatch.setattr("respeval.commands.compare._MOST_MAPS", 1)
+    monkeypatch.setattr("respeval.api.compared_files._MOST_MAPS", 1)
     shown = ("--diagnostics", RATIO, "--perturbation", "p4K", "-o", tmp_path / "out")
     done = invoked("compare", *runs, *shown)
     assert done.stderr == "respeval: maps show the first 1 of 2 runs\n"

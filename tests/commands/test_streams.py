@@ -194,7 +194,7 @@ def test_with_an_error_there_is_no_json(
     def blow_up(*_: Any) -> None:
         raise BlowUpError("up")
 
-    monkeypatch.setattr("respeval.commands.one_run.execute", blow_up)
+    monkeypatch.setattr("respeval.api.one_run.execute", blow_up)
     done = invoked("run", study, "-o", tmp_path / "b", *RUN, "--json", code=3)
     assert done.stdout == ""
     assert done.stderr.endswith("respeval: up\n")

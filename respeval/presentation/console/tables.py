@@ -27,9 +27,9 @@ from respeval.presentation.console.terminal import (
 )
 from respeval.presentation.console.warming import (
     full_tables,
-    means_table,
+    means_tables,
     perturbation_columns,
-    warming_table,
+    warming_tables,
 )
 from respeval.run_folder.names import DIAGNOSTICS_FILE, REFERENCE, RUNNING, ZONAL
 
@@ -52,8 +52,8 @@ def show_table(
     with opened as diagnostics, open_saved(folder / ZONAL) as zonal:
         columns = perturbation_columns(diagnostics, everything=settings is not None)
         has_rows = any(name in diagnostics for name in main_rows())
-        table_of = warming_table if has_rows else means_table
-        console.print(table_of(columns, f"Response, {folder}", console.width))
+        tables_of = warming_tables if has_rows else means_tables
+        console.print(*tables_of(columns, f"Response, {folder}", console.width), sep="\n")
         published = literature_line(diagnostics) if literature else ""
         if published:
             console.print(published, highlight=False)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 
 from respeval.diagnostics import STATISTICS
@@ -21,13 +20,11 @@ from respeval.diagnostics.numbers import (
     with_interval,
     with_limits,
 )
+from respeval.presentation.console.parts import FURTHER, in_parts, natural_width
 from respeval.presentation.console.terminal import PLAIN_WIDTH
 
 if TYPE_CHECKING:
     import xarray as xr
-
-#: So that a table has all the room that it asks for.
-_ANY_WIDTH = 10_000
 
 #: Of the names of quantities, left out where there is no room.
 _WARMING = " warming"
@@ -49,14 +46,24 @@ def _small(value: float) -> str:
     return rounded(value, 2) if value >= 0.005 else "<0.01"
 
 
-def _that_fits(table_of: Callable[[bool], Table], width: int) -> Table:
-    """The table with intervals, or with standard errors where they have no room."""
-    with_intervals = table_of(False)
-    return with_intervals if _fits(with_intervals, width) else table_of(True)
+def _that_fit(
+    columns: Mapping[str, xr.Dataset],
+    table_of: Callable[[Mapping[str, xr.Dataset], bool], Table],
+    width: int,
+) -> list[Table]:
+    """The table with intervals; with standard errors where they have no room; else that in parts."""
+    for wide in (False, True):
+        whole = table_of(columns, wide)
+        if natural_width(whole) <= width:
+            return [whole]
 
+    def part(headings: Sequence[str], further: bool) -> Table:
+        table = table_of({heading: columns[heading] for heading in headings}, True)
+        if further and table.title:
+            table.title = f"{table.title}{FURTHER}"
+        return table
 
-def _fits(table: Table, width: int) -> bool:
-    return Console(width=_ANY_WIDTH).measure(table).maximum <= width
+    return in_parts(list(columns), part, width)
 
 
 def main_numbers(column: xr.Dataset) -> Iterator[tuple[str, str, Number, bool]]:
@@ -70,24 +77,35 @@ def main_numbers(column: xr.Dataset) -> Iterator[tuple[str, str, Number, bool]]:
             yield row.label if i == 0 else "", number.where or row.where, number, last
 
 
-def warming_table(columns: Mapping[str, xr.Dataset], title: str, width: int = PLAIN_WIDTH) -> Table:
+def warming_tables(
+    columns: Mapping[str, xr.Dataset], title: str, width: int = PLAIN_WIDTH
+) -> list[Table]:
     """Land, ocean and their ratio by band, the tropical ocean's vertical ratio, and the column.
 
     columns: heading -> diagnostics of one perturbation, all of one run. The last column is the
-    noise floor, the largest of the perturbations. width: characters, for intervals if they fit.
+    noise floor, the largest of the perturbations. width: characters, for intervals if they fit; in
+    several tables where not even standard errors do.
     """
     first = next(iter(columns.values()), None)
     limits = {} if first is None else band_limits(first)
     with_limits_of_bands = _warming_table(columns, title, False, limits)
-    if _fits(with_limits_of_bands, width):
-        return with_limits_of_bands
-    table = _that_fits(lambda wide: _warming_table(columns, title, wide, {}), width)
-    if not _fits(table, width):
-        table = _warming_table(columns, title, True, {}, is_short=True)
+    if natural_width(with_limits_of_bands) <= width:
+        return [with_limits_of_bands]
+    for wide in (False, True):
+        table = _warming_table(columns, title, wide, {})
+        if natural_width(table) <= width:
+            tables = [table]
+            break
+    else:
+        tables = _that_fit(
+            columns,
+            lambda some, wide: _warming_table(some, title, wide, {}, is_short=True),
+            width,
+        )
     if limits:
         told = ", ".join(f"{band} {edges}" for band, edges in limits.items())
-        table.caption = f"{table.caption}\n{told}"
-    return table
+        tables[-1].caption = f"{tables[-1].caption}\n{told}"
+    return tables
 
 
 def _warming_table(
@@ -103,8 +121,8 @@ def _warming_table(
     table.caption = (
         f"{_spread(wide)}; noise: standard deviation that other weather alone would give"
     )
-    table.add_column("warming" if is_short else "quantity")
-    table.add_column("where")
+    table.add_column("warming" if is_short else "quantity", overflow="fold")
+    table.add_column("where", overflow="fold")
     for heading in columns:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("noise", justify="right", no_wrap=True)
@@ -128,15 +146,15 @@ def names_of_means(diagnostics: xr.Dataset) -> list[str]:
     ]
 
 
-def means_table(columns: Mapping[str, xr.Dataset], title: str, width: int = PLAIN_WIDTH) -> Table:
-    """The mean response of every output, of a run that has none of the rows of `warming_table`.
+def means_tables(
+    columns: Mapping[str, xr.Dataset], title: str, width: int = PLAIN_WIDTH
+) -> list[Table]:
+    """The mean response of every output, of a run that has none of the rows of `warming_tables`.
 
     columns, width: as for that.
     """
     names = names_of_means(next(iter(columns.values())))
-    table = _that_fits(lambda wide: _full_table(columns, names, wide), width)
-    table.title, table.title_justify = title, "left"
-    return table
+    return _that_fit(columns, lambda some, wide: _full_table(some, names, wide, title), width)
 
 
 def full_tables(
@@ -144,7 +162,7 @@ def full_tables(
 ) -> list[Table]:
     """Every number of these diagnostics; profiles by latitude and month are in the files.
 
-    columns, width: as for `warming_table`. names: of diagnostics, those that there are. What has no
+    columns, width: as for `warming_tables`. names: of diagnostics, those that there are. What has no
     perturbation, such as the drift of the baseline, is a table of its own.
     """
     listed = list(names)
@@ -152,14 +170,17 @@ def full_tables(
     first = dict(zip(["baseline"], columns.values(), strict=False))
     of_responses = [name for name in listed if name not in of_baseline]
     return [
-        _that_fits(lambda wide: _full_table(columns, of_responses, wide), width),
-        _that_fits(lambda wide: _full_table(first, of_baseline, wide), width),
+        *_that_fit(columns, lambda some, wide: _full_table(some, of_responses, wide), width),
+        *_that_fit(first, lambda some, wide: _full_table(some, of_baseline, wide), width),
     ]
 
 
-def _full_table(columns: Mapping[str, xr.Dataset], names: Iterable[str], wide: bool) -> Table:
+def _full_table(
+    columns: Mapping[str, xr.Dataset], names: Iterable[str], wide: bool, title: str | None = None
+) -> Table:
     table = Table(box=None, caption=_spread(wide), caption_justify="left")
-    table.add_column("diagnostic")
+    table.title, table.title_justify = title, "left"
+    table.add_column("diagnostic", overflow="fold")
     for heading in columns:
         table.add_column(heading, justify="right", no_wrap=True)
     for name in names:
@@ -180,7 +201,7 @@ def perturbation_columns(
 ) -> dict[str, xr.Dataset]:
     """The columns of a run's table: perturbation -> its diagnostics.
 
-    everything: else only those that `warming_table` shows, a hundredth of them, or `means_table`.
+    everything: else only those that `warming_tables` shows, a hundredth of them, or `means_tables`.
     """
     if not everything:
         shown = set(main_rows())
