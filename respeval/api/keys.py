@@ -116,7 +116,7 @@ def _changes(changes: Changes) -> dict[str, Any]:
             f"perturb is {type(changes).__name__}; expected a mapping, for example {{'p4K': 4.0}}"
         )
     for label, change in changes.items():
-        if isinstance(change, int | float | np.number):
+        if isinstance(change, int | float | np.number) and not isinstance(change, bool):
             found[str(label)] = {"type": "uniform", "amplitude_K": float(change)}
         elif isinstance(change, str):
             found |= [parse_perturbation(f"{label}={change}", "perturb")]

@@ -309,10 +309,11 @@ def _analyse(
     return tuple(failed)
 
 
-def reason_of(error: Exception, comm: Comm) -> str:
+def reason_of(error: Exception, comm: Comm, is_silent: bool = False) -> str:
     """Why a checkpoint can't run, in one line, where the error lets all processes go on to the next.
 
-    Raises the error where not all processes know of it: the others would wait.
+    is_silent: whether the traceback of an error that nobody foresaw is for the log alone. Raises the
+    error where not all processes know of it: the others would wait.
     """
     if isinstance(error, SharedInputError | BlowUpError):
         return " ".join(str(error).split())
@@ -324,7 +325,8 @@ def reason_of(error: Exception, comm: Comm) -> str:
         return f"too little memory ({first_line(error)[:200]})"
     if isinstance(error, OSError):
         return " ".join(system_reason(error).split())
-    traceback.print_exception(error)
+    if not is_silent:
+        traceback.print_exception(error)
     log_lines("".join(traceback.format_exception(error)))
     return unexpected(error)
 

@@ -141,10 +141,14 @@ def run(
     chosen = parse_spatial("spatial", parts)
     wish = Wish(path, options, device, threads, compute, trust, extend, fresh, spatial=chosen)
     if isinstance(checkpoint, list | tuple):
+        if not all(isinstance(each, str | os.PathLike) for each in checkpoint):
+            raise InputError("a list is of files; run emulators in memory one at a time")
         return _run_many(
             [Path(each) for each in checkpoint], Path(output), wish, heed_signals, progress
         )
     source = _source_of(checkpoint)
+    if isinstance(source, InMemory) and wish.spatial == "auto":
+        wish = replace(wish, spatial=None)  # its network stays whole
     with _session(source, wish, heed_signals, progress) as session:
         folder = _folder(Path(output), wish, session.comm)
         outcome = run_one(source, folder, wish, session)
@@ -201,9 +205,9 @@ def _session(
             owns_process=False,
             reporter=NotebookReporter() if in_page else None,
         )
-        if isinstance(wish.spatial, tuple):
-            session = replace(session, comm=comm.split(*wish.spatial))
         try:
+            if isinstance(wish.spatial, tuple):
+                session = replace(session, comm=comm.split(*wish.spatial))
             yield session
         except (SharedInputError, BlowUpError, StoppedError):
             comm.close()  # all processes are here

@@ -66,7 +66,7 @@ def _outcome(entry: Entry, wish: Wish, session: Session) -> tuple[Status, str | 
         status = Status.FINISHED if done.left else Status.ALREADY_FINISHED
         reason = in_one_line(list(done.failed)) or None
     except Exception as error:
-        status, reason = Status.FAILED, reason_of(error, session.comm)
+        status, reason = Status.FAILED, reason_of(error, session.comm, session.is_silent)
     if session.comm.is_root and reason is not None and not session.is_silent:
         say_line(f"failed: {named(entry.checkpoint, reason)}")
     return status, reason

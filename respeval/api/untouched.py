@@ -68,9 +68,12 @@ def _held_by(module: nn.Module) -> list[tuple[dict[str, Any], dict[str, Any]]]:
 
 
 def network_of(checkpoint: Checkpoint) -> nn.Module | None:
-    """The network of an emulator in memory, where it is a torch module."""
+    """The network of an emulator in memory: itself or its `network`, where that is a torch module."""
     held: object = checkpoint.emulator if isinstance(checkpoint, InMemory) else None
-    return held if isinstance(held, nn.Module) else None
+    for each in (held, getattr(held, "network", None)):
+        if isinstance(each, nn.Module):
+            return each
+    return None
 
 
 def comm_for(checkpoint: Checkpoint, device: str | None) -> Comm:

@@ -58,7 +58,9 @@ class InMemory:
         if not weights:
             digest.update(_name_of(self.emulator).encode())
         for key in sorted(weights):
-            value = weights[key].detach().cpu().contiguous()
+            value = weights[key].detach().cpu()
+            value = value.to_dense() if value.layout != torch.strided else value
+            value = value.resolve_conj().resolve_neg().contiguous()
             digest.update(f"{key} {value.dtype} {list(value.shape)}".encode())
             digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
         return digest.hexdigest()
@@ -80,7 +82,8 @@ def _name_of(emulator: Emulator) -> str:
 def _weights_of(emulator: Emulator) -> Mapping[str, torch.Tensor]:
     import torch
 
-    found: Any = getattr(emulator, "state_dict", dict)()
+    holder = emulator if hasattr(emulator, "state_dict") else getattr(emulator, "network", None)
+    found: Any = getattr(holder, "state_dict", dict)()
     return {str(key): value for key, value in found.items() if isinstance(value, torch.Tensor)}
 
 

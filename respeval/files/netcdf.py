@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from respeval.errors import InputError, first_line, pass_on
 from respeval.files.limits import check_netcdf
 from respeval.files.publish import publish
 
-#: Held around every read and write of netCDF: the library is not safe to enter from two threads.
-NETCDF_LOCK = threading.Lock()
+#: Held around whatever opens, reads, writes or closes netCDF: the library is not safe to enter from
+#: two threads.
+NETCDF_LOCK = threading.RLock()
 
 
 #: Bytes of chunks that netCDF keeps in memory of every variable of a file of ours.
@@ -218,6 +219,17 @@ def _is_text(variable: xr.Variable) -> bool:
     return variable.dtype.kind in "UST"
 
 
+def _in_turn(close: Callable[[], None] | None) -> Callable[[], None]:
+    """What closes a file, when no other thread is within the library."""
+
+    def close_alone() -> None:
+        with NETCDF_LOCK:
+            if close is not None:
+                close()
+
+    return close_alone
+
+
 def open_saved(
     path: Path, chunks: Mapping[str, int] | None = None, *, decode_times: bool = True
 ) -> xr.Dataset:
@@ -225,14 +237,19 @@ def open_saved(
     if not path.is_file():
         raise InputError(f"{path}: no such file; is {path.parent} the folder of a finished run?")
     try:
-        check_netcdf(path, written_whole=True)
-        with _keeping_few_chunks(0):
-            return xr.open_dataset(
-                path,
-                engine="netcdf4",
-                chunks=dict(chunks) if chunks is not None else None,
-                decode_times=xr.coders.CFDatetimeCoder(use_cftime=True) if decode_times else False,
-            )
+        with NETCDF_LOCK:
+            check_netcdf(path, written_whole=True)
+            with _keeping_few_chunks(0):
+                opened = xr.open_dataset(
+                    path,
+                    engine="netcdf4",
+                    chunks=dict(chunks) if chunks is not None else None,
+                    decode_times=(
+                        xr.coders.CFDatetimeCoder(use_cftime=True) if decode_times else False
+                    ),
+                )
+        opened.set_close(_in_turn(opened._close))
+        return opened
     except InputError:
         raise
     except Exception as error:  # xarray and netCDF raise whatever they like for a broken file

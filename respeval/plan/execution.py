@@ -78,8 +78,13 @@ def check_execution(plan: Plan, checkpoint: Checkpoint, execution: Execution, co
     """Raise InputError where the plan's emulator, of this checkpoint, can't compute so."""
     precision = plan.case.precision
     check_precision(plan.emulator, precision, comm.device)
-    if isinstance(checkpoint, InMemory) and (comm.mesh.is_split or execution.compile):
-        asked = "compile" if execution.compile else "spatial"
+    changing = {
+        "spatial": comm.mesh.is_split,
+        "compile": execution.compile,
+        "fast_transforms": execution.fast_transforms,
+    }
+    if isinstance(checkpoint, InMemory) and any(changing.values()):
+        asked = next(name for name, is_asked in changing.items() if is_asked)
         raise InputError(
             f"{asked} changes a network for good, and {checkpoint} is to stay as it is: leave it out, or "
             "save a checkpoint and run that"

@@ -17,7 +17,9 @@ import torch
 
 import respeval
 from respeval.api.keys import CaseKeys
+from respeval.api.untouched import evaluated
 from respeval.case.options import KEYS
+from respeval.checkpoints import InMemory
 from respeval.checkpoints.native import NativeEmulator, load_checkpoint
 from tests.support import studies
 from tests.support.invoking import invoke
@@ -277,3 +279,43 @@ def test_importing_loads_nothing_heavy_and_names_are_completed() -> None:
     assert set(respeval.__all__) == set(respeval._PUBLIC) <= set(dir(respeval))
     with pytest.raises(AttributeError, match="no attribute 'runn'"):
         respeval.runn  # noqa: B018
+
+
+class Holder:
+    """An emulator that is no torch module, and holds one."""
+
+    def __init__(self, emulator: NativeEmulator) -> None:
+        self._emulator = emulator
+        self.network = emulator.network
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("state_dict", "_emulator"):
+            raise AttributeError(name)
+        return getattr(self._emulator, name)
+
+
+def test_a_network_that_an_emulator_holds_is_evaluated_and_told_apart(checkpoint: Path) -> None:
+    holder = Holder(load_checkpoint(checkpoint))
+    holder.network.train()
+    source = InMemory(holder)  # type: ignore[arg-type]
+    with evaluated(source):
+        assert not any(module.training for module in holder.network.modules())
+    assert holder.network.training
+    assert source.has_weights
+    before = source.digest()
+    with torch.no_grad():
+        next(iter(holder.network.parameters())).add_(1.0)
+    assert source.digest() != before
+
+
+@pytest.mark.parametrize("asked", ["compile", "fast_transforms"])
+def test_what_would_change_a_network_in_memory_is_refused(
+    checkpoint: Path, tmp_path: Path, asked: str
+) -> None:
+    emulator = load_checkpoint(checkpoint)
+    case = checkpoint.with_name("case.yaml")
+    options: dict[str, Any] = {asked: True}
+    with pytest.raises(respeval.InputError, match=f"{asked} changes a network for good"):
+        respeval.run(emulator, case=case, output=tmp_path / "out", **options)
+    with pytest.raises(respeval.InputError, match="a list is of files"):
+        respeval.run([emulator], case=case, output=tmp_path / "out")  # type: ignore[list-item]

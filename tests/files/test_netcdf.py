@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import cftime
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from respeval.files.netcdf import describe_file, open_saved, write_netcdf
+from respeval.files.netcdf import NETCDF_LOCK, describe_file, open_saved, write_netcdf
 
 
 def dataset(lazy: bool) -> xr.Dataset:
@@ -77,3 +78,32 @@ def test_what_was_derived_needs_its_source_no_more(tmp_path: Path) -> None:
         describe_file(derived, opened, "derived")
     (tmp_path / "source.nc").unlink()
     assert derived["lat_bnds"].values.tolist() == [[-90.0, 0.0], [0.0, 90.0]]
+
+
+def test_a_saved_file_is_opened_and_closed_while_no_other_thread_is_in_netcdf(
+    tmp_path: Path,
+) -> None:
+    write_netcdf(dataset(lazy=False), tmp_path / "own.nc")
+    done = []
+
+    def open_and_close() -> None:
+        opened = open_saved(tmp_path / "own.nc")
+        done.append("opened")
+        may_close.wait(10)
+        opened.close()
+        done.append("closed")
+
+    may_close = threading.Event()
+    other = threading.Thread(target=open_and_close)
+    with NETCDF_LOCK:
+        other.start()
+        other.join(0.2)
+        assert done == []
+    while other.is_alive() and not done:
+        other.join(0.01)
+    with NETCDF_LOCK:
+        may_close.set()
+        other.join(0.2)
+        assert done == ["opened"]
+    other.join(10)
+    assert done == ["opened", "closed"]
