@@ -24,7 +24,7 @@ from respeval.commands.examples import EXAMPLES
 from respeval.commands.exits import EXIT_BAD_INPUT, end, one_line_errors
 from respeval.commands.export import export_app
 from respeval.commands.help_page import HelpfulCommand, HelpfulGroup
-from respeval.interpreter import collect_garbage_rarely, take_huge_pages
+from respeval.interpreter import collect_garbage_rarely, make_streams_safe, take_huge_pages
 from respeval.loss_probe.options import ARMS, LOSS, LOSS_CONFIG, RECOMPUTE, SETTINGS
 
 
@@ -49,6 +49,7 @@ app.add_typer(export_app, name="export")
 
 def main() -> None:
     """The console script; also `python -m respeval`."""
+    make_streams_safe()
     end(command(sys.argv[1:]))
 
 

@@ -32,6 +32,17 @@ def collect_garbage_rarely() -> None:
     gc.set_threshold(_MANY_OBJECTS, *gc.get_threshold()[1:])
 
 
+def make_streams_safe() -> None:
+    """For the process of a command: letters that its terminal lacks become `?`, and what goes to a
+    stream that is closed goes nowhere."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
 def end_without_garbage_collection() -> None:
     """Right before a process ends: its last searches for garbage pass over what is there now."""
     gc.freeze()

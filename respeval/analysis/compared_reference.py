@@ -20,7 +20,7 @@ from respeval.diagnostics.maps import CELL_VARIABLES
 from respeval.errors import InputError
 from respeval.fields.grid import Grid
 from respeval.fields.notices import Notices
-from respeval.fields.units import Wanted, fit
+from respeval.fields.units import Wanted, alike, fit
 from respeval.files.hashing import sha256_of
 from respeval.files.netcdf import open_saved
 from respeval.run_folder.names import MANIFEST, RESPONSE, ZONAL
@@ -151,7 +151,7 @@ def with_reference(
         for location, chosen in by_location.items():
             known = _diagnostics(location, first, settings, regions, chosen, notices)
             for name in names:
-                own = _like(comparison[name].isel(run=0, drop=True), known, name, chosen)
+                own = _like(comparison[name].isel(run=0, drop=True), known, name, chosen, tell)
                 if own is not None:
                     found[name] = found[name].fillna(own) if name in found else own
         if not found:
@@ -171,10 +171,20 @@ def with_reference(
 
 
 def _like(
-    like: xr.DataArray, known: xr.Dataset, name: str, labels: Sequence[str]
+    like: xr.DataArray,
+    known: xr.Dataset,
+    name: str,
+    labels: Sequence[str],
+    tell: Callable[[str], None],
 ) -> xr.DataArray | None:
     """A diagnostic of the reference at the places of the runs'; None where it has none."""
     if name not in known or set(known[name].dims) != set(like.dims):
+        return None
+    if not alike(like.attrs, known[name].attrs):
+        tell(
+            f"the reference's {name} is left out: it is in {known[name].attrs.get('units', '1')}, that of "
+            f"the first run in {like.attrs.get('units', '1')}"
+        )
         return None
     values = known[name].drop_attrs(deep=False)
     present = [label for label in map(str, values["perturbation"].values) if label in labels]
@@ -232,7 +242,8 @@ def _maps_in_units(
         if name not in outputs or not shared:
             continue
         factor = factor_to(response[name], known, name, notices)
-        found[name] = known.response(name, shared) * factor
+        own = response[name].attrs
+        found[name] = (known.response(name, shared) * factor).assign_attrs(own)
         same = known.maps[name].attrs.get("units") == response[name].attrs.get("units")
         if f"{name}_baseline" in known.maps and same:
             found[f"{name}_baseline"] = known.maps[f"{name}_baseline"].load()

@@ -24,9 +24,10 @@ from respeval.analysis.compared_reference import reference_of_runs, with_referen
 from respeval.analysis.finished_runs import Run
 from respeval.analysis.folder import regions_of_folder, settings_of_folder
 from respeval.case.case import Sources
-from respeval.diagnostics import DIFFERENCE, Replicated, differences, replicate
+from respeval.diagnostics import DIFFERENCE, STATISTICS, Replicated, differences, replicate
 from respeval.errors import InputError
 from respeval.fields.grid import FloatArray
+from respeval.fields.units import alike
 from respeval.files.netcdf import global_attributes, open_saved
 from respeval.run_folder.names import ZONAL
 
@@ -172,13 +173,32 @@ def _numbers(first: Replicated, run: Run, regions: Mapping[str, Any]) -> _Number
     paired = dict(zip(map(str, found["perturbation"].values), found["paired"].values, strict=True))
     whole = {
         dim: first.diagnostics[dim].values
-        for dim in ("perturbation", "level", "box")
+        for dim in ("perturbation", "level", "box", "quantity")
         if dim in first.diagnostics.dims and dim in other.diagnostics.dims
     }
     values = _values(other.diagnostics.reindex(whole)) | _values(
         found.drop_vars("paired").reindex(whole)
     )
-    return _Numbers(values, paired, remark)
+    foreign = _in_other_units(first.diagnostics, other.diagnostics)
+    if foreign:
+        named = ", ".join(sorted(foreign - {f"{n}_{s}" for n in foreign for s in STATISTICS}))
+        units = f"of {run.name} {named}, in other units than the first run's"
+        remark = f"{remark}; {units}" if remark else units
+    kept = {
+        name: numbers
+        for name, numbers in values.items()
+        if name not in foreign and name.partition(DIFFERENCE)[0] not in foreign
+    }
+    return _Numbers(kept, paired, remark)
+
+
+def _in_other_units(first: xr.Dataset, other: xr.Dataset) -> set[str]:
+    """The diagnostics of another run whose units are not those of the first one's."""
+    return {
+        str(name)
+        for name, values in first.data_vars.items()
+        if name in other and not alike(values.attrs, other[name].attrs)
+    }
 
 
 def _replicated(run: Run, regions: Mapping[str, Any]) -> Replicated:

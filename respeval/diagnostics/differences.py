@@ -58,7 +58,7 @@ def _with_places_of(run: Replicated, first: Replicated) -> Replicated:
     """The run's numbers at the levels and boxes of the first."""
     both = [
         dim
-        for dim in ("level", "box")
+        for dim in ("level", "box", "quantity")
         if dim in run.diagnostics.dims and dim in first.diagnostics.dims
     ]
     ours, theirs = (r.diagnostics for r in (first, run))

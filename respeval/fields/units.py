@@ -209,6 +209,13 @@ def in_grammar(text: str) -> str:
     return spelled(text.strip())
 
 
+def alike(own: Mapping[Any, Any], other: Mapping[Any, Any]) -> bool:
+    """Whether the attributes of two variables say the same units, in whatever spelling."""
+    texts = (str(each.get("units", "1")) for each in (own, other))
+    first, second = map(in_grammar, texts)
+    return first == second
+
+
 def says_units(text: str) -> bool:
     """Whether a text is meant to be units at all."""
     return text.strip().lower() not in _NO_UNITS

@@ -23,6 +23,7 @@ from respeval.diagnostics import diagnose_reference
 from respeval.fields.grid import Grid
 from respeval.fields.regrid import Conservative
 from respeval.files.netcdf import open_saved, write_netcdf
+from respeval.presentation.console.compare import comparison_tables
 from tests.support.invoking import invoke, invoked, refused
 from tests.support.studies import GRID, write_study
 
@@ -341,3 +342,40 @@ def test_other_quantities_are_no_reference(runs: list[Path], tmp_path: Path) -> 
     line = refused("compare", *runs, "--reference", tmp_path / "other.nc")
     assert "rain" in line
     assert json.loads((runs[0] / "manifest.json").read_text())["status"] == "finished"
+
+
+def test_a_reference_of_one_perturbation_moves_no_number_of_the_other(
+    runs: list[Path], tmp_path: Path
+) -> None:
+    write_netcdf(truth_of(runs[0]).sel(perturbation=["p4K"]), tmp_path / "warm.nc")
+    found, _ = compared(runs, reference=str(tmp_path / "warm.nc"), diagnostics=[RATIO])
+    for label, rows in (("p4K", ["warm", "a", "b"]), ("p2K", ["a", "b"])):
+        [table, *_] = comparison_tables(found, [RATIO], label, 200)
+        names, first = (list(table.columns[i].cells) for i in (0, 1))
+        assert names == rows
+        own = found[RATIO].sel(perturbation=label).isel(band=0).values
+        shown = [float(cell.split(" ")[0]) for cell in first[-2:]]
+        np.testing.assert_allclose(shown, own, rtol=0.05)
+
+
+def rain_in_mm(run: Path) -> None:
+    """Its rain in other units, as a run of another model has it."""
+    with open_saved(run / "zonal.nc") as zonal:
+        changed = zonal.load()
+    changed[RAIN] = (changed[RAIN] * 86_400.0).assign_attrs(changed[RAIN].attrs, units="mm/day")
+    write_netcdf(changed, run / "zonal.nc")
+
+
+def test_numbers_in_other_units_are_left_out_and_told(runs: list[Path]) -> None:
+    rain_in_mm(runs[1])
+    found, told = compared(runs)
+    assert np.isfinite(found[f"{RAIN}_mean"].values[0]).all()
+    for name in (f"{RAIN}_mean", f"{RAIN}_mean_low", f"{RAIN}_mean_difference"):
+        assert np.isnan(found[name].values[1]).all(), name
+    assert np.isfinite(found[RATIO].values[1]).all()
+    [line] = [line for line in told if f"{RAIN}_mean" in line]
+    assert "in other units than the first run's" in line
+    found, told = compared(runs[:1], reference=str(runs[1]))
+    assert f"{RAIN}_mean_reference" not in found
+    assert f"{RATIO}_reference" in found
+    assert any(f"the reference's {RAIN}_mean is left out" in line for line in told)

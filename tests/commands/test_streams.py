@@ -6,6 +6,8 @@ import json
 import math
 import re
 import shutil
+import subprocess
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -184,6 +186,19 @@ def test_a_run_as_json_is_its_summary(
     assert as_json(again.stdout)["status"] == "already finished"
     assert "│" not in again.stderr
     assert as_json(invoked("diagnose", out, "--json").stdout)["summary"] == summary
+
+
+@pytest.mark.parametrize(
+    "closed", ["PYTHONIOENCODING=latin-1 {} > out.txt", "{} > out.txt 2>&-", "{} >&- 2> out.txt"]
+)
+def test_letters_that_are_lacking_and_closed_streams_end_no_command(
+    finished: tuple[Path, Any], tmp_path: Path, closed: str
+) -> None:
+    other = shutil.copytree(finished[0], tmp_path / "other")
+    command = f"{sys.executable} -m respeval compare {finished[0]} {other} --reference {other}"
+    done = subprocess.run(closed.format(command), shell=True, cwd=tmp_path, timeout=120)
+    assert done.returncode == 0
+    assert "Traceback" not in (tmp_path / "out.txt").read_text(encoding="latin-1")
 
 
 def test_with_an_error_there_is_no_json(

@@ -94,7 +94,7 @@ def test_what_warms_is_said_with_numbers_and_intervals() -> None:
             (-3.0, -3.1, -2.9),
             (-2.0, -2.1, -1.9),
             (1.5, 1.4, 1.6),
-            "land and ocean do not both warm beyond their weather",
+            "land and ocean both cool",
         ),
         (
             (6.0, math.nan, math.nan),

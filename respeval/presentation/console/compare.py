@@ -103,8 +103,9 @@ def comparison_tables(
     What doesn't fit into `width` characters is in further tables.
     """
     chosen = comparison.sel(perturbation=label)
-    columns = [column for name in names for column in _columns(chosen, name)]
-    return _tables(chosen, columns, f"Response to {label}", width, _reference_of(chosen, names))
+    reference = _reference_of(chosen, names)
+    columns = [column for name in names for column in _columns(chosen, name, bool(reference))]
+    return _tables(chosen, columns, f"Response to {label}", width, reference)
 
 
 def error_tables(
@@ -143,8 +144,8 @@ def _tables(
         table.add_column("run", overflow="fold", max_width=room)
         for column in (*always, *part):
             table.add_column("\n".join(column.heading), justify="right", no_wrap=True)
-        for i, name in enumerate(names):
-            cells = [column.cells[i] for column in (*always, *part)]
+        rows = zip(*(column.cells for column in (*always, *part)), strict=True)
+        for i, (name, cells) in enumerate(zip(names, rows, strict=True)):
             table.add_row(name, *cells, end_section=bool(reference) and i == 0)
         tables.append(table)
     return tables
@@ -208,8 +209,8 @@ def _packed(columns: Sequence[_Column], width: int) -> Iterator[list[_Column]]:
         yield part
 
 
-def _columns(chosen: xr.Dataset, name: str) -> Iterator[_Column]:
-    """A column for every band, level or surface of a diagnostic, the reference's number first."""
+def _columns(chosen: xr.Dataset, name: str, has_reference: bool) -> Iterator[_Column]:
+    """A column for every band, level or surface of a diagnostic, a reference's number first."""
     values, known = chosen[name], _known(chosen, name)
     value, low, high, p = (
         by_place(chosen, name, suffix) for suffix in ("", "_low", "_high", "_difference_pvalue")
@@ -220,7 +221,7 @@ def _columns(chosen: xr.Dataset, name: str) -> Iterator[_Column]:
             with_interval(*numbers) + ("*" if tested < SIGNIFICANT else " ")
             for *numbers, tested in rows
         ]
-        if REFERENCE_NAME in chosen.attrs:
+        if has_reference:
             digits = [decimals_of(*numbers) for *numbers, _ in rows if math.isfinite(numbers[0])]
             cells = [rounded(known[i], max(digits, default=2)) + " ", *cells]
         yield _Column(_heading(name, place, str(values.attrs.get("units", "1"))), tuple(cells))

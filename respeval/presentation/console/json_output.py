@@ -142,7 +142,31 @@ def comparison_content(comparison: xr.Dataset) -> dict[str, Any]:
                 for p, label in enumerate(labels):
                     keys = (key_of(label, f"{name}{suffix}", place) for place in where)
                     run["numbers"].update(zip(keys, map(float, values[r, p]), strict=True))
-    return {"runs": runs}
+    return {"runs": runs, "reference": _reference_content(comparison, labels)}
+
+
+def _reference_content(comparison: xr.Dataset, labels: Sequence[str]) -> dict[str, Any] | None:
+    """What runs are held against; None where that is nothing."""
+    from respeval.analysis.compared_reference import (
+        REFERENCE_NAME,
+        REFERENCE_SOURCE,
+        REFERENCE_SUFFIX,
+    )
+    from respeval.analysis.comparison import diagnostics_of
+    from respeval.diagnostics.numbers import by_place, key_of, places
+
+    if REFERENCE_NAME not in comparison.attrs:
+        return None
+    numbers: dict[str, float] = {}
+    chosen = comparison.isel(run=0)
+    for name in diagnostics_of(comparison):
+        where = [tuple(place.values()) for place in places(comparison[name])]
+        values = by_place(chosen, name, REFERENCE_SUFFIX)
+        for p, label in enumerate(labels):
+            keys = (key_of(label, name, place) for place in where)
+            numbers.update(zip(keys, map(float, values[p]), strict=True))
+    source = comparison.attrs[REFERENCE_SOURCE]
+    return {"name": comparison.attrs[REFERENCE_NAME], "source": source, "numbers": numbers}
 
 
 def inspection_content(checkpoint: Path, emulator: Emulator) -> dict[str, Any]:

@@ -103,6 +103,8 @@ def _in_runs(found: Sequence[tuple[Told, Number]]) -> str:
     if len(found) <= _MOST_RUNS:
         return listed([f"{shown(number)} in {run.name}" for run, number in found])
     least, most = (choose(found, key=lambda each: each[1].value) for choose in (min, max))
+    if least[0] is most[0]:
+        return f"{shown(least[1])} in all {len(found)} runs"
     return (
         f"from {shown(least[1])} in {least[0].name} to {shown(most[1])} in {most[0].name}, of "
         f"{len(found)} runs"

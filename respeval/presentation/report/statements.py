@@ -77,7 +77,7 @@ def _land_and_ocean(run: Told, label: str) -> Iterator[str]:
     for own, beside, over in bands:
         found.setdefault(_verdict(own, beside, over), []).append(own.where)
     said = ", ".join(
-        f"{verdict} in {listed(places) if len(found) > 1 else _all_of(places)}"
+        f"{verdict} in {listed(places) if len(places) < len(land) else _all_of(places)}"
         for verdict, places in found.items()
     )
     own, beside, over = bands[0]
@@ -91,6 +91,8 @@ def _verdict(land: Number, ocean: Number, over: Number) -> str:
     """What the intervals say of two surfaces."""
     if any(math.isnan(number.low) for number in (land, ocean, over)):
         return "no interval says whether land and ocean differ"
+    if land.high < 0 and ocean.high < 0:
+        return "land and ocean both cool"
     if land.low <= 0 or ocean.low <= 0:
         return "land and ocean do not both warm beyond their weather"
     if over.low > 1:
@@ -235,11 +237,14 @@ def _ratios_not_known(run: Told, label: str) -> Iterator[str]:
                 wide.append(f"{in_words(run, name, number)} has no bounded interval")
             elif width > KNOWN_TO:
                 more = _needs(years)
-                known = f"{100 * width:.2g}" if width < 10 else "1000 or more"
+                digits = ".2g" if width < 0.995 else ".0f"
+                known = f"{100 * width:{digits}}" if width < 10 else "1000 or more"
                 wide.append(f"{in_words(run, name, number)} is known to ± {known} % only{more}")
     yield from wide[:_MOST_NAMED]
-    if len(wide) > _MOST_NAMED:
-        yield f"{len(wide) - _MOST_NAMED} further ratios are known no better than that"
+    num_more = len(wide) - _MOST_NAMED
+    if num_more > 0:
+        some = "ratio is" if num_more == 1 else "ratios are"
+        yield f"{num_more} further {some} not known to ± {100 * KNOWN_TO:g} % either"
     if without:
         yield "no interval can be had of its ratios"
 
