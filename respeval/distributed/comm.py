@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import torch
 
 from respeval.distributed.heartbeat import INTERVAL_S, Heartbeat
+from respeval.distributed.launch import check_launched, given_number, own_device
 from respeval.distributed.mesh import Mesh, make_mesh
 from respeval.errors import (
     InputError,
@@ -39,11 +40,6 @@ _LOST = re.compile(r"gloo|NCCL|[Cc]onnection (closed|reset|refused)|Broken pipe|
 
 #: Numbers of the times that this process joins others: a launcher's store keeps what earlier times left.
 _JOINED = itertools.count()
-
-_UNSET = (
-    "start the command with torchrun for several processes, or unset WORLD_SIZE and RANK, which an earlier "
-    "launcher left, for one"
-)
 
 
 @dataclass(frozen=True)
@@ -314,7 +310,7 @@ def connect_beside(device: torch.device | None = None) -> Comm:
         return replace(comm, device=device or comm.device)
     if device is None:
         kind = "cuda" if "nccl" in str(distributed.get_backend()) else "cpu"
-        local = int(os.environ.get("LOCAL_RANK", "0"))
+        local = given_number("LOCAL_RANK", 0)
         device = torch.device("cuda", local) if kind == "cuda" else torch.device("cpu")
     backends = str(distributed.get_backend())
     if device.type == "cpu" and "gloo" not in backends:
@@ -336,52 +332,12 @@ def connect(device: str | None = None) -> Comm:
     gloo. `device` (`cpu` or `cuda`) overrides the choice. Raises InputError where it is neither or
     not there.
     """
-    if device not in (None, "cpu", "cuda"):
-        raise InputError(f"--device {device}: expected cpu or cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: this machine has no CUDA device that torch can use")
-    kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    local_rank = _number("LOCAL_RANK", 0)
-    if kind == "cuda" and local_rank >= torch.cuda.device_count():
-        raise InputError(
-            f"process {local_rank} of this machine has no GPU of its own (it has "
-            f"{torch.cuda.device_count()}); start as many processes as there are GPUs"
-        )
-    own = torch.device("cuda", local_rank) if kind == "cuda" else torch.device("cpu")
-    if own.type == "cuda":
-        torch.cuda.set_device(own)
-    num_processes = _number("WORLD_SIZE", 1)
+    own = own_device(device)
+    num_processes = given_number("WORLD_SIZE", 1)
     if num_processes == 1:
         return Comm(device=own)
-    _check_launched(num_processes)
+    check_launched(num_processes)
     return _join(own, num_processes)
-
-
-def _number(name: str, default: int) -> int:
-    """A number that the launcher gives. Raises InputError where it is none."""
-    text = os.environ.get(name, str(default))
-    if not text.isdecimal() or (name == "WORLD_SIZE" and int(text) < 1):
-        raise InputError(
-            f"the environment variable {name} is {text!r:.60}, expected a whole number as torchrun sets it; "
-            f"{_UNSET}"
-        )
-    return int(text)
-
-
-def _check_launched(num_processes: int) -> None:
-    """Raise InputError where an environment of a launcher is left over, or not whole."""
-    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
-    if missing:
-        raise InputError(
-            f"the environment variable WORLD_SIZE is {num_processes}, as torchrun sets it for so many "
-            f"processes, but there is no {' and no '.join(missing)}; {_UNSET}"
-        )
-    if _number("RANK", 0) >= num_processes:
-        raise InputError(
-            f"the environment variable RANK is {os.environ['RANK']}, of {num_processes} processes "
-            f"(WORLD_SIZE) from 0 on; {_UNSET}"
-        )
-    _number("MASTER_PORT", 0)
 
 
 def _join(device: torch.device, num_processes: int) -> Comm:
