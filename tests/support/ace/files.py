@@ -119,7 +119,7 @@ def run_respeval(
     samples: Sequence[int] = (0,),
     num_processes: int = 1,
 ) -> str:
-    """What `respeval run` of the same data printed, under torchrun where it has several processes."""
+    """What `respeval run` of the same data said, under torchrun where it has several processes."""
     out.parent.mkdir(parents=True, exist_ok=True)
     initial = out.with_name(f"{out.name}_initial.nc")
     with xr.open_dataset(files.initial_conditions, decode_times=False) as opened:
@@ -136,7 +136,7 @@ def run_respeval(
 
 
 def run(command: Sequence[str]) -> str:
-    """What a command printed that ran to its end; a failure shows what it said."""
+    """All that a command said that ran to its end; a failure shows it."""
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
-    return done.stdout
+    return done.stderr + done.stdout
