@@ -21,9 +21,10 @@ esac
 "$folder/bin/pip" install --no-deps --requirement "$lock"
 
 # What builds respeval stays out of the environment.
-python3 -m venv /tmp/build
-/tmp/build/bin/pip install --constraint requirements.lock hatchling
-/tmp/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /tmp/wheels .
-"$folder/bin/pip" install --no-deps /tmp/wheels/respeval-*.whl
-rm -rf /tmp/build /tmp/wheels
+work=$(mktemp -d)
+python3 -m venv "$work/build"
+"$work/build/bin/pip" install --constraint requirements.lock hatchling
+"$work/build/bin/pip" wheel --no-deps --no-build-isolation --wheel-dir "$work/wheels" .
+"$folder/bin/pip" install --no-deps "$work"/wheels/respeval-*.whl
+rm -rf "$work"
 "$folder/bin/respeval" --version
